@@ -1,0 +1,113 @@
+"""MobileNetV2 with BatchNorm folded into its convolutions, cut at strides 8, 16 and 32."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# (expansion, channels, repeats, stride) of each stage: Sandler et al. 2018, table 2.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+CUTS = {6: 32, 13: 96, 17: 320}  # layer -> channels of the maps at strides 8, 16 and 32
+BATCH_NORM_EPS = 1e-5
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depthwise 3x3, project 1x1 (Sandler et al. 2018, sec. 3.3), BatchNorm folded."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, expansion: int):
+        super().__init__()
+        hidden = channels_in * expansion
+        self.expand = nn.Conv2d(channels_in, hidden, 1) if expansion > 1 else None
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden)
+        self.project = nn.Conv2d(hidden, channels_out, 1)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        hidden = F.relu6(self.depthwise(hidden), inplace=True)
+        out = self.project(hidden)
+        return x + out if self.residual else out
+
+
+class Backbone(nn.Module):
+    """MobileNetV2 1.0 up to layer 17 of 19.
+
+    Padding "one" is torchvision's (padding 1 all round) and that of the published S2CNet
+    checkpoints. Padding "same" is TensorFlow's, which at stride 2 on even sizes pads only
+    after the end. A convolution with padding 1 never reads its last padded row there, so
+    "same" equals "one" on a picture turned by half a turn, with kernels turned likewise:
+    that costs one flip of the input instead of a copy of every padded map. Kernels are
+    stored turned (see `turn_kernels`).
+    """
+
+    def __init__(self, padding: str = "one"):
+        super().__init__()
+        if padding not in ("one", "same"):
+            raise ValueError(f"padding is 'one' or 'same', not {padding!r}")
+        self.turned = padding == "same"
+        layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1)]
+        channels = 32
+        for expansion, channels_out, repeats, stride in STAGES:
+            for repeat in range(repeats):
+                layers.append(InvertedResidual(channels, channels_out, stride if repeat == 0 else 1, expansion))
+                channels = channels_out
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the layers on a normalised image.
+
+        Args:
+            image: [B, 3, H, W], H and W multiples of 32.
+        Returns:
+            Maps [B, 32, H/8, W/8], [B, 96, H/16, W/16] and [B, 320, H/32, W/32].
+        """
+        x = image.flip((2, 3)) if self.turned else image
+        maps = []
+        for number, layer in enumerate(self.layers):
+            x = F.relu6(layer(x), inplace=True) if number == 0 else layer(x)
+            if number in CUTS:
+                maps.append(x.flip((2, 3)) if self.turned else x)
+        return tuple(maps)
+
+
+def turn_kernels(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Turn the 3x3 kernels of a folded backbone state by half a turn, for padding "same"."""
+    return {k: v.flip((2, 3)).contiguous() if v.ndim == 4 and v.shape[-1] == 3 else v for k, v in state.items()}
+
+
+def fold_batch_norm(weight: Tensor, norm: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Fold a BatchNorm in eval mode into the bias-free convolution (or linear layer) before it.
+
+    Computed in float64, so that the folded network stays within 1e-5 of the original.
+    """
+    scale = norm["weight"].double() / (norm["running_var"].double() + BATCH_NORM_EPS).sqrt()
+    bias = norm["bias"].double() - norm["running_mean"].double() * scale
+    return (weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))).float(), bias.float()
+
+
+class MultiScale(nn.Module):
+    """Join the three maps at stride 16 and reduce them to a few channels.
+
+    The stride-8 map is halved and the stride-32 map doubled, bilinearly with aligned corners;
+    the latter counts half; their concatenation goes through a 1x1 convolution. A 1x1
+    convolution and a bilinear resize commute, so each map is reduced first and resized with
+    few channels.
+    """
+
+    STRIDE = 16
+    DEEP_SCALE = 0.5  # the published networks halve the stride-32 map
+
+    def __init__(self, reduced_dim: int):
+        super().__init__()
+        self.reduce = nn.Conv2d(sum(CUTS.values()), reduced_dim, 1)
+
+    def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Maps of `Backbone` -> [B, reduced_dim, H/16, W/16]."""
+        shallow, middle, deep = self.reduce.weight.split(list(CUTS.values()), dim=1)
+        size = maps[1].shape[-2:]
+        joined = F.conv2d(maps[1], middle, self.reduce.bias)
+        joined = joined + _resize(F.conv2d(maps[0], shallow), size)
+        return joined + _resize(F.conv2d(maps[2], deep * self.DEEP_SCALE), size)
+
+
+def _resize(x: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)

@@ -1,0 +1,105 @@
+"""Object, face and text proposals: a light centre-point head on the backbone's maps."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from s2crop.models.backbone import CUTS
+
+KINDS = ("object", "face", "text")
+STRIDE = 8  # of the head's maps, in input pixels
+MAX_PROPOSALS = 32  # kept for a picture; the graph takes the first few
+NMS_IOU = 0.5
+BOX_SCALE = 16.0  # pixels; distances are regressed as exp(x) times this
+
+
+class Proposals(NamedTuple):
+    """The best boxes of each picture of a batch, best first.
+
+    Rows past the last real one hold the whole picture with score 0.
+    """
+
+    boxes: Tensor  # [B, M, 4] in network-input pixels
+    scores: Tensor  # [B, M]
+    kinds: Tensor  # [B, M] int64 index into KINDS
+
+    def attributes(self) -> Tensor:
+        """One-hot kind and score, [B, M, 4]; zeros in filler rows."""
+        one_hot = F.one_hot(self.kinds, len(KINDS)) * (self.scores > 0)[..., None]
+        return torch.cat([one_hot.to(self.scores.dtype), self.scores[..., None]], dim=-1)
+
+    def first(self, count: int) -> "Proposals":
+        return Proposals(self.boxes[:, :count], self.scores[:, :count], self.kinds[:, :count])
+
+
+class ProposalHead(nn.Module):
+    """One heat map and four side distances for each kind, at stride 8.
+
+    Anchor-free: a peak of the heat map is a box centre (Zhou et al. 2019, CenterNet), the sides
+    are regressed as distances from the cell, trained on all cells of a Gaussian around the centre
+    (Liu et al. 2020, TTFNet). The three maps are added top-down at 96 channels, then mixed by
+    depthwise separable 5x5 convolutions. No class but the three kinds.
+    """
+
+    CHANNELS = 96
+    BLOCKS = 2
+    PRIOR = 0.05  # heat at the start of training, so that the background does not swamp it
+
+    def __init__(self):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, self.CHANNELS, 1) for channels in CUTS.values())
+        self.mix = nn.ModuleList(_separable(self.CHANNELS) for _ in range(self.BLOCKS))
+        self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
+        self.sides = nn.Conv2d(self.CHANNELS, 4 * len(KINDS), 1)
+        nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR)).item())
+
+    def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Maps of the backbone -> heat logits [B, 3, h, w] and box sides [B, 3, 4, h, w] at stride 8.
+
+        Sides are distances (left, top, right, bottom) from the cell's centre, in input pixels.
+        """
+        x = self.lateral[2](maps[2])
+        for lateral, finer in ((self.lateral[1], maps[1]), (self.lateral[0], maps[0])):
+            x = lateral(finer) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        for block in self.mix:
+            x = x + block(x)
+        sides = self.sides(x).unflatten(1, (len(KINDS), 4)).clamp(max=5.0).exp() * BOX_SCALE
+        return self.heat(x), sides
+
+    @torch.no_grad()
+    def propose(self, maps: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]) -> Proposals:
+        """The best MAX_PROPOSALS boxes of each picture: heat-map peaks after NMS within each kind."""
+        heat, sides = self(maps)
+        return decode(heat.sigmoid(), sides, size)
+
+
+def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
+    """Peaks of the heat maps [B, 3, h, w] as boxes. Args: size (height, width) of the input."""
+    height, width = size
+    peaks = heat * (F.max_pool2d(heat, 3, 1, 1) == heat)
+    batch, _, rows, columns = heat.shape
+    scores, flat = peaks.flatten(1).topk(min(3 * MAX_PROPOSALS, peaks[0].numel()))
+    cell = flat % (rows * columns)
+    kinds = flat // (rows * columns)
+    centre = torch.stack([cell % columns, cell // columns], dim=-1) * STRIDE + STRIDE / 2
+    distances = sides.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [B, 3*h*w, 4]
+    distances = distances.gather(1, flat[..., None].expand(-1, -1, 4))
+    boxes = torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
+    limit = boxes.new_tensor([width, height, width, height])
+    boxes = boxes.clamp(min=0).minimum(limit)
+
+    out_boxes = limit.new_tensor([0, 0, width, height]).repeat(batch, MAX_PROPOSALS, 1)
+    out_scores, out_kinds = scores.new_zeros(batch, MAX_PROPOSALS), kinds.new_zeros(batch, MAX_PROPOSALS)
+    for i in range(batch):
+        keep = batched_nms(boxes[i], scores[i], kinds[i], NMS_IOU)[:MAX_PROPOSALS]
+        out_boxes[i, : len(keep)], out_scores[i, : len(keep)] = boxes[i, keep], scores[i, keep]
+        out_kinds[i, : len(keep)] = kinds[i, keep]
+    return Proposals(out_boxes, out_scores, out_kinds)
+
+
+def _separable(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, channels, 5, 1, 2, groups=channels), nn.Conv2d(channels, channels, 1),
+                         nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1))

@@ -1,0 +1,235 @@
+"""S2CNet: scores crop candidates of a picture from what is inside, outside and around them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2crop.models.align import rod_align_avg, roi_align_avg
+from s2crop.models.backbone import Backbone, MultiScale
+from s2crop.models.graph import AttentionGraph, OverlapMessages
+from s2crop.models.proposals import ProposalHead
+
+MOS_MEAN, MOS_STD = 2.95, 0.8  # the networks' scores are MOS less this mean, over this deviation
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NUM_KINDS = 3  # object, face, text
+
+
+@dataclass(frozen=True)
+class S2CNetConfig:
+    """Every choice in the network and its input; kept with each weights file.
+
+    The defaults are the paper's. `GAICv1` and `GAICv2`, the published checkpoints, differ in
+    align size, number of proposals and head. The switches give the paper's tables 1 to 3.
+    """
+
+    # input
+    short_side: int = 256  # pixels; both sides are then rounded to multiples of 32
+    pixel_scale: float = 256.0  # S2CNet divides pixels by 256, not 255
+    antialias: bool = False  # the reference resizes bilinearly without antialiasing
+    # features
+    padding: str = "one"  # "one" (torchvision, published S2CNet) or "same" (TensorFlow)
+    reduced_dim: int = 8  # channels C of the multi-scale map
+    align_size: int = 15  # A; GAICv1 was published with 9
+    num_proposals: int = 10  # D (N in the paper's table 2)
+    # graph
+    node_dim: int = 256  # E
+    relation_dim: int = 256
+    depth: int = 2
+    heads: int = 4
+    mlp_dim: int = 1024
+    gate: bool = True  # feature aggregation gate (G in table 3)
+    semantic_bias: bool = True  # M_a in table 3
+    spatial_bias: bool = True  # M_p in table 3
+    spatial_edges: str = "disemb"  # or "disdrop" (table 1)
+    drop_threshold: float = 0.2  # DisDrop's epsilon, in picture widths
+    head: str = "crop"  # score from the crop node, or from "all" nodes
+    # deviations from the paper, all off by default
+    node_geometry: bool = False  # nodes know their box, kind and detector score
+    overlap_messages: bool = False  # a crop is told how it holds or cuts each proposal
+    proposal_head: bool = False  # object, face and text proposals from the same backbone map
+
+    def __post_init__(self):
+        for name, allowed in (("padding", ("one", "same")), ("spatial_edges", ("disemb", "disdrop")),
+                              ("head", ("crop", "all"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        for name in ("short_side", "reduced_dim", "align_size", "num_proposals", "node_dim", "depth", "heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.node_dim % self.heads:
+            raise ValueError(f"node_dim {self.node_dim} is not a multiple of heads {self.heads}")
+
+
+class Features(NamedTuple):
+    """What one backbone pass gives for a batch of pictures."""
+
+    maps: tuple[Tensor, Tensor, Tensor]  # strides 8, 16, 32
+    reduced: Tensor  # [B, C, H/16, W/16]
+    size: tuple[int, int]  # (height, width) of the network input
+
+
+class NodeEmbedding(nn.Module):
+    """RoIAlign and RoDAlign of a box, side by side in each channel, to one node vector."""
+
+    GEOMETRY = 9
+
+    def __init__(self, config: S2CNetConfig):
+        super().__init__()
+        self.align_size = config.align_size
+        self.pixels = nn.Linear(2 * config.reduced_dim * config.align_size**2, config.node_dim)
+        self.norm = nn.LayerNorm(config.node_dim)
+        self.geometry = self.kinds = None
+        if config.node_geometry:
+            self.geometry = nn.Linear(self.GEOMETRY, config.node_dim, bias=False)
+            self.kinds = nn.Linear(NUM_KINDS + 1, config.node_dim, bias=False)
+
+    def forward(self, reduced: Tensor | None, boxes: Tensor, size: tuple[int, int], attributes: Tensor | None) -> Tensor:
+        """Boxes [B, K, 4] in input pixels -> [B, K, E]; without a map, from geometry alone."""
+        if reduced is None:
+            nodes = self.pixels.bias.expand(*boxes.shape[:2], -1)
+        else:
+            scale = 1 / MultiScale.STRIDE
+            roi = roi_align_avg(reduced, boxes, self.align_size, scale)
+            rod = rod_align_avg(reduced, boxes, self.align_size, scale)
+            nodes = self.pixels(torch.cat([roi.flatten(3), rod.flatten(3)], dim=3).flatten(2))
+        if self.geometry is not None:
+            nodes = nodes + self.geometry(box_geometry(boxes, size))
+            if attributes is not None:
+                nodes = nodes + self.kinds(attributes)
+        return F.relu(self.norm(nodes))
+
+
+class S2CNet(nn.Module):
+    """The network of Su et al., AAAI 2024 (fig. 2).
+
+    `forward` takes what the published reference takes. Callers that score several sets of
+    candidates of one picture call `features` once and `score` for each set.
+    """
+
+    def __init__(self, config: S2CNetConfig = S2CNetConfig()):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.padding)
+        self.multi_scale = MultiScale(config.reduced_dim)
+        self.proposal_head = ProposalHead() if config.proposal_head else None
+        self.nodes = NodeEmbedding(config)
+        self.graph = AttentionGraph(config)
+        if config.head == "crop":
+            self.head = nn.Linear(config.node_dim, 1)
+        else:  # the published 16x16, 1x1 and 1x1 convolutions over [D+1, 16, 16], as linear layers
+            self.head = nn.Sequential(nn.Linear((config.num_proposals + 1) * config.node_dim, 768), nn.ReLU(),
+                                      nn.Linear(768, 128), nn.ReLU(), nn.Linear(128, 1))
+        scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
+        self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
+        offset = torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
+        self.register_buffer("_input_offset", offset.view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] -> the network's input, float32."""
+        return (pixels * self._input_scale - self._input_offset).contiguous(memory_format=torch.channels_last)
+
+    def features(self, image: Tensor) -> Features:
+        """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
+            raise ValueError(f"image is [B, 3, H, W] with H and W multiples of 32, not {list(image.shape)}")
+        weight = self.backbone.layers[0].weight
+        maps = self.backbone(image.to(weight.dtype))
+        maps = tuple(m.float() for m in maps)
+        return Features(maps, self.multi_scale(maps), tuple(image.shape[-2:]))
+
+    def score(self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int],
+              attributes: Tensor | None = None) -> Tensor:
+        """Score candidates on one backbone pass.
+
+        Args:
+            reduced: [B, C, H/16, W/16] of `features`; None scores from geometry alone, which only
+                a configuration with node_geometry can.
+            crops: [B, N, 4]; proposals: [B, D, 4]; (x1, y1, x2, y2) in network-input pixels.
+            size: (height, width) of the network input.
+            attributes: [B, D, 4] kind of each proposal (one-hot) and its detector score; zeros or
+                None where unknown.
+        Returns:
+            [B, N] scores, normalised: MOS is 2.95 + 0.8 times the score.
+        """
+        if self.config.head == "all" and proposals.shape[1] != self.config.num_proposals:
+            raise ValueError(f"this head takes {self.config.num_proposals} proposals, not {proposals.shape[1]}")
+        crop_nodes = self.nodes(reduced, crops, size, None)
+        proposal_nodes = self.nodes(reduced, proposals, size, attributes)
+        overlaps = overlap_features(crops, proposals) if self.graph.messages is not None else None
+        crop_only = self.config.head == "crop"
+        out = self.graph(crop_nodes, proposal_nodes, _centres(crops, size), _centres(proposals, size),
+                         size[0] / size[1], overlaps, crop_only)
+        return self.head(out if crop_only else out.flatten(2)).squeeze(-1)
+
+    def forward(self, image: Tensor, crops: Tensor, proposals: Tensor) -> Tensor:
+        """Score crops, as the published reference does.
+
+        Args:
+            image: [B, 3, H, W], normalised.
+            crops: [N, 5]; proposals: [D, 5]: rows (batch index, x1, y1, x2, y2) in network-input
+                pixels. Each picture of the batch has as many proposals as the others.
+        Returns:
+            [N] scores in the order of `crops`, normalised: MOS is 2.95 + 0.8 times the score.
+        """
+        batch = image.shape[0]
+        packed_proposals, present = pack(proposals, batch)
+        if not present.all():
+            raise ValueError("every picture of a batch needs the same number of proposals")
+        packed_crops, present = pack(crops, batch)
+        features = self.features(image)
+        scores = self.score(features.reduced, packed_crops, packed_proposals, features.size)
+        out = scores.new_empty(crops.shape[0])
+        out[torch.argsort(crops[:, 0].long(), stable=True)] = scores[present]
+        return out
+
+
+def pack(rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Rows [K, 5] with a batch index -> [B, K', 4] padded with the first box, and which are present."""
+    index = rows[:, 0].long()
+    if rows.ndim != 2 or rows.shape[1] != 5 or len(index) == 0 or index.min() < 0 or index.max() >= batch:
+        raise ValueError("boxes are rows (batch index, x1, y1, x2, y2), at least one for each picture")
+    counts = torch.bincount(index, minlength=batch)
+    present = torch.arange(int(counts.max()), device=rows.device) < counts[:, None]
+    packed = rows[0, 1:].repeat(batch, present.shape[1], 1)
+    packed[present] = rows[torch.argsort(index, stable=True), 1:]
+    return packed, present
+
+
+def _centres(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    height, width = size
+    return (boxes[..., :2] + boxes[..., 2:]) * boxes.new_tensor([0.5 / width, 0.5 / height])
+
+
+def box_geometry(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """[..., 4] in input pixels -> [..., 9]: corners, width, height and area as fractions, log ratios."""
+    height, width = size
+    corners = boxes / boxes.new_tensor([width, height, width, height])
+    sides = (corners[..., 2:] - corners[..., :2]).clamp(min=1e-3)
+    ratio = (sides[..., :1] / sides[..., 1:]).log()
+    picture = torch.full_like(ratio, width / height).log()
+    return torch.cat([corners, sides, sides.prod(-1, keepdim=True), ratio + picture, picture], dim=-1)
+
+
+def overlap_features(crops: Tensor, proposals: Tensor) -> Tensor:
+    """How each crop holds each proposal: [B, N, 4], [B, D, 4] -> [B, N, D, 8].
+
+    Share of the proposal inside, how far it is cut (0 whole or lost, 1 halved), IoU, share of
+    the crop that it fills, its centre in the crop's frame and its size in crop sides.
+    """
+    crop, proposal = crops[:, :, None], proposals[:, None]  # [B, N, 1, 4], [B, 1, D, 4]
+    crop_sides = (crop[..., 2:] - crop[..., :2]).clamp(min=1)
+    sides = (proposal[..., 2:] - proposal[..., :2]).clamp(min=1)
+    overlap = torch.minimum(crop[..., 2:], proposal[..., 2:]) - torch.maximum(crop[..., :2], proposal[..., :2])
+    intersection = overlap.clamp(min=0).prod(-1)
+    crop_area, area = crop_sides.prod(-1), sides.prod(-1)
+    inside = (intersection / area).clamp(max=1)
+    iou = intersection / (crop_area + area - intersection)
+    centre = ((proposal[..., :2] + proposal[..., 2:]) / 2 - crop[..., :2]) / crop_sides - 0.5
+    scalars = torch.stack([inside, 4 * inside * (1 - inside), iou, intersection / crop_area], dim=-1)
+    relative = torch.cat([centre.clamp(-1, 1), (sides / crop_sides).clamp(max=2)], dim=-1)
+    features = torch.cat([scalars, relative], dim=-1)
+    assert features.shape[-1] == OverlapMessages.FEATURES
+    return features

@@ -1,0 +1,259 @@
+"""Read and write weights files: our own (safetensors) and the two published S2CNet layouts.
+
+No pickle is trusted: `.pth` files are read with `weights_only=True`, ours hold no code at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from s2crop.errors import WeightsError
+from s2crop.models.backbone import fold_batch_norm
+from s2crop.models.s2cnet import S2CNet, S2CNetConfig
+
+FORMAT = "s2crop-1"
+MODELS = {"s2cnet": (S2CNet, S2CNetConfig)}
+MAX_BYTES = 1 << 30  # no S2CNet is near this size; a larger file is something else
+
+
+def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: str | torch.device = "cpu"):
+    """Load a network in eval mode.
+
+    Args:
+        name: "s2cnet".
+        weights: a file of ours or a published S2CNet checkpoint; None for the shipped weights,
+            whose hash is checked against the manifest.
+    Raises:
+        WeightsError: the file is missing, damaged, or not what it says.
+    """
+    if name not in MODELS:
+        raise ValueError(f"no model called {name!r}; there is {', '.join(MODELS)}")
+    path = shipped_weights(name) if weights is None else Path(weights)
+    config, state = read_weights(path, name)
+    model = MODELS[name][0](config)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: {' '.join(str(error).split())[:300]}") from None
+    return model.eval().to(device=device, memory_format=torch.channels_last)
+
+
+def read_weights(path: Path, name: str = "s2cnet") -> tuple[S2CNetConfig, dict[str, Tensor]]:
+    """Configuration and float32 state of a weights file. Raises WeightsError."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}") from None
+    if size > MAX_BYTES:
+        raise WeightsError(f"{path}: {size} bytes is too large for {name} weights")
+    if head[8:9] == b"{":
+        config, state = _read_ours(path, name)
+    elif head[:2] in (b"PK", b"\x80\x02"):
+        config, state = _read_published(path)
+    else:
+        raise WeightsError(f"{path}: neither a safetensors file nor a PyTorch checkpoint")
+    if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+        raise WeightsError(f"{path}: {bad[0]} holds values that are not finite")
+    return config, state
+
+
+def save_weights(model: S2CNet, path: Path, dtype: torch.dtype = torch.float16, name: str = "s2cnet") -> None:
+    """Write a file of ours: tensors, with the configuration in the header."""
+    state = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
+    config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+    data = save(state, metadata={"format": FORMAT, "model": name, "config": config})
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def weights_folder() -> Path:
+    """Where the shipped weights lie: in the installed package, or in the source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "_weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def shipped_weights(name: str) -> Path:
+    """Path of the default weights of a model, after checking their hash. Raises WeightsError."""
+    manifest_path = weights_folder() / "manifest.json"
+    try:
+        manifest = json.loads(manifest_path.read_text())
+        entry = manifest["models"][name]
+        path = manifest_path.parent / entry["file"]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{manifest_path}: no usable entry for {name} ({error})") from None
+    if digest != entry["sha256"]:
+        raise WeightsError(f"{path}: damaged (its hash is not the manifest's); install s2crop again")
+    return path
+
+
+def _read_ours(path: Path, name: str) -> tuple[S2CNetConfig, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged safetensors file ({error})") from None
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path}: a safetensors file, but not one of s2crop's")
+    if metadata.get("model") != name:
+        raise WeightsError(f"{path}: weights of {metadata.get('model')}, not of {name}")
+    try:
+        return MODELS[name][1](**json.loads(metadata["config"])), state
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: unusable configuration ({error})") from None
+
+
+def _read_published(path: Path) -> tuple[S2CNetConfig, dict[str, Tensor]]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path}: not a readable checkpoint ({' '.join(str(error).split())[:120]})") from None
+    except Exception as error:  # pickle.UnpicklingError and what a hostile file may provoke in the unpickler
+        raise WeightsError(f"{path}: not a plain state dict of tensors ({type(error).__name__})") from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{path}: not a plain state dict of tensors")
+    try:
+        return convert_published(state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def convert_published(state: dict[str, Tensor]) -> tuple[S2CNetConfig, dict[str, Tensor]]:
+    """Map a published S2CNet `state_dict` (GAICv1 or GAICv2) to ours, strictly.
+
+    The two are told apart by their head; sizes come from the shapes.
+
+    Raises:
+        WeightsError: a key that is missing, left over or of the wrong shape.
+    """
+    taken = _Taken(state)
+    node = taken.shape("node_emb.0.weight", 2)
+    reduced_dim, joined = taken.shape("DimRed.weight", 4)[:2]
+    align_size = round((node[1] / (2 * reduced_dim)) ** 0.5)
+    if joined != 448 or node[1] != 2 * reduced_dim * align_size**2:
+        raise WeightsError("not an S2CNet checkpoint: node_emb and DimRed do not fit each other")
+    head = "crop" if "FC_layers.weight" in state else "all"
+    proposals = 10 if head == "crop" else taken.shape("FC_layers.0.0.weight", 4)[1] - 1
+    depth = len({key.split(".")[2] for key in state if key.startswith("GraphTransformer.layers.")})
+    config = S2CNetConfig(
+        reduced_dim=reduced_dim, align_size=align_size, num_proposals=proposals, node_dim=node[0],
+        relation_dim=taken.shape("GraphConstructor.fc_rn_theta.weight", 2)[0], depth=depth, head=head,
+        heads=taken.shape("GraphConstructor.pos_to_head.weight", 2)[0],
+        mlp_dim=taken.shape("GraphTransformer.layers.0.1.fn.fn.net.0.weight", 2)[0])
+
+    ours = dict(_fold_backbone(taken, _published_backbone_keys()))
+    for target, source in (("multi_scale.reduce", "DimRed"), ("nodes.pixels", "node_emb.0"), ("nodes.norm", "node_emb.1"),
+                           ("graph.semantic.theta", "GraphConstructor.fc_rn_theta"),
+                           ("graph.semantic.phi", "GraphConstructor.fc_rn_phi"),
+                           ("graph.semantic_heads", "GraphConstructor.app_to_head"),
+                           ("graph.spatial.theta", "GraphConstructor.pos_ascension_theta"),
+                           ("graph.spatial.phi", "GraphConstructor.pos_ascension_phi"),
+                           ("graph.spatial_heads", "GraphConstructor.pos_to_head"),
+                           ("graph.gate_norm", "GraphTransformer.nl_gcn")):
+        ours |= taken.pair(target, source)
+    ours["graph.gate.weight"] = taken("GraphTransformer.fc_gcn.weight")
+    for layer in range(depth):
+        attention, mlp = (f"GraphTransformer.layers.{layer}.{part}.fn" for part in (0, 1))
+        target = f"graph.layers.{layer}"
+        key_value = taken(f"{attention}.fn.to_kv.weight")
+        ours[f"{target}.key.weight"], ours[f"{target}.value.weight"] = key_value.chunk(2)
+        ours[f"{target}.query.weight"] = taken(f"{attention}.fn.to_q.weight")
+        for name, source in (("norm", f"{attention}.norm"), ("out", f"{attention}.fn.to_out.0"),
+                             ("mlp_norm", f"{mlp}.norm"), ("mlp.0", f"{mlp}.fn.net.0"), ("mlp.2", f"{mlp}.fn.net.3")):
+            ours |= taken.pair(f"{target}.{name}", source)
+    if head == "crop":
+        ours |= taken.pair("head", "FC_layers")
+    else:
+        for number, source in ((0, "FC_layers.0"), (2, "FC_layers.1")):
+            weight, bias = fold_batch_norm(taken(f"{source}.0.weight").flatten(1), taken.norm(f"{source}.1"))
+            scale = taken(f"{source}.1.weight") / (taken(f"{source}.1.running_var") + 1e-5).sqrt()
+            ours[f"head.{number}.weight"] = weight
+            ours[f"head.{number}.bias"] = bias + taken(f"{source}.0.bias") * scale
+        ours["head.4.weight"] = taken("FC_layers.3.weight").flatten(1)
+        ours["head.4.bias"] = taken("FC_layers.3.bias")
+    taken.check_nothing_left()
+    with torch.device("meta"):
+        expected = S2CNet(config).state_dict()
+    for key, value in expected.items():
+        if key not in ours or ours[key].shape != value.shape:
+            found = list(ours[key].shape) if key in ours else "nothing"
+            raise WeightsError(f"{key} should be {list(value.shape)}, the checkpoint gives {found}")
+    return config, ours
+
+
+def fold_mobilenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Fold a torchvision `mobilenet_v2` state dict into a state for `Backbone` (padding "one")."""
+    folded = dict(_fold_backbone(_Taken(state), _torchvision_backbone_keys()))
+    return {key.removeprefix("backbone."): value for key, value in folded.items()}
+
+
+class _Taken:
+    """A state dict that remembers what has been read from it."""
+
+    def __init__(self, state: dict[str, Tensor]):
+        self.state, self.read = state, set()
+
+    def __call__(self, key: str) -> Tensor:
+        if key not in self.state:
+            raise WeightsError(f"not an S2CNet checkpoint: {key} is missing")
+        self.read.add(key)
+        return self.state[key].float()
+
+    def shape(self, key: str, dimensions: int) -> list[int]:
+        shape = list(self(key).shape)
+        if len(shape) != dimensions:
+            raise WeightsError(f"not an S2CNet checkpoint: {key} has shape {shape}")
+        return shape
+
+    def pair(self, target: str, source: str) -> dict[str, Tensor]:
+        return {f"{target}.{part}": self(f"{source}.{part}") for part in ("weight", "bias")}
+
+    def norm(self, source: str) -> dict[str, Tensor]:
+        return {part: self(f"{source}.{part}") for part in ("weight", "bias", "running_mean", "running_var")}
+
+    def check_nothing_left(self) -> None:
+        left = [k for k in self.state if k not in self.read and not k.endswith("num_batches_tracked")]
+        if left:
+            raise WeightsError(f"not an S2CNet checkpoint as published: {left[0]} is unknown ({len(left)} such keys)")
+
+
+def _fold_backbone(taken: _Taken, keys: dict[str, tuple[str, str]]):
+    for ours, (convolution, norm) in keys.items():
+        weight, bias = fold_batch_norm(taken(f"{convolution}.weight"), taken.norm(norm))
+        yield f"{ours}.weight", weight
+        yield f"{ours}.bias", bias
+
+
+def _published_backbone_keys() -> dict[str, tuple[str, str]]:
+    """Our convolution -> its (convolution, norm) in a published checkpoint."""
+    keys = {"backbone.layers.0": ("Feat_ext.feature3.0.0.0", "Feat_ext.feature3.0.0.1")}
+    for layer in range(1, 18):
+        part = 3 if layer <= 6 else 4 if layer <= 13 else 5
+        source, target = f"Feat_ext.feature{part}.0.{layer}.conv", f"backbone.layers.{layer}"
+        names = ("depthwise", "project") if layer == 1 else ("expand", "depthwise", "project")
+        for number, name in enumerate(names):
+            keys[f"{target}.{name}"] = (f"{source}.{3 * number}", f"{source}.{3 * number + 1}")
+    return keys
+
+
+def _torchvision_backbone_keys() -> dict[str, tuple[str, str]]:
+    keys = {"backbone.layers.0": ("features.0.0", "features.0.1")}
+    for layer in range(1, 18):
+        source, target = f"features.{layer}.conv", f"backbone.layers.{layer}"
+        names = ("depthwise",) if layer == 1 else ("expand", "depthwise")
+        for number, name in enumerate(names):
+            keys[f"{target}.{name}"] = (f"{source}.{number}.0", f"{source}.{number}.1")
+        keys[f"{target}.project"] = (f"{source}.{len(names)}", f"{source}.{len(names) + 1}")
+    return keys
