@@ -1,0 +1,160 @@
+"""Training photos in memory, their labels, and the split into training and validation.
+
+The folder layout is that of the data README of the project: `fcdb/photos`, `fcdb/labels_train.json`,
+`text/photos`, `text/boxes.json`, `unlabelled`, `teacher_boxes.json.gz`, `gaicd_boxes_mos_train.json`.
+Coordinates in all of them are fractions of the photo.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from s2crop.models.proposals import KINDS
+
+OBJECT, FACE, TEXT = range(len(KINDS))
+VALIDATION_SHARE = 0.127  # of the photos: 170 of the 1,335 of FCDB
+SAME_OBJECT_IOU = 0.6  # teacher boxes that overlap so much are one object with two labels
+
+
+def is_validation(photo_id: str, fold: int = 0) -> bool:
+    """Whether a photo is kept aside: by a hash of its name, so the split never moves.
+
+    Folds 0 to 6 are disjoint and cover 0.889 of the photos.
+    """
+    place = int.from_bytes(hashlib.sha256(photo_id.encode()).digest()[:4], "big") / 2**32
+    return fold * VALIDATION_SHARE <= place < (fold + 1) * VALIDATION_SHARE
+
+
+@dataclass
+class Boxes:
+    """Boxes of one photo, fractions of it."""
+
+    boxes: np.ndarray  # [K, 4] float32
+    kinds: np.ndarray  # [K] int64 index into KINDS
+    quality: np.ndarray  # [K] float32, 1 for a human label, the teacher's trust otherwise
+    known: tuple[bool, ...] = (True,) * len(KINDS)  # kinds that were looked for at all
+
+
+@dataclass
+class CropLabels:
+    """FCDB labels of one photo: the best crop, and voted pairs."""
+
+    size_wh: tuple[int, int]
+    best: np.ndarray  # [4]
+    pairs: np.ndarray  # [P, 2, 4]
+    votes: np.ndarray  # [P, 2] votes for each crop of a pair
+
+
+@dataclass
+class Photo:
+    """One photo: pixels uint8 [H, W, 3] and what is known of it."""
+
+    id: str
+    path: Path
+    boxes: Boxes | None = None
+    labels: CropLabels | None = None
+    pixels: np.ndarray = field(default=None, repr=False)
+
+
+def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
+    """Photos of "fcdb", "text" and "unlabelled", decoded (about 0.4 MB each)."""
+    sources = set(sources)
+    photos: list[Photo] = []
+    if "fcdb" in sources:
+        labels = read_fcdb(folder / "fcdb/labels_train.json")
+        photos += [Photo(i, folder / f"fcdb/photos/{i}.webp", labels=labels[i]) for i in sorted(labels)]
+    if "unlabelled" in sources:
+        photos += [Photo(p.stem, p) for p in sorted((folder / "unlabelled").glob("*.webp"))]
+    if sources & {"fcdb", "unlabelled"}:
+        with gzip.open(folder / "teacher_boxes.json.gz") as file:
+            teacher = json.load(file)
+        for photo in photos:
+            photo.boxes = _teacher_boxes(teacher[photo.id])
+    if "text" in sources:
+        for name, boxes in sorted(json.loads((folder / "text/boxes.json").read_text()).items()):
+            boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+            known = Boxes(boxes, np.full(len(boxes), TEXT), np.ones(len(boxes), np.float32), (False, False, True))
+            photos.append(Photo(name, folder / f"text/photos/{name}.webp", boxes=known))
+    with ThreadPoolExecutor() as pool:
+        for photo, pixels in zip(photos, pool.map(_decode, [p.path for p in photos]), strict=True):
+            photo.pixels = pixels
+    return photos
+
+
+def read_fcdb(path: Path) -> dict[str, CropLabels]:
+    """Labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
+    labels = {}
+    for row in json.loads(path.read_text()):
+        pairs = [[p["a"], p["b"]] for p in row["pairs"]]
+        votes = [[p["votes_a"], p["votes_b"]] for p in row["pairs"]]
+        labels[row["id"]] = CropLabels((row["width"], row["height"]), np.clip(np.float32(row["best"]), 0, 1),
+                                       np.float32(pairs).reshape(-1, 2, 4), np.float32(votes).reshape(-1, 2))
+    return labels
+
+
+@dataclass
+class Ratings:
+    """Rated crops of one GAICD picture, without its pixels."""
+
+    id: str
+    size_wh: tuple[int, int]
+    proposals: np.ndarray  # [10, 4]
+    candidates: np.ndarray  # [K, 4]
+    mos: np.ndarray  # [K]
+
+
+def read_gaicd_boxes(path: Path) -> list[Ratings]:
+    """GAICD candidates with mean opinion scores and detector boxes (Zeng et al. 2019)."""
+    return [Ratings(row["id"], (row["width"], row["height"]), np.float32(row["proposals"]),
+                    np.float32(row["candidates"]), np.float32(row["mos"]))
+            for row in json.loads(path.read_text())]
+
+
+def _decode(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _teacher_boxes(rows: list[dict]) -> Boxes:
+    """A teacher's boxes as soft labels: weak ones dropped, an object with two labels counted once."""
+    boxes, kinds, quality = [], [], []
+    for row in sorted(rows, key=lambda r: -_trust(r)):
+        trust, kind = _trust(row), KINDS.index(row["kind"])
+        if trust < 0.2:
+            continue
+        box = np.float32(row["box"])
+        same = [b for b, k in zip(boxes, kinds, strict=True) if k == kind]
+        if kind == OBJECT and same and iou_matrix(box[None], np.stack(same)).max() > SAME_OBJECT_IOU:
+            continue
+        boxes.append(box)
+        kinds.append(kind)
+        quality.append(trust)
+    return Boxes(np.float32(boxes).reshape(-1, 4), np.int64(kinds), np.float32(quality))
+
+
+def _trust(row: dict) -> float:
+    """How far a teacher's box is believed, 0 to 1 (its known faults are in the data README)."""
+    score = row["score"]
+    if row["kind"] == "face":  # false alarms mostly between 0.60 and 0.75
+        return min(1.0, 0.3 + (score - 0.6) * 3.5)
+    if row["kind"] == "text":
+        return min(1.0, score + 0.1)
+    if row["label"] == "generic":  # mostly noise below 0.2
+        return min(1.0, score * 2) if score >= 0.18 else 0.0
+    return min(1.0, score * 1.25)  # many loose boxes below 0.3
+
+
+def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of boxes [..., K, 4] and [..., M, 4] -> [..., K, M]."""
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = sides.clip(min=0).prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
+    return intersection / np.maximum(union, 1e-9)

@@ -1,0 +1,86 @@
+"""A training run: its folder, log, seeds, and checkpoints to resume from."""
+
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Run:
+    """Folder of one training: `log.jsonl`, `checkpoint.pt`, `results.json`.
+
+    Every epoch seeds its own generators from (seed, epoch), so a run that was stopped and
+    resumed goes the way of one that was not.
+    """
+
+    def __init__(self, folder: Path, seed: int, report=print):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.seed, self.report = folder, seed, report
+        self.started = time.time()
+
+    def generator(self, epoch: int) -> np.random.Generator:
+        """Seed everything for an epoch, and return numpy's generator for it."""
+        seed = self.seed * 10_000 + epoch
+        random.seed(seed)
+        torch.manual_seed(seed)
+        return np.random.default_rng(seed)
+
+    def log(self, **row) -> None:
+        row = {"time_s": round(time.time() - self.started, 1), **row}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.report("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+
+    def save(self, epoch: int, **parts) -> None:
+        state = {"epoch": epoch} | {name: part.state_dict() for name, part in parts.items()}
+        temporary = self.folder / "checkpoint.part"
+        torch.save(state, temporary)
+        temporary.replace(self.folder / "checkpoint.pt")
+
+    def resume(self, **parts) -> int:
+        """Load the last checkpoint into `parts`; returns how many epochs are done."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return 0
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return state["epoch"]
+
+    def finish(self, **results) -> None:
+        text = json.dumps(results, indent=2, sort_keys=True)
+        (self.folder / "results.json").write_text(text + "\n")
+
+
+class Average(nn.Module):
+    """Exponential moving average of a model's parameters; what is validated and shipped."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        super().__init__()
+        self.decay, self.steps = decay, 0
+        self.mean = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.steps += 1
+        decay = min(self.decay, self.steps / (self.steps + 10))  # young averages forget faster
+        for key, value in model.state_dict().items():
+            self.mean[key].lerp_(value, 1 - decay)
+
+    def state_dict(self, *args, **kwargs):
+        return {"mean": self.mean, "steps": self.steps}
+
+    def load_state_dict(self, state, *args, **kwargs):
+        self.mean, self.steps = state["mean"], state["steps"]
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Learning-rate factor: linear warm-up, then half a cosine down to 0.01."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
