@@ -1,12 +1,19 @@
 """Object, face and text proposals: a light centre-point head on the backbone's maps."""
 
+import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection import (
+    FasterRCNN_MobileNet_V3_Large_320_FPN_Weights,
+    fasterrcnn_mobilenet_v3_large_320_fpn,
+)
 from torchvision.ops import batched_nms
 
+from s2crop.errors import WeightsError
 from s2crop.models.backbone import CUTS
 
 KINDS = ("object", "face", "text")
@@ -91,15 +98,59 @@ def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
     limit = boxes.new_tensor([width, height, width, height])
     boxes = boxes.clamp(min=0).minimum(limit)
 
-    out_boxes = limit.new_tensor([0, 0, width, height]).repeat(batch, MAX_PROPOSALS, 1)
-    out_scores, out_kinds = scores.new_zeros(batch, MAX_PROPOSALS), kinds.new_zeros(batch, MAX_PROPOSALS)
+    out = _fillers(limit, batch)
     for i in range(batch):
         keep = batched_nms(boxes[i], scores[i], kinds[i], NMS_IOU)[:MAX_PROPOSALS]
-        out_boxes[i, : len(keep)], out_scores[i, : len(keep)] = boxes[i, keep], scores[i, keep]
-        out_kinds[i, : len(keep)] = kinds[i, keep]
-    return Proposals(out_boxes, out_scores, out_kinds)
+        for filled, found in zip(out, (boxes, scores, kinds), strict=True):
+            filled[i, : len(keep)] = found[i, keep]
+    return out
+
+
+def _fillers(whole: Tensor, batch: int) -> Proposals:
+    """MAX_PROPOSALS rows of the whole picture, score 0. Args: whole [4]."""
+    return Proposals(whole.repeat(batch, MAX_PROPOSALS, 1), whole.new_zeros(batch, MAX_PROPOSALS),
+                     torch.zeros(batch, MAX_PROPOSALS, dtype=torch.int64, device=whole.device))
 
 
 def _separable(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, channels, 5, 1, 2, groups=channels), nn.Conv2d(channels, channels, 1),
                          nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1))
+
+
+class Detector(nn.Module):
+    """torchvision's Faster R-CNN MobileNetV3-Large 320 FPN (COCO): objects only."""
+
+    NAME = "fasterrcnn_mobilenet_v3_large_320_fpn"
+
+    def __init__(self, state: dict[str, Tensor]):
+        super().__init__()
+        self.net = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None,
+                                                         box_detections_per_img=MAX_PROPOSALS)
+        self.net.load_state_dict(state)
+
+    @torch.no_grad()
+    def propose(self, pixels: Tensor) -> Proposals:
+        """uint8 [B, 3, H, W] -> Proposals, all of kind "object"."""
+        batch, _, height, width = pixels.shape
+        out = _fillers(pixels.new_tensor([0, 0, width, height], dtype=torch.float32), batch)
+        for i, found in enumerate(self.net(list(pixels.float() / 255))):
+            count = min(len(found["scores"]), MAX_PROPOSALS)
+            out.boxes[i, :count], out.scores[i, :count] = found["boxes"][:count], found["scores"][:count]
+        return out
+
+
+def load_detector(device: torch.device) -> Detector:
+    """The published weights from torch's own cache; nothing is downloaded.
+
+    Raises:
+        WeightsError: they are not there; says where they are looked for.
+    """
+    url = FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.DEFAULT.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        raise WeightsError(f"--proposals torchvision needs {path}, which is not there; s2crop downloads nothing: "
+                           f"fetch it with torchvision once, or use --proposals builtin")
+    expected = path.stem.rsplit("-", 1)[1]
+    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected):
+        raise WeightsError(f"{path}: damaged (its hash does not start with {expected})")
+    return Detector(torch.load(path, map_location="cpu", weights_only=True)).eval().to(device)

@@ -1,0 +1,339 @@
+"""`Cropper`: one picture in, ranked crops out. Coordinates change from picture to network here alone."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from s2crop.errors import DeviceError, InputError
+from s2crop.geometry.boxes import to_pixels
+from s2crop.geometry.ratio import Ratio, parse_ratio
+from s2crop.geometry.search import Protected, SearchConfig, candidates, choose, penalties
+from s2crop.inputs import Picture
+from s2crop.models.proposals import KINDS, Proposals, load_detector
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, Features
+from s2crop.models.weights import load_model
+
+MAX_LONG_SIDE = 1024  # network-input pixels; beyond 4:1 a picture is squeezed
+MIN_SIDE = 64  # so that the map has four cells
+GRID = 32  # the network's sides are multiples of its largest stride
+PROTECT_MIN_SCORE = 0.3  # faces and text below this are not protected
+PROTECT_KINDS = {"none": (), "face": ("face",), "text": ("text",), "all": ("face", "text")}
+FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: detectors leave out hair and chin
+TEXT_MARGIN = (0.05, 0.15, 0.05, 0.15)
+
+
+@dataclass(frozen=True)
+class CropRequest:
+    """What is asked of every picture."""
+
+    ratios: tuple[Ratio, ...] = (Ratio("free", None),)
+    top: int = 1  # crops for each ratio
+    focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
+    keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
+    protect: str = "all"  # none, face, text or all
+
+
+@dataclass
+class Crop:
+    """One crop of a picture."""
+
+    box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture, ends exclusive
+    score: float  # on the MOS scale, 1 to 5
+    ratio: str  # the label that was asked for
+    rank: int  # 1 is the best of its ratio
+    picture: Picture | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The crop's pixels at full resolution."""
+        if self.picture is None:
+            raise ValueError("this crop was made without its picture; use Picture.crop(crop.box)")
+        return self.picture.crop(self.box)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as the network takes it, and its own size."""
+
+    pixels: torch.Tensor  # uint8 [3, h, w]
+    width: int
+    height: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the network input."""
+        return tuple(self.pixels.shape[1:])
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Network-input pixels for each picture pixel, as [x, y, x, y]."""
+        height, width = self.shape
+        return np.array([width / self.width, height / self.height] * 2)
+
+
+class Cropper:
+    """A loaded network with its proposals and search.
+
+    Args:
+        model: "s2cnet".
+        weights: a file of ours or a published S2CNet checkpoint; None for the shipped ones.
+        device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1", "mps".
+        precision: of the backbone, "fp32", "bf16", "fp16" or "auto" (fp16 on CUDA, else fp32).
+        proposals: "builtin" (the shipped head on the backbone's maps), "torchvision" (Faster R-CNN,
+            where its published weights are at hand) or "auto" (builtin).
+        search: how crops are chosen; SearchConfig(method="argmax") is the published way.
+    Raises:
+        WeightsError: weights that cannot be used. DeviceError: a device that is not there.
+    """
+
+    def __init__(self, model: str = "s2cnet", weights: str | Path | None = None, device: str = "auto", *,
+                 precision: str = "auto", proposals: str = "auto", search: SearchConfig = SearchConfig()):
+        self._device = find_device(device)
+        self._dtype = find_precision(precision, self._device)
+        self.model, self.device, self.search = model, str(self._device), search
+        self.net = load_model(model, weights, self._device)
+        self.config = self.net.config
+        self.net.backbone.to(self._dtype)
+        self._detect = self._proposer(proposals)
+
+    def _proposer(self, name: str):
+        """A function from (features, normalised image) to Proposals."""
+        if name == "torchvision":
+            detector = load_detector(self._device)
+            return lambda features, pixels: detector.propose(pixels)
+        if name not in ("auto", "builtin"):
+            raise ValueError(f"proposals are auto, builtin or torchvision, not {name!r}")
+        if self.net.proposal_head is not None:
+            return lambda features, pixels: self.net.proposal_head.propose(features.maps, features.size)
+        # a published checkpoint has no head, and its backbone is not the one ours was trained on
+        shipped = load_model("s2cnet", None, self._device)
+
+        def propose(features: Features, pixels: torch.Tensor) -> Proposals:
+            return shipped.proposal_head.propose(shipped.backbone(shipped.normalise(pixels)), features.size)
+
+        return propose
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """Decode a picture, no larger than needed, and resize it for the network. Thread-safe."""
+        size = input_size(picture.width, picture.height, self.config.short_side)
+        pixels = picture.reduced(min(self.config.short_side, picture.width, picture.height))
+        return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height)
+
+    def rank(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
+        """Ranked crops of several pictures, like-shaped ones in one batch.
+
+        Returns:
+            For each picture its crops, ratio by ratio, best first in each; or the InputError of
+            a picture on which the request cannot be met.
+        """
+        results: list[list[Crop] | InputError] = [[] for _ in prepared]
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for i, picture in enumerate(prepared):
+            by_shape.setdefault(picture.shape, []).append(i)
+        for members in by_shape.values():
+            ranked = self._rank_batch([prepared[i] for i in members], request)
+            for i, crops in zip(members, ranked, strict=True):
+                results[i] = crops
+        return results
+
+    def crop(self, image, ratios: Sequence[str] = ("free",), top: int = 1, *, focus=None, keep=None,
+             protect: str = "all") -> list[Crop]:
+        """Crop one picture.
+
+        Args:
+            image: path, PIL image, or uint8 array [H, W, 3].
+            ratios: like "16:9", "1.91", "square", "original", "free".
+            top: crops for each ratio.
+            focus, keep: point (x, y) or box (x, y, width, height) that every crop contains, in
+                pixels of the upright picture, or in fractions of it where no number exceeds 1.
+            protect: what a crop should not cut through: "none", "face", "text" or "all".
+        Raises:
+            InputError: a picture that cannot be read, or that cannot be cropped as asked.
+        """
+        if isinstance(ratios, str):
+            ratios = [ratios]
+        request = CropRequest(tuple(map(parse_ratio, ratios)), top, focus, keep, protect)
+        picture = Picture.open(image)
+        (crops,) = self.rank([self.prepare(picture)], request)
+        if isinstance(crops, InputError):
+            raise crops
+        return [dataclasses.replace(crop, picture=picture) for crop in crops]
+
+    def score(self, image, boxes) -> np.ndarray:
+        """Scores on the MOS scale, float32 [N], of any boxes [N, 4] in pixels of the upright picture."""
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
+            raise ValueError("boxes are rows x1, y1, x2, y2 with x1 < x2 and y1 < y2")
+        if not len(boxes):
+            return np.zeros(0, np.float32)
+        prepared = self.prepare(Picture.open(image))
+        features, proposals = self._look([prepared])
+        return to_mos(self._score(features, proposals, [boxes * prepared.scale])[0]).astype(np.float32)
+
+    def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
+        """Object, face and text proposals (box in pixels of the upright picture, score, kind), best first."""
+        prepared = self.prepare(Picture.open(image))
+        _, found = self._look([prepared])
+        boxes = found.boxes[0].cpu().numpy() / prepared.scale
+        return [(tuple(map(float, box)), float(score), KINDS[kind])
+                for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True) if score > 0]
+
+    @torch.inference_mode()
+    def _look(self, prepared: Sequence[Prepared]) -> tuple[Features, Proposals]:
+        """One backbone pass over like-shaped pictures, and their proposals."""
+        pixels = torch.stack([p.pixels for p in prepared])
+        if self._device.type == "cuda":
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        else:
+            pixels = pixels.to(self._device)
+        features = self.net.features(self.net.normalise(pixels))
+        return features, self._detect(features, pixels)
+
+    @torch.inference_mode()
+    def _score(self, features: Features, proposals: Proposals, boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Normalised scores of each picture's boxes, which are in network-input pixels."""
+        count = max(map(len, boxes))
+        padded = np.stack([np.concatenate([b, np.repeat(b[:1], count - len(b), axis=0)]) for b in boxes])
+        crops = torch.from_numpy(padded.astype(np.float32)).to(self._device)
+        first = proposals.first(self.config.num_proposals)
+        attributes = first.attributes() if self.config.node_geometry else None
+        scores = self.net.score(features.reduced, crops, first.boxes, features.size, attributes).double().cpu().numpy()
+        return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
+
+    def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
+        plans: list[_Plan | InputError] = []
+        for picture in prepared:
+            try:
+                plans.append(_Plan.of(picture, request, self.search.method))
+            except InputError as error:
+                plans.append(error)
+        usable = [i for i, plan in enumerate(plans) if not isinstance(plan, InputError)]
+        results: list[list[Crop] | InputError] = list(plans)
+        if not usable:
+            return results
+        features, proposals = self._look([prepared[i] for i in usable])
+        boxes_input = [plans[i].boxes * prepared[i].scale for i in usable]
+        scores = self._score(features, proposals, boxes_input)
+        for row, i in enumerate(usable):
+            protected = protect(proposals, row, prepared[i], request.protect)
+            results[i] = plans[i].crops(scores[row], protected, self.search, request.top)
+        return results
+
+
+@dataclass
+class _Plan:
+    """The candidates of one picture, ratio after ratio in one array."""
+
+    size_wh: tuple[int, int]
+    must: np.ndarray | None
+    ratios: list[tuple[Ratio, float | None]]
+    ends: list[int]
+    boxes: np.ndarray  # [N, 4] pixels of the picture
+
+    @classmethod
+    def of(cls, picture: Prepared, request: CropRequest, method: str) -> "_Plan":
+        size_wh = picture.width, picture.height
+        must = required(request, size_wh)
+        ratios = [(ratio, ratio.for_size(*size_wh)) for ratio in request.ratios]
+        sets = [candidates(value, size_wh, must, method) for _, value in ratios]
+        return cls(size_wh, must, ratios, list(np.cumsum([len(s) for s in sets])), np.concatenate(sets))
+
+    def crops(self, scores: np.ndarray, protected: Protected, search: SearchConfig, top: int) -> list[Crop]:
+        ranked = scores - penalties(self.boxes, protected, search)
+        crops, start = [], 0
+        for (ratio, value), end in zip(self.ratios, self.ends, strict=True):
+            chosen = choose(self.boxes[start:end], ranked[start:end], search, top)
+            for rank, i in enumerate(chosen, start=1):
+                box = to_pixels(self.boxes[start + i], self.size_wh, value, self.must)
+                crops.append(Crop(box, float(to_mos(scores[start + i])), ratio.label, rank))
+            start = end
+        return crops
+
+
+def to_mos(scores):
+    """Normalised network scores to the MOS scale, 1 to 5."""
+    return np.clip(MOS_MEAN + MOS_STD * scores, 1.0, 5.0)
+
+
+def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:
+    """The box [4] in pixels that every crop must contain: focus and keep together."""
+    width, height = size_wh
+    boxes = []
+    for given in (request.focus, request.keep):
+        if given is None:
+            continue
+        values = np.array(given, float)
+        if (values <= 1).all():
+            values = values * np.resize([width, height], len(values))
+        x, y = values[:2]
+        w, h = values[2:] if len(values) == 4 else (0, 0)
+        if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width or y + h > height:
+            raise InputError(f"--{'keep' if len(values) == 4 else 'focus'} lies outside this picture of {width}x{height}")
+        boxes.append([x, y, x + w, y + h])
+    if not boxes:
+        return None
+    boxes = np.array(boxes)
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
+def protect(proposals: Proposals, row: int, picture: Prepared, what: str) -> Protected:
+    """Faces (heads) and text of one picture that crops should not cut."""
+    kinds = [KINDS.index(kind) for kind in PROTECT_KINDS[what]]
+    found = proposals.kinds[row].cpu().numpy()
+    scores = proposals.scores[row].cpu().numpy().astype(float)
+    chosen = np.isin(found, kinds) & (scores >= PROTECT_MIN_SCORE)
+    if not chosen.any():
+        return Protected.nothing()
+    boxes = proposals.boxes[row].cpu().numpy()[chosen] / picture.scale
+    margins = np.where((found[chosen] == KINDS.index("face"))[:, None], FACE_MARGIN, TEXT_MARGIN)
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    boxes = boxes + margins * sides * [-1, -1, 1, 1]
+    limit = [picture.width, picture.height] * 2
+    return Protected(np.clip(boxes, 0, limit), scores[chosen])
+
+
+def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """(height, width) of the network input: short side as configured, both multiples of 32."""
+    scale = min(short_side / min(width, height), MAX_LONG_SIDE / max(width, height))
+    sides = [max(MIN_SIDE, round(side * scale / GRID) * GRID) for side in (height, width)]
+    return tuple(sides)
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> torch.Tensor:
+    """uint8 [H, W, 3] -> uint8 [3, h, w], bilinear."""
+    if antialias:
+        image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+    tensor = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)[0].round().to(torch.uint8)
+
+
+def find_device(name: str) -> torch.device:
+    """Raises DeviceError for a device that was named and is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"no such device: {name} (auto, cpu, cuda, cuda:1, mps)") from None
+    there = {"cpu": True, "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+             "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise DeviceError(f"device {name} is not there")
+    return device
+
+
+def find_precision(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    try:
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    except KeyError:
+        raise ValueError(f"precision is auto, fp32, bf16 or fp16, not {name!r}") from None

@@ -1,0 +1,76 @@
+"""Boxes are [x1, y1, x2, y2], x right, y down, in pixels of the upright picture unless a name says otherwise."""
+
+import math
+
+import numpy as np
+
+
+def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes [..., K, 4] and [..., M, 4] -> [..., K, M]."""
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = sides.clip(min=0).prod(-1)
+    union = area(a) + area(b) - intersection
+    return intersection / np.maximum(union, 1e-9)
+
+
+def inside_share(boxes: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """How much of each part [M, 4] lies inside each box [K, 4] -> [K, M], 0 to 1."""
+    sides = np.minimum(boxes[:, None, 2:], parts[None, :, 2:]) - np.maximum(boxes[:, None, :2], parts[None, :, :2])
+    return sides.clip(min=0).prod(-1) / np.maximum(area(parts), 1e-9)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+
+
+def largest_of_ratio(ratio: float, width: float, height: float) -> tuple[float, float]:
+    """Width and height of the largest box of a ratio that a picture holds."""
+    return (width, width / ratio) if width / ratio <= height else (height * ratio, height)
+
+
+def to_pixels(box: np.ndarray, size_wh: tuple[int, int], ratio: float | None = None,
+              must: np.ndarray | None = None) -> tuple[int, int, int, int]:
+    """Round a box to whole pixels inside the picture.
+
+    With a ratio, the result is as near to it as whole pixels allow: one side is at most half a
+    pixel from the other's exact match (a side is at least 1). A box that must stay inside is
+    not cut.
+
+    Args:
+        box: [4] floats; must: [4] floats that the box contains, up to rounding.
+    """
+    picture = np.array(size_wh)
+    lowest = highest = None
+    if must is not None:  # whole pixels that cover it, less what a float's noise adds
+        lowest = np.maximum(np.floor(must[:2] + 1e-6), 0).astype(int)
+        highest = np.minimum(np.ceil(must[2:] - 1e-6), picture).astype(int)
+    if ratio is None:
+        start = np.clip(np.round(box[:2]), 0, picture - 1).astype(int)
+        end = np.minimum(np.maximum(np.round(box[2:]).astype(int), start + 1), picture)
+        if must is not None:
+            start, end = np.minimum(start, lowest), np.maximum(end, highest)
+        return (*map(int, start), *map(int, end))
+    sides = np.array(_whole_sides(box[2] - box[0], box[3] - box[1], ratio, size_wh))
+    if must is not None and (sides < highest - lowest).any():
+        grow = ((highest - lowest) / sides).max()
+        sides = np.array(_whole_sides(sides[0] * grow, sides[1] * grow, ratio, size_wh))
+        sides = np.minimum(np.maximum(sides, highest - lowest), picture)  # at the picture's limit: a pixel off
+    start = np.round((box[:2] + box[2:] - sides) / 2).astype(int)
+    if must is not None:
+        start = np.minimum(np.maximum(start, highest - sides), lowest)
+    start = np.clip(start, 0, picture - sides)
+    return (*map(int, start), *map(int, start + sides))
+
+
+def _whole_sides(width: float, height: float, ratio: float, size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Whole sides nearest to a box of this ratio, the longer one leading, inside the picture."""
+    if ratio >= 1:
+        width = min(max(1, round(width)), size_wh[0])
+        height = max(1, round(width / ratio))
+        if height > size_wh[1]:
+            height = size_wh[1]
+            width = min(max(1, math.floor(height * ratio + 0.5)), size_wh[0])
+        return width, height
+    height, width = _whole_sides(height, width, 1 / ratio, size_wh[::-1])
+    return width, height
