@@ -94,7 +94,7 @@ def choose(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, top: int
     else:
         chance = np.exp((scores - scores.max()) / config.temperature)
         worth = iou_matrix(boxes, boxes) @ (chance / chance.sum())
-    order = np.lexsort((area(-boxes), -worth))
+    order = np.lexsort((-area(boxes), -worth))  # of equals the larger
     chosen: list[int] = []
     for i in order:
         if all(iou_matrix(boxes[i, None], boxes[j, None])[0, 0] < SAME_CROP_IOU for j in chosen):

@@ -38,8 +38,8 @@ class DisEmb(nn.Module):
     """Spatial edges from embedded box centres (S2CNet, eq. 3).
 
     The published networks take the Euclidean norm itself, not its square, and divide it by
-    sqrt(dim). The difference of two linear maps of (x, y) is linear in v = (x_i, y_i, x_j, y_j, 1),
-    so its squared norm is the form v' G v with one 5x5 matrix G: no [.., dim] vectors are made.
+    sqrt(dim). The difference of two linear maps of (x, y) is linear in (x_i, y_i, x_j, y_j, 1), so
+    its squared norm is a quadratic form: no [.., dim] vectors are made.
     """
 
     def __init__(self, relation_dim: int):
@@ -49,15 +49,14 @@ class DisEmb(nn.Module):
 
     def forward(self, crops: Tensor, proposals: Tensor) -> Tensor:
         """Centres in fractions of width and height, [B, N, 2], [B, D, 2] -> [B, N, D+1, D+1]."""
-        row = torch.cat([self.theta.weight, -self.phi.weight, (self.theta.bias - self.phi.bias)[:, None]], dim=1)
         # float64: close pairs are small differences of large sums
-        gram = (row.T.double() @ row.double()) / row.shape[0]  # [5, 5]
-        centres = _join_nodes(crops, proposals).double()  # [B, N, D+1, 2]
-        nodes = centres.shape[2]
-        start = centres[:, :, :, None].expand(-1, -1, -1, nodes, -1)
-        end = centres[:, :, None].expand(-1, -1, nodes, -1, -1)
-        v = torch.cat([start, end, torch.ones_like(start[..., :1])], dim=-1)  # [B, N, D+1, D+1, 5]
-        squared = ((v @ gram) * v).sum(-1)
+        theta, phi = self.theta.weight.double(), self.phi.weight.double()
+        offset = (self.theta.bias - self.phi.bias).double()
+        nodes = _join_nodes(crops, proposals).double()  # [B, N, D+1, 2]
+        start = (nodes @ (theta.T @ theta) * nodes).sum(-1) + 2 * (nodes @ (theta.T @ offset)) + offset @ offset
+        end = (nodes @ (phi.T @ phi) * nodes).sum(-1) - 2 * (nodes @ (phi.T @ offset))
+        between = nodes @ (-2 * theta.T @ phi) @ nodes.mT  # [B, N, D+1, D+1]
+        squared = (between + start[..., None] + end[:, :, None]) / theta.shape[0]
         return squared.clamp(min=1e-12).sqrt().to(crops.dtype)
 
 
@@ -103,24 +102,37 @@ class GraphAttention(nn.Module):
     def shared(self, crops: Tensor, proposals: Tensor, gated: Tensor, bias: Tensor | None, messages) -> Tensor:
         """First layer: nodes [B, N, E] and [B, D, E], proposals not yet different for each crop.
 
+        There are far fewer different nodes than rows in all graphs, so the maps before and after
+        the attention move to the nodes: (Q g)'k = g'(Q'k), and O (sum w v) = sum w (O v).
+
         Returns:
             All nodes of all graphs, [B, N, D+1, E].
         """
         batch, count, nodes, dim = gated.shape
-        normed_crops, normed_proposals = self.norm(crops), self.norm(proposals)
-        query = self._heads(self.query(gated).flatten(1, 2))  # [B, h, N*(D+1), d]
-        to_proposals = query @ self._heads(self.key(normed_proposals)).mT  # [B, h, N*(D+1), D]
-        to_proposals = to_proposals.view(batch, self.heads, count, nodes, -1)
-        key = self._heads(self.key(normed_crops))[:, :, :, None]  # [B, h, N, 1, d]
-        to_crop = (query.view(batch, self.heads, count, nodes, -1) * key).sum(-1, keepdim=True)
-        weights = self._softmax(torch.cat([to_crop, to_proposals], dim=-1), bias, messages)
-        value = self._heads(self.value(normed_proposals))  # [B, h, D, d]
-        pooled = weights[..., 1:].flatten(2, 3) @ value  # [B, h, N*(D+1), d]
-        pooled = pooled.view(batch, self.heads, count, nodes, -1)
-        pooled = pooled + weights[..., :1] * self._heads(self.value(normed_crops))[:, :, :, None]
-        pooled = pooled.permute(0, 2, 3, 1, 4).reshape(batch, count, nodes, dim)
-        pooled = self._add_messages(pooled, weights, messages)
-        return self._residuals(_join_nodes(crops, proposals), pooled)
+        # [B, N, h*E] and [B, D, h*E] for keys, likewise for values
+        crop_key, crop_value = self._moved_maps(self.norm(crops))
+        proposal_key, proposal_value = self._moved_maps(self.norm(proposals))
+        to_proposals = gated.flatten(1, 2) @ proposal_key.reshape(batch, -1, dim).mT  # [B, N*(D+1), D*h]
+        to_proposals = to_proposals.view(batch, count, nodes, -1, self.heads)
+        to_crop = gated @ crop_key.view(batch, count, self.heads, dim).mT  # [B, N, D+1, h]
+        logits = torch.cat([to_crop[:, :, :, None], to_proposals], dim=3).permute(0, 4, 1, 2, 3)
+        weights = self._softmax(logits, bias, messages)  # [B, h, N, D+1, D+1]
+        per_node = weights.permute(0, 2, 3, 4, 1)  # [B, N, D+1, D+1, h]
+        pooled = per_node[:, :, :, 1:].reshape(batch, count * nodes, -1) @ proposal_value.reshape(batch, -1, dim)
+        pooled = pooled.view(batch, count, nodes, dim)
+        pooled = pooled + per_node[:, :, :, 0] @ crop_value.view(batch, count, self.heads, dim) + self.out.bias
+        if messages is not None:
+            pooled[:, :, 0] += messages.gather(weights) @ self.out.weight.T
+        return self._feed_forward(_join_nodes(crops, proposals) + pooled)
+
+    def _moved_maps(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes [B, K, E] -> Q'(key) and O(value) of each head, [B, K, h*E] both."""
+        split = (self.heads, -1)
+        query = self.query.weight.unflatten(0, split)  # [h, d, E]
+        out = self.out.weight.unflatten(1, split)  # [E, h, d]
+        key = torch.einsum("bkhd,hde->bkhe", self.key(normed).unflatten(-1, split), query)
+        value = torch.einsum("bkhd,ehd->bkhe", self.value(normed).unflatten(-1, split), out)
+        return key.flatten(2), value.flatten(2)
 
     def every_node(self, nodes: Tensor, gated: Tensor, bias: Tensor | None, messages) -> Tensor:
         """A later layer, all nodes: [B, N, D+1, E] -> the same."""
@@ -130,7 +142,9 @@ class GraphAttention(nn.Module):
                              ((self.query, gated), (self.key, normed), (self.value, normed)))  # [B, h, N, D+1, d]
         weights = self._softmax(query @ key.mT, bias, messages)
         pooled = (weights @ value).permute(0, 2, 3, 1, 4).reshape(batch, count, size, dim)
-        return self._residuals(nodes, self._add_messages(pooled, weights, messages))
+        if messages is not None:
+            pooled[:, :, 0] += messages.gather(weights)
+        return self._feed_forward(nodes + self.out(pooled))
 
     def crop_node(self, nodes: Tensor, gated: Tensor, bias: Tensor | None, messages) -> Tensor:
         """A later layer, crop node alone: nodes [B, N, D+1, E], gated [B, N, E] -> [B, N, E].
@@ -147,12 +161,10 @@ class GraphAttention(nn.Module):
         weights = self._softmax(weights, None if bias is None else bias[:, :, :, :1], messages)
         summed = weights[:, :, :, 0].transpose(1, 2) @ normed  # [B, N, h, E]
         value = self.value.weight.view(self.heads, -1, dim)
-        pooled = torch.einsum("bnhe,hde->bnhd", summed, value).reshape(batch, count, 1, dim)
-        pooled = self._add_messages(pooled, weights, messages)
-        return self._residuals(nodes[:, :, :1], pooled)[:, :, 0]
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, h, K, d]
+        pooled = torch.einsum("bnhe,hde->bnhd", summed, value).reshape(batch, count, dim)
+        if messages is not None:
+            pooled = pooled + messages.gather(weights)
+        return self._feed_forward(nodes[:, :, 0] + self.out(pooled))
 
     def _node_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)  # [B, h, N, D+1, d]
@@ -165,15 +177,7 @@ class GraphAttention(nn.Module):
             logits[:, :, :, 0, 1:] += messages.bias
         return logits.softmax(dim=-1)
 
-    def _add_messages(self, pooled: Tensor, weights: Tensor, messages) -> Tensor:
-        if messages is None:
-            return pooled
-        value = messages.value.unflatten(-1, (self.heads, -1))  # [B, N, D, h, d]
-        extra = torch.einsum("bhnj,bnjhd->bnhd", weights[:, :, :, 0, 1:], value).flatten(2)
-        return torch.cat([pooled[:, :, :1] + extra[:, :, None], pooled[:, :, 1:]], dim=2)
-
-    def _residuals(self, nodes: Tensor, pooled: Tensor) -> Tensor:
-        nodes = nodes + self.out(pooled)
+    def _feed_forward(self, nodes: Tensor) -> Tensor:
         return nodes + self.mlp(self.mlp_norm(nodes))
 
 
@@ -182,7 +186,14 @@ class Messages:
     """What a crop is told about each proposal, for one layer."""
 
     bias: Tensor  # [B, heads, N, D], added to the logits of the crop's row
-    value: Tensor  # [B, N, D, E], added to the values that the crop's row gathers
+    hidden: Tensor  # [B, N, D, HIDDEN]
+    value: Tensor  # [E, HIDDEN], maps hidden to what is added to the values
+
+    def gather(self, weights: Tensor) -> Tensor:
+        """What the crop's row of the weights [B, heads, N, .., D+1] gathers: [B, N, E]."""
+        summed = weights[:, :, :, 0, 1:].transpose(1, 2) @ self.hidden  # [B, N, h, HIDDEN]
+        value = self.value.unflatten(0, (summed.shape[2], -1))  # [h, d, HIDDEN]
+        return torch.einsum("bnhk,hdk->bnhd", summed, value).flatten(2)
 
 
 class OverlapMessages(nn.Module):
@@ -199,13 +210,13 @@ class OverlapMessages(nn.Module):
         super().__init__()
         self.overlap = nn.Linear(self.FEATURES, self.HIDDEN)
         self.proposal = nn.Linear(node_dim, self.HIDDEN, bias=False)
-        self.values = nn.ModuleList(nn.Linear(self.HIDDEN, node_dim) for _ in range(depth))
+        self.values = nn.ModuleList(nn.Linear(self.HIDDEN, node_dim, bias=False) for _ in range(depth))
         self.biases = nn.ModuleList(nn.Linear(self.HIDDEN, heads) for _ in range(depth))
 
     def forward(self, overlaps: Tensor, proposals: Tensor) -> list[Messages]:
         """[B, N, D, FEATURES], proposal nodes [B, D, E] -> one Messages for each layer."""
         hidden = F.gelu(self.overlap(overlaps) + self.proposal(proposals)[:, None])
-        return [Messages(bias(hidden).permute(0, 3, 1, 2), value(hidden))
+        return [Messages(bias(hidden).permute(0, 3, 1, 2), hidden, value.weight)
                 for bias, value in zip(self.biases, self.values, strict=True)]
 
 

@@ -1,0 +1,44 @@
+"""The field's yardsticks, as pure functions of numpy arrays."""
+
+import numpy as np
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of paired boxes [..., 4] -> [...]."""
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = sides.clip(min=0).prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
+    return intersection / np.maximum(union, 1e-12)
+
+
+def displacement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Disp (Chen et al. 2017): mean distance of the four sides, boxes as fractions of the picture."""
+    return np.abs(a - b).mean(-1)
+
+
+def pair_agreement(scores: np.ndarray, votes: np.ndarray, min_margin: int = 0) -> tuple[float, int]:
+    """How often the better-scored crop of a pair is the one with more votes.
+
+    Args:
+        scores, votes: [P, 2], for the two crops of each pair. A tie in the scores counts half.
+        min_margin: least difference in votes for a pair to count.
+    Returns:
+        The share, and the number of pairs that counted.
+    """
+    margin = votes[:, 0] - votes[:, 1]
+    counted = (np.abs(margin) >= min_margin) & (margin != 0)
+    agreement = np.sign(scores[counted, 0] - scores[counted, 1]) * np.sign(margin[counted])
+    return float(((agreement + 1) / 2).mean()) if counted.any() else float("nan"), int(counted.sum())
+
+
+def srcc(scores: np.ndarray, mos: np.ndarray) -> float:
+    """Spearman's rank-order correlation, ties sharing their mean rank; NaN where one side is constant."""
+    a, b = _ranks(scores), _ranks(mos)
+    a, b = a - a.mean(), b - b.mean()
+    norm = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / norm) if norm > 0 else float("nan")
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

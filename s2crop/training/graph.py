@@ -1,0 +1,268 @@
+"""Train node embedding, graph and head on cached maps of a frozen backbone.
+
+Two sources teach the same scores. FCDB photos say which crops people choose: voted pairs, and
+best crops as soft targets. GAICD ratings, whose pictures are not at hand, put the scores on the
+MOS scale: there nodes are made of geometry alone.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from s2crop.cropper import input_size
+from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
+from s2crop.geometry.search import SearchConfig, candidates, choose
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
+from s2crop.models.weights import read_weights, save_weights
+from s2crop.training.data import CropLabels, Photo, Ratings, is_validation, load_photos, read_gaicd_boxes
+from s2crop.training.losses import best_crop_loss, rating_loss, vote_loss
+from s2crop.training.run import Average, Run, cosine
+
+TEMPERATURES = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+@dataclass(frozen=True)
+class GraphRecipe:
+    """Choices of the graph training; a TOML file sets them."""
+
+    start: str = "proposals"  # run whose weights give backbone and proposal head
+    epochs: int = 10
+    batch_size: int = 8  # photos
+    candidates: int = 64  # drawn for each photo, besides its pairs
+    rate: float = 5e-4
+    weight_decay: float = 0.05
+    average: float = 0.998
+    sharpness: float = 0.1  # of the soft target over candidates, in IoU
+    vote_weight: float = 1.0
+    best_weight: float = 1.0
+    rating_weight: float = 0.5
+    node_dropout: float = 0.1
+    blind: float = 0.2  # share of photo batches scored from geometry alone
+    jitter: float = 0.03  # of proposal boxes, in their sides
+    fold: int = 0  # which photos are kept aside
+    seed: int = 0
+
+
+@dataclass
+class Sample:
+    """A photo as the graph sees it: maps of the frozen backbone, proposals, labels."""
+
+    size: tuple[int, int]
+    maps: tuple[Tensor, Tensor, Tensor]  # float16
+    proposals: Tensor  # [D, 4] input pixels
+    attributes: Tensor  # [D, 4]
+    labels: CropLabels
+
+
+def train(recipe: GraphRecipe, data: Path, out: Path, *, resume: bool, report=print) -> dict:
+    """Train and write `out/weights.safetensors`; returns validation measures."""
+    run = Run(out, recipe.seed, report)
+    model = load_start(out.parent / recipe.start / "weights.safetensors", recipe.seed)
+    photos = load_photos(data, ["fcdb"])
+    ratings = read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
+    samples = {mirrored: cache_samples(model, photos, mirrored) for mirrored in (False, True)}
+    aside = {p.id for p in photos if is_validation(p.id, recipe.fold)}
+    training = [i for i, p in enumerate(photos) if p.id not in aside]
+    validation = [samples[False][i] for i, p in enumerate(photos) if p.id in aside]
+    rated = [r for r in ratings if not is_validation(r.id, recipe.fold)]
+    rated_validation = [r for r in ratings if is_validation(r.id, recipe.fold)]
+    return fit(model, recipe, run, [[samples[m][i] for m in (False, True)] for i in training], rated,
+               validation, rated_validation, out, resume)
+
+
+def load_start(path: Path, seed: int) -> S2CNet:
+    config, state = read_weights(path)
+    torch.manual_seed(seed)
+    fresh = S2CNet(config).state_dict()  # graph and nodes start anew
+    kept = ("backbone.", "proposal_head.")
+    model = S2CNet(config)
+    model.load_state_dict({k: state[k] if k.startswith(kept) else v for k, v in fresh.items()})
+    return model.to(memory_format=torch.channels_last)
+
+
+def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample]], rated: list[Ratings],
+        validation: list[Sample], rated_validation: list[Ratings], out: Path, resume: bool) -> dict:
+    temperatures = nn.ParameterDict({name: nn.Parameter(torch.tensor(value).log())
+                                     for name, value in (("vote", 0.5), ("best", 0.3))})
+    trained = [*model.multi_scale.parameters(), *model.nodes.parameters(), *model.graph.parameters(),
+               *model.head.parameters()]
+    for p in model.parameters():
+        p.requires_grad_(False)
+    for p in trained:
+        p.requires_grad_(True)
+    plain = [p for p in trained if p.ndim < 2]
+    optimizer = torch.optim.AdamW([{"params": [p for p in trained if p.ndim >= 2]},
+                                   {"params": plain + list(temperatures.parameters()), "weight_decay": 0.0}],
+                                  lr=recipe.rate, weight_decay=recipe.weight_decay)
+    average = Average(model, recipe.average)
+    parts = {"model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average}
+    done = run.resume(**parts) if resume else 0
+    dropout = model.nodes.norm.register_forward_hook(
+        lambda module, args, output: nn.functional.dropout(output, recipe.node_dropout) if model.training else output)
+    results = {}
+    for epoch in range(done, recipe.epochs):
+        rng = run.generator(epoch)
+        model.train()
+        groups = draw_groups(training, rated, recipe.batch_size, rng)
+        sums: dict[str, list[float]] = {}
+        for step, group in enumerate(groups):
+            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 100)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = recipe.rate * factor
+            if isinstance(group[0], Ratings):
+                losses = {"rating": recipe.rating_weight * ratings_step(model, group, recipe.candidates, rng)}
+            else:
+                losses = photos_step(model, group, recipe, temperatures, rng)
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            average.update(model)
+            for name, value in losses.items():
+                sums.setdefault(name, []).append(value.item())
+        run.save(epoch + 1, **parts)
+        final = S2CNet(model.config)
+        final.load_state_dict(average.mean)
+        results = validate(final.eval(), validation, rated_validation)
+        run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
+                **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
+        save_weights(final, out / "weights.safetensors")
+    dropout.remove()
+    if results:
+        run.finish(**results, validation_photos=len(validation), training_photos=len(training))
+    return results
+
+
+@torch.inference_mode()
+def cache_samples(model: S2CNet, photos: list[Photo], mirrored: bool) -> list[Sample]:
+    """Backbone maps and proposals of every photo, resized as for cropping."""
+    model.eval()
+    samples = []
+    for photo in photos:
+        height, width = photo.pixels.shape[:2]
+        size = input_size(width, height, model.config.short_side)
+        pixels = np.asarray(Image.fromarray(photo.pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+        pixels = np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
+        maps = model.backbone(model.normalise(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())))
+        found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
+        labels = mirror(photo.labels) if mirrored else photo.labels
+        samples.append(Sample(size, tuple(m[0].half() for m in maps), found.boxes[0].clone(),
+                              found.attributes()[0].clone(), labels))
+    return samples
+
+
+def mirror(labels: CropLabels) -> CropLabels:
+    def flip(boxes):
+        return boxes[..., [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([1, 0, 1, 0])
+
+    return CropLabels(labels.size_wh, flip(labels.best), flip(labels.pairs), labels.votes)
+
+
+def draw_groups(training: list[list[Sample]], rated: list[Ratings], batch_size: int, rng: np.random.Generator) -> list[list]:
+    """Shuffled batches of like-shaped photos (each mirrored or not, by chance) and of ratings."""
+    photos = [pair[rng.integers(2)] for pair in training]
+    groups = []
+    for items, shape in ((photos, lambda s: s.size), (rated, lambda r: input_size(*r.size_wh, 256))):
+        by_shape: dict[tuple, list] = {}
+        for i in rng.permutation(len(items)):
+            by_shape.setdefault(shape(items[i]), []).append(items[i])
+        groups += [g[k:k + batch_size] for g in by_shape.values() for k in range(0, len(g), batch_size)]
+    return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def photos_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperatures, rng) -> dict[str, Tensor]:
+    size = group[0].size
+    scale = np.float32([size[1], size[0]] * 2)
+    pools, ious = [], []
+    for sample in group:
+        boxes = random_candidates(sample, recipe.candidates, rng)
+        pools.append(boxes)
+        ious.append(iou(boxes, sample.labels.best[None]))
+    pairs = np.stack([s.labels.pairs for s in group])  # [B, P, 2, 4]
+    crops = np.concatenate([np.stack(pools), pairs.reshape(len(group), -1, 4)], axis=1) * scale
+    proposals = torch.stack([s.proposals for s in group])
+    sides = (proposals[..., 2:] - proposals[..., :2]).repeat(1, 1, 2)
+    noise = torch.from_numpy(rng.normal(0, recipe.jitter, proposals.shape).astype(np.float32))
+    proposals = (proposals + noise * sides).clamp(min=0).minimum(torch.from_numpy(scale))
+    attributes = torch.stack([s.attributes for s in group])
+    reduced = None
+    if rng.random() >= recipe.blind:
+        reduced = model.multi_scale(tuple(torch.stack([s.maps[i] for s in group]).float() for i in range(3)))
+    elif rng.random() < 0.5:
+        attributes = None  # as with the ratings
+    scores = model.score(reduced, torch.from_numpy(crops.astype(np.float32)), proposals, size, attributes)
+    drawn = recipe.candidates
+    votes = torch.from_numpy(np.stack([s.labels.votes for s in group]))
+    return {"vote": recipe.vote_weight * vote_loss(scores[:, drawn:].unflatten(1, (-1, 2)), votes, temperatures["vote"].exp()),
+            "best": recipe.best_weight * best_crop_loss(scores[:, :drawn], torch.from_numpy(np.float32(ious)),
+                                                        temperatures["best"].exp(), recipe.sharpness)}
+
+
+def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> np.ndarray:
+    """[count, 4] fractions: half from the search's own candidates, half anywhere, some near the best crop."""
+    height, width = sample.size
+    own = candidates(None, (width, height)) / [width, height, width, height]
+    own = own[rng.permutation(len(own))[: count // 2]]
+    near = sample.labels.best + rng.normal(0, 0.06, (count // 8, 4))
+    start = rng.uniform(0, 0.5, (count - len(own) - len(near), 2)) * (rng.random((count - len(own) - len(near), 2)) > 0.25)
+    end = 1 - rng.uniform(0, 0.5, start.shape) * (rng.random(start.shape) > 0.25)
+    boxes = np.concatenate([own, near, np.concatenate([start, end], axis=1)]).clip(0, 1)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 0.1).clip(max=1)
+    boxes[:, :2] = np.minimum(boxes[:, :2], boxes[:, 2:] - 0.1)
+    return boxes
+
+
+def ratings_step(model: S2CNet, group: list[Ratings], count: int, rng: np.random.Generator) -> Tensor:
+    size = input_size(*group[0].size_wh, model.config.short_side)
+    scale = np.float32([size[1], size[0]] * 2)
+    chosen = [rng.choice(len(r.mos), count, replace=len(r.mos) < count) for r in group]
+    crops = np.stack([r.candidates[c] for r, c in zip(group, chosen, strict=True)])
+    mos = np.stack([r.mos[c] for r, c in zip(group, chosen, strict=True)])
+    proposals = np.stack([r.proposals for r in group])
+    if rng.random() < 0.5:
+        crops, proposals = (b[..., [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([1, 0, 1, 0])
+                            for b in (crops, proposals))
+    scores = model.score(None, torch.from_numpy(crops * scale), torch.from_numpy(proposals * scale), size)
+    return rating_loss(scores, torch.from_numpy((mos - MOS_MEAN) / MOS_STD))
+
+
+@torch.inference_mode()
+def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> dict[str, float]:
+    """FCDB measures on kept-aside photos, and GAICD's SRCC from boxes alone."""
+    ious: dict[str, list[float]] = {}
+    disps: dict[str, list[float]] = {}
+    scores, votes = [], []
+    for sample in samples:
+        height, width = sample.size
+        scale = np.float32([width, height] * 2)
+        sets = {"argmax": candidates(None, (width, height), method="argmax"), "expected": candidates(None, (width, height))}
+        boxes = np.concatenate([*sets.values(), sample.labels.pairs.reshape(-1, 4) * scale])
+        reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
+        found = model.score(reduced, torch.from_numpy(boxes.astype(np.float32))[None], sample.proposals[None],
+                            sample.size, sample.attributes[None])[0].double().numpy()
+        start = 0
+        for method, own in sets.items():
+            part = found[start:start + len(own)]
+            for temperature in TEMPERATURES if method == "expected" else (1.0,):
+                name = method if method == "argmax" else f"expected_{temperature}"
+                best = choose(own, part, SearchConfig(method=method, temperature=temperature), 1)[0]
+                ious.setdefault(name, []).append(float(iou(own[best] / scale, sample.labels.best)))
+                disps.setdefault(name, []).append(float(displacement(own[best] / scale, sample.labels.best)))
+            start += len(own)
+        scores.append(found[start:].reshape(-1, 2))
+        votes.append(sample.labels.votes)
+    scores, votes = np.concatenate(scores), np.concatenate(votes)
+    rank = []
+    for r in ratings:
+        size = input_size(*r.size_wh, model.config.short_side)
+        scale = np.float32([size[1], size[0]] * 2)
+        found = model.score(None, torch.from_numpy(r.candidates * scale)[None], torch.from_numpy(r.proposals * scale)[None], size)
+        rank.append(srcc(found[0].numpy(), r.mos))
+    return {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()} | \
+        {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()} | \
+        {"pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
+         "srcc_boxes": float(np.mean(rank))}

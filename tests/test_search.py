@@ -1,0 +1,95 @@
+"""Whole pixels, hard constraints, and the choice among scored candidates."""
+
+import numpy as np
+import pytest
+
+from s2crop.errors import InputError
+from s2crop.geometry.boxes import inside_share, iou_matrix, to_pixels
+from s2crop.geometry.search import SAME_CROP_IOU, Protected, SearchConfig, candidates, choose, penalties
+
+
+def test_iou_and_share_by_hand():
+    a, b = np.array([[0.0, 0, 4, 4]]), np.array([[2.0, 2, 6, 6], [0, 0, 4, 4], [5, 5, 6, 6]])
+    np.testing.assert_allclose(iou_matrix(a, b), [[4 / 28, 1, 0]])
+    np.testing.assert_allclose(inside_share(a, b), [[0.25, 1, 0]])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whole_pixel_boxes_stay_inside_keep_the_ratio_and_what_they_must_hold(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        size = tuple(int(v) for v in rng.integers(3, 900, 2))
+        ratio = float(rng.choice([1, 16 / 9, 4 / 5, 9 / 16, 1.91, 3.7]))
+        must = None
+        if rng.random() < 0.5:
+            corner = rng.uniform(0, 0.8, 2) * size
+            must = np.concatenate([corner, corner + rng.uniform(0, 0.15, 2) * size])
+        try:
+            boxes = candidates(ratio, size, must)
+        except InputError:
+            continue
+        for box in boxes[rng.integers(len(boxes), size=5)]:
+            x1, y1, x2, y2 = to_pixels(box, size, ratio, must)
+            width, height = x2 - x1, y2 - y1
+            assert 0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]
+            if must is not None:
+                assert x1 <= must[0] + 1e-6 and y1 <= must[1] + 1e-6 and x2 >= must[2] - 1e-6 and y2 >= must[3] - 1e-6
+            # the longer side is whole; the shorter is its nearest match, or 1, or what must be held
+            shorter, exact = (height, width / ratio) if ratio >= 1 else (width, height * ratio)
+            limit = 0.5 if must is None else 1.5
+            assert abs(shorter - exact) <= limit + 1e-9 or shorter == 1
+
+
+def test_focus_and_keep_hold_for_every_candidate_of_every_ratio():
+    size, must = (640, 480), np.array([600.0, 10.0, 635.0, 60.0])
+    for ratio in (None, 1.0, 16 / 9, 9 / 16):
+        boxes = candidates(ratio, size, must)
+        assert len(boxes) >= 10
+        assert (boxes[:, :2] <= must[:2] + 1e-6).all() and (boxes[:, 2:] >= must[2:] - 1e-6).all()
+        assert (boxes >= -1e-6).all() and (boxes[:, 2:] <= np.array(size) + 1e-6).all()
+
+
+def test_keep_that_is_larger_than_half_gives_the_larger_scales_alone():
+    must = np.array([0.0, 0.0, 470.0, 470.0])
+    boxes = candidates(1.0, (640, 480), must)
+    sides = boxes[:, 2] - boxes[:, 0]
+    assert len(boxes) and sides.min() >= 470
+
+
+def test_keep_too_large_for_the_ratio_is_an_input_error():
+    with pytest.raises(InputError, match="too large"):
+        candidates(1.0, (640, 480), np.array([10.0, 10.0, 600.0, 100.0]))
+
+
+def test_argmax_takes_the_best_score_and_expected_iou_an_agreement():
+    """One outlier scores best; the good neighbours together outweigh it."""
+    cluster = np.array([[10.0, 10, 90, 90], [12, 10, 92, 90], [10, 12, 90, 92], [11, 11, 91, 91]])
+    boxes = np.concatenate([[[0.0, 0, 30, 30]], cluster])
+    scores = np.array([1.1, 1.0, 1.0, 1.0, 1.0])
+    assert choose(boxes, scores, SearchConfig(method="argmax"), 1) == [0]
+    assert choose(boxes, scores, SearchConfig(method="expected", temperature=1.0), 1)[0] in (1, 2, 3, 4)
+
+
+def test_low_temperature_is_argmax():
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 40, (50, 2))
+    boxes, scores = np.concatenate([corner, corner + 50], axis=1), rng.normal(size=50)
+    assert choose(boxes, scores, SearchConfig(temperature=1e-4), 1) == [int(scores.argmax())]
+
+
+def test_top_crops_are_distinct_and_fewer_where_there_are_no_more():
+    boxes = candidates(None, (300, 200))
+    scores = np.random.default_rng(0).normal(size=len(boxes))
+    chosen = choose(boxes, scores, SearchConfig(), 5)
+    assert len(chosen) == 5 == len(set(chosen))
+    overlap = iou_matrix(boxes[chosen], boxes[chosen])
+    assert (overlap[~np.eye(5, dtype=bool)] < SAME_CROP_IOU).all()
+    assert choose(boxes[:1].repeat(3, axis=0), scores[:3], SearchConfig(), 5) == [0]
+
+
+def test_cut_and_lost_parts_cost_and_whole_ones_do_not():
+    config = SearchConfig(cut_penalty=2.0, lost_penalty=0.5)
+    face = Protected(np.array([[40.0, 40, 60, 60]]), np.array([0.5]))
+    boxes = np.array([[0.0, 0, 100, 100], [50, 0, 100, 100], [70, 0, 100, 100]])
+    np.testing.assert_allclose(penalties(boxes, face, config), [0, 0.5 * (2 + 0.25), 0.5 * 0.5])
+    assert (penalties(boxes, Protected.nothing(), config) == 0).all()

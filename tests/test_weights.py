@@ -1,0 +1,170 @@
+"""Weights files: ours, the published layouts, and what is neither."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2crop.errors import WeightsError
+from s2crop.models import weights as weights_module
+from s2crop.models.s2cnet import S2CNet, S2CNetConfig
+from s2crop.models.weights import load_model, save_weights
+
+SMALL = dict(align_size=3, node_dim=16, relation_dim=8, mlp_dim=24, num_proposals=4)
+
+
+def published_state(head="crop", node_dim=256, proposals=10):
+    """A seeded state dict with the keys and shapes of a published checkpoint."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+
+    def add(key, *shape):
+        state[key] = torch.randn(*shape, generator=generator) / max(1, shape[-1]) ** 0.5
+
+    def norm(key, channels):
+        for part in ("weight", "bias", "running_mean"):
+            add(f"{key}.{part}", channels)
+        state[f"{key}.running_var"] = torch.rand(channels, generator=generator) + 0.5
+        state[f"{key}.num_batches_tracked"] = torch.tensor(0)
+
+    def linear(key, out, into, bias=True):
+        add(f"{key}.weight", out, into)
+        if bias:
+            add(f"{key}.bias", out)
+
+    reference = S2CNet(S2CNetConfig()).state_dict()
+    for ours, (convolution, batch_norm) in weights_module._published_backbone_keys().items():
+        add(f"{convolution}.weight", *reference[f"{ours}.weight"].shape)
+        norm(batch_norm, reference[f"{ours}.weight"].shape[0])
+    add("DimRed.weight", 8, 448, 1, 1)
+    add("DimRed.bias", 8)
+    linear("node_emb.0", node_dim, 2 * 8 * 9 * 9)
+    for key in ("node_emb.1", "GraphTransformer.nl_gcn"):
+        add(f"{key}.weight", node_dim)
+        add(f"{key}.bias", node_dim)
+    for name, out, into in (("fc_rn_theta", 256, node_dim), ("fc_rn_phi", 256, node_dim), ("pos_ascension_theta", 256, 2),
+                            ("pos_ascension_phi", 256, 2), ("pos_to_head", 4, 1), ("app_to_head", 4, 1)):
+        linear(f"GraphConstructor.{name}", out, into)
+    linear("GraphTransformer.fc_gcn", node_dim, node_dim, bias=False)
+    for layer in range(2):
+        for part in (0, 1):
+            add(f"GraphTransformer.layers.{layer}.{part}.fn.norm.weight", node_dim)
+            add(f"GraphTransformer.layers.{layer}.{part}.fn.norm.bias", node_dim)
+        base = f"GraphTransformer.layers.{layer}"
+        linear(f"{base}.0.fn.fn.to_kv", 2 * node_dim, node_dim, bias=False)
+        linear(f"{base}.0.fn.fn.to_q", node_dim, node_dim, bias=False)
+        linear(f"{base}.0.fn.fn.to_out.0", node_dim, node_dim)
+        linear(f"{base}.1.fn.fn.net.0", 1024, node_dim)
+        linear(f"{base}.1.fn.fn.net.3", node_dim, 1024)
+    if head == "crop":
+        linear("FC_layers", 1, node_dim)
+    else:
+        for number, out, into, side in ((0, 768, proposals + 1, 16), (1, 128, 768, 1)):
+            add(f"FC_layers.{number}.0.weight", out, into, side, side)
+            add(f"FC_layers.{number}.0.bias", out)
+            norm(f"FC_layers.{number}.1", out)
+        add("FC_layers.3.weight", 1, 128, 1, 1)
+        add("FC_layers.3.bias", 1)
+    return state
+
+
+def save_checkpoint(state, folder):
+    torch.save(state, folder / "checkpoint.pth")
+    return folder / "checkpoint.pth"
+
+
+def test_our_file_round_trips_with_its_configuration(tmp_path):
+    torch.manual_seed(0)
+    model = S2CNet(S2CNetConfig(padding="same", node_geometry=True, overlap_messages=True, proposal_head=True, **SMALL))
+    save_weights(model, tmp_path / "a.safetensors", torch.float32)
+    loaded = load_model(weights=tmp_path / "a.safetensors")
+    assert loaded.config == model.config and not loaded.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_half_precision_file_is_half_the_size_and_loads_as_float32(tmp_path):
+    model = S2CNet(S2CNetConfig(**SMALL))
+    save_weights(model, tmp_path / "full.safetensors", torch.float32)
+    save_weights(model, tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * (tmp_path / "full.safetensors").stat().st_size
+    assert load_model(weights=tmp_path / "half.safetensors").head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("head", "proposals"), [("crop", 10), ("all", 5)])
+def test_published_layouts_are_told_apart_by_their_head(head, proposals, tmp_path):
+    model = load_model(weights=save_checkpoint(published_state(head, proposals=proposals), tmp_path))
+    config = model.config
+    assert (config.head, config.num_proposals, config.align_size, config.padding) == (head, proposals, 9, "one")
+    crops = torch.tensor([[0.0, 0, 0, 60, 60], [0, 10, 10, 90, 60]])
+    boxes = torch.rand(proposals, 5).mul(30) + torch.tensor([0.0, 0, 0, 30, 30])
+    boxes[:, 0] = 0
+    with torch.inference_mode():
+        scores = model(torch.randn(1, 3, 64, 96), crops, boxes)
+    assert scores.shape == (2,) and scores.isfinite().all()
+
+
+def test_checkpoint_in_the_old_pickle_format_is_read_too(tmp_path):
+    torch.save(published_state(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert load_model(weights=tmp_path / "old.pth").config.head == "crop"
+
+
+def test_missing_left_over_and_misshapen_keys_are_named(tmp_path):
+    for change, reason in ((lambda s: s.pop("GraphConstructor.fc_rn_phi.bias"), "fc_rn_phi.bias is missing"),
+                           (lambda s: s.update({"extra.weight": torch.zeros(1)}), "extra.weight is unknown"),
+                           (lambda s: s.update({"FC_layers.weight": torch.zeros(1, 99)}), r"head.weight should be \[1, 256\]"),
+                           (lambda s: s.update({"node_emb.0.weight": torch.zeros(256, 1300)}), "node_emb and DimRed"),
+                           (lambda s: s["FC_layers.bias"].fill_(float("nan")), "not finite")):
+        state = published_state()
+        change(state)
+        with pytest.raises(WeightsError, match=reason):
+            load_model(weights=save_checkpoint(state, tmp_path))
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return open, (str(marker), "w")
+
+    for name, dump in (("a.pth", lambda p: torch.save({"x": Evil()}, p)), ("b.pth", lambda p: p.write_bytes(pickle.dumps(Evil())))):
+        dump(tmp_path / name)
+        with pytest.raises(WeightsError):
+            load_model(weights=tmp_path / name)
+    assert not marker.exists()
+
+
+def test_files_that_are_not_weights_give_the_reason(tmp_path):
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "cut.pth").write_bytes(save_checkpoint(published_state(), tmp_path).read_bytes()[:5000])
+    save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+    save_weights(S2CNet(S2CNetConfig(**SMALL)), tmp_path / "ours.safetensors")
+    whole = (tmp_path / "ours.safetensors").read_bytes()
+    (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "config.safetensors").write_bytes(whole.replace(b'\\"heads\\": 4', b'\\"heads\\": 5'))
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
+    for name, reason in (("text.pth", "neither"), ("cut.pth", "not a"), ("other.safetensors", "not one of s2crop's"),
+                         ("half.safetensors", "damaged"), ("list.pth", "not a plain state dict"), ("none.pth", "No such file"),
+                         ("config.safetensors", "not a multiple of heads")):
+        with pytest.raises(WeightsError, match=reason):
+            load_model(weights=tmp_path / name)
+
+
+def test_unknown_model_is_the_callers_mistake():
+    with pytest.raises(ValueError, match="no model called"):
+        load_model("nonesuch")
+
+
+def test_damaged_shipped_weights_are_refused(tmp_path, monkeypatch):
+    save_weights(S2CNet(S2CNetConfig(**SMALL)), tmp_path / "s2cnet.safetensors")
+    (tmp_path / "manifest.json").write_text(json.dumps({"models": {"s2cnet": {"file": "s2cnet.safetensors", "sha256": "0" * 64}}}))
+    monkeypatch.setattr(weights_module, "weights_folder", lambda: tmp_path)
+    with pytest.raises(WeightsError, match="damaged"):
+        load_model()
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(WeightsError, match="no usable entry"):
+        load_model()
