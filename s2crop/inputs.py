@@ -1,0 +1,397 @@
+"""Find the pictures that were asked for, and open each upright."""
+
+import fnmatch
+import glob
+import io
+import os
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from s2crop import pixels
+from s2crop.errors import InputError
+
+MAX_PIXELS = 200_000_000  # 600 MB as 8-bit RGB; larger pictures are refused before they are decoded
+
+# Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF).
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
+_PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .gif .bmp .dib .tif .tiff"
+    " .ppm .pgm .pbm .pnm .pfm .jp2 .j2k .jpx .qoi .heic .heif".split()
+)
+# Suffixes whose files are not opened, and why; Pillow would find no more than a thumbnail in a raw file.
+_REFUSED = (
+    (
+        ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .wmv .flv .3gp .ogv .mts .m2ts".split(),
+        "is a video; only pictures are cropped so far",
+    ),
+    (".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw".split(), "is a raw file; develop it first"),
+    (".heic .heif".split(), "HEIC is not supported; convert it to JPEG first"),
+)
+
+# EXIF orientation -> what makes the stored pixels upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+
+# Pillow warns about odd metadata and large pictures; what matters of it becomes an InputError.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture to crop: its name in reports, its file, its place in the mirrored tree."""
+
+    name: str  # as given, or as found under the folder given: "photos/a.jpg"; "-" for standard input
+    path: Path | None  # None: standard input
+    relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
+
+
+def find_sources(
+    inputs: Sequence[str],
+    *,
+    recursive: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    skip_folder: Path | None = None,
+) -> list[Source]:
+    """List the pictures that the inputs name, each once, in the order given and sorted within folders.
+
+    A file that was named is listed even if it does not exist or is no picture: opening it says so.
+
+    Args:
+        inputs: files, folders, globs that the shell did not expand, or "-" for standard input.
+        recursive: walk the folders inside folders too; links are followed, loops end.
+        include: globs on the relative path, `/` between folders; with any, a file must match one.
+        exclude: globs likewise; a file must match none.
+        skip_folder: a folder that walks leave out, such as the one that outputs go to.
+    """
+    found: dict[str, Source] = {}
+    for text in inputs:
+        for source in _expand(text, recursive, skip_folder):
+            if source.path is not None and not _wanted(source.relative, include, exclude):
+                continue
+            found.setdefault(_identity(source), source)
+    return list(found.values())
+
+
+def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
+    """Read input paths, one a line or NUL-separated; empty ones are passed over."""
+    data = stream.read()
+    items = data.split(b"\0") if null_separated else data.splitlines()
+    return [os.fsdecode(item) for item in items if item]
+
+
+class Picture:
+    """One input picture, upright and decoded only as far as asked.
+
+    Opening reads the header only. For use by one thread at a time; `close`, or the end of a `with` block,
+    drops the decoded pixels (the picture can still be used, and is decoded again then).
+    """
+
+    width: int  # of the upright picture
+    height: int
+    format: str | None  # Pillow's name: "JPEG", "PNG", ...; None for arrays
+    frames: int  # more than 1 for animations, of which the first frame is used
+
+    def __init__(self, source: Path | bytes | Image.Image, max_pixels: int) -> None:
+        self._source = source
+        self._decoded: Image.Image | None = None
+        self._decoded_scale = 1
+        with self._file() as image:
+            width, height = self._stored_wh = image.size
+            if width * height > max_pixels and not isinstance(source, Image.Image):
+                raise InputError(f"{width}x{height} is over {max_pixels} pixels (--max-pixels)")
+            if width * height == 0:
+                raise InputError(f"no pixels ({width}x{height})")
+            # MPO is what many phones write: a JPEG with more pictures behind the first.
+            self.format = "JPEG" if image.format == "MPO" else image.format
+            self.frames = getattr(image, "n_frames", 1)
+            self._orientation = _orientation(image)
+        self.width, self.height = self._turned(width, height)
+
+    @classmethod
+    def open(
+        cls, source: str | Path | bytes | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS
+    ) -> "Picture":
+        """Open a file, the bytes of one, a Pillow image or a uint8 array [H, W, 3].
+
+        Raises:
+            InputError: the file is missing, no image, damaged, or larger than `max_pixels`.
+            ValueError: an array of another shape or type.
+        """
+        if isinstance(source, np.ndarray):
+            if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+                raise ValueError(f"not a uint8 array [H, W, 3]: {source.dtype} {list(source.shape)}")
+            source = Image.fromarray(source)
+        elif not isinstance(source, (bytes, Image.Image)):
+            source = Path(source)
+        return cls(source, max_pixels)
+
+    def reduced(self, short_side: int) -> np.ndarray:
+        """The whole picture made smaller by a whole factor, for scoring.
+
+        JPEG is decoded at reduced size. Transparent pixels lie on white; 16-bit and CMYK become 8-bit RGB.
+
+        Returns:
+            uint8 [h, w, 3], RGB; the short side is at least `short_side` and less than twice that, or the
+            picture's own if that is smaller.
+        Raises:
+            InputError: the file is damaged, or changed since it was opened.
+        """
+        width, height = self._stored_wh
+        factor = max(1, min(width, height) // max(1, short_side))
+        image, scale = self._decode(factor)
+        if factor > 1:
+            size_wh = max(1, round(width / factor)), max(1, round(height / factor))
+            extent = (0, 0, width / scale, height / scale)
+            image = image.resize(size_wh, Image.Resampling.BOX, extent, reducing_gap=2.0)
+        return np.array(self._upright(pixels.rgb(image)))
+
+    def crop(
+        self, box: tuple[int, int, int, int], size_wh: tuple[int, int] | None = None
+    ) -> Image.Image:
+        """Cut out a box of the upright picture at full quality, resized to `size_wh` if given.
+
+        The image is L, LA, RGB, RGBA, CMYK or I;16, as the file has it; its colour profile is in
+        `.info["icc_profile"]`. The decoded picture is kept for the next crop until `close`.
+
+        Raises:
+            InputError: the file is damaged, or changed since it was opened.
+            ValueError: the box does not lie in the picture.
+        """
+        x1, y1, x2, y2 = box
+        if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
+            raise ValueError(f"box {tuple(box)} is not inside {self.width}x{self.height}")
+        box_wh = x2 - x1, y2 - y1
+        size_wh = size_wh or box_wh
+        # The decoder may shrink the picture only so far that half of the shrinking is left to Lanczos.
+        scale = max(1, min(box_wh[0] // size_wh[0], box_wh[1] // size_wh[1]) // 2)
+        if self._decoded is None or self._decoded_scale > scale:
+            self._decoded, self._decoded_scale = self._decode(scale)
+        stored_box = self._stored_box(box)
+        if size_wh == box_wh:
+            with _no_pillow_limit():
+                image = self._decoded.crop(stored_box)
+        else:
+            extent = tuple(edge / self._decoded_scale for edge in stored_box)
+            image = self._decoded.resize(
+                self._turned(*size_wh), Image.Resampling.LANCZOS, extent, reducing_gap=3.0
+            )
+        image = self._upright(image)
+        profile = image.info.get("icc_profile")
+        image.info = {"icc_profile": profile} if profile else {}
+        return image
+
+    def close(self) -> None:
+        """Drop the decoded pixels."""
+        self._decoded = None
+
+    def __enter__(self) -> "Picture":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _file(self) -> Iterator[Image.Image]:
+        """The image with its header read and its pixels not yet; what goes wrong inside is an InputError."""
+        try:
+            if isinstance(self._source, Image.Image):
+                yield self._source
+                return
+            with _no_pillow_limit(), _open_bytes(self._source) as file:
+                with Image.open(file, formats=_FORMATS) as image:
+                    yield image
+        except InputError:
+            raise
+        # Damaged files make Pillow's readers raise nearly anything: OSError, SyntaxError, struct.error, ...
+        except Exception as error:
+            raise InputError(_reason(error, getattr(self, "format", None))) from error
+
+    def _decode(self, largest_scale: int) -> tuple[Image.Image, int]:
+        """The pixels as stored, made smaller by the JPEG decoder at most that many times, and how many times."""
+        width, height = self._stored_wh
+        scale = next(scale for scale in (8, 4, 2, 1) if scale <= largest_scale)
+        with self._file() as image:
+            if image.size != self._stored_wh:
+                raise InputError("changed while it was being read")
+            # An image that the caller opened is not ours to draft: the caller would find it smaller.
+            if scale == 1 or self.format != "JPEG" or isinstance(self._source, Image.Image):
+                scale = 1
+            elif image.draft(None, (width // scale, height // scale)) is None:
+                scale = 1
+            image.load()
+            return pixels.natural(image), scale
+
+    def _upright(self, image: Image.Image) -> Image.Image:
+        method = _UPRIGHT.get(self._orientation)
+        return image if method is None else image.transpose(method)
+
+    def _turned(self, width: int, height: int) -> tuple[int, int]:
+        """A size as stored from the size upright, and the other way round."""
+        return (height, width) if self._orientation >= 5 else (width, height)
+
+    def _stored_box(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """A box of the upright picture, in the pixels as the file has them."""
+        width, height = self._stored_wh
+        x1, y1, x2, y2 = box
+        if self._orientation >= 5:
+            x1, y1, x2, y2 = y1, x1, y2, x2
+        if self._orientation in (2, 3, 7, 8):
+            x1, x2 = width - x2, width - x1
+        if self._orientation in (3, 4, 6, 7):
+            y1, y2 = height - y2, height - y1
+        return x1, y1, x2, y2
+
+
+def _expand(text: str, recursive: bool, skip_folder: Path | None) -> Iterator[Source]:
+    if text == "-":
+        yield Source("-", None, Path("stdin"))
+    elif os.path.isdir(text):
+        visited = {os.path.realpath(skip_folder)} if skip_folder else set()
+        yield from _walk(Path(text), Path(), recursive, visited)
+    elif glob.has_magic(text) and not os.path.lexists(text):
+        for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
+            yield from _expand(path, recursive, skip_folder)
+    else:
+        yield Source(text, Path(text), Path(Path(text).name or text))
+
+
+def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterator[Source]:
+    """The pictures of the folder `top / below`; each real folder is visited once, so loops of links end."""
+    folder = top / below
+    real = os.path.realpath(folder)
+    if real in visited:
+        return
+    visited.add(real)
+    try:
+        names = sorted(os.listdir(folder), key=_natural_order)
+    except OSError:  # not ours to list: reported when it is opened
+        yield Source(str(folder), folder, below if below.name else Path(top.name))
+        return
+    names = [name for name in names if not name.startswith(".")]
+    folders = [name for name in names if os.path.isdir(folder / name)]
+    for name in names:
+        if name not in folders and Path(name).suffix.lower() in _PICTURE_SUFFIXES:
+            yield Source(str(folder / name), folder / name, below / name)
+    if recursive:
+        for name in folders:
+            yield from _walk(top, below / name, recursive, visited)
+
+
+def _natural_order(name: str) -> tuple:
+    """Sort key that puts "img2" before "img10"."""
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [int(part) if part.isdecimal() else part.casefold() for part in parts], name
+
+
+def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    name = relative.as_posix()
+    included = not include or any(fnmatch.fnmatchcase(name, pattern) for pattern in include)
+    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
+
+
+def _identity(source: Source) -> str:
+    """The same for one file named in two ways; links with names of their own stay apart."""
+    if source.path is None:
+        return "-"
+    return os.path.join(os.path.realpath(source.path.parent), source.path.name)
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_pillow_limit: int | None = None
+
+
+@contextmanager
+def _no_pillow_limit() -> Iterator[None]:
+    """Set Pillow's own limit on pixels aside while any thread is in here: ours was checked, or is about to be."""
+    global _limit_users, _pillow_limit
+    with _limit_lock:
+        if _limit_users == 0:
+            _pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if _limit_users == 0:
+                Image.MAX_IMAGE_PIXELS = _pillow_limit
+
+
+def _open_bytes(source: Path | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        size, file = len(source), io.BytesIO(source)
+    else:
+        info = os.stat(source)
+        if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
+            raise InputError("not a regular file")  # opening a pipe would wait for a writer
+        for suffixes, reason in _REFUSED:
+            if source.suffix.lower() in suffixes and stat.S_ISREG(info.st_mode):
+                raise InputError(reason)
+        size, file = info.st_size, open(source, "rb")
+    if size == 0:
+        file.close()
+        raise InputError("empty file")
+    return file
+
+
+def _reason(error: Exception, format: str | None) -> str:
+    """What to tell the user, on one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()  # "permission denied", "is a directory"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{'truncated' if 'truncated' in text.lower() else 'damaged'} {format or 'picture'}: {text}"
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
+    if image.format == "TIFF" and image.fp is not None:
+        return 1  # Pillow turns TIFF upright itself as it decodes
+    try:
+        if image.format == "PNG" and "exif" not in image.info and image.fp is not None:
+            image.info["exif"] = _png_exif(image.fp)
+        # The base class's method: the one for PNG decodes the pixels first.
+        value = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF, see Picture._file: show the pixels as they are stored
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _png_exif(file: BinaryIO) -> bytes | None:
+    """The eXIf chunk of a PNG, which may stand behind the pixels; leaves the file where it was."""
+    position = file.tell()
+    try:
+        file.seek(8)  # behind the signature
+        while len(header := file.read(8)) == 8:
+            length, kind = int.from_bytes(header[:4], "big"), header[4:]
+            if kind == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)  # and the checksum
+        return None
+    finally:
+        file.seek(position)
