@@ -1,0 +1,85 @@
+"""What a run tells: one record for each crop and each failed input, and the line at its end."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+
+WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One crop, or one input that failed. The fields, in this order, are the keys of a JSON line."""
+
+    input: str
+    type: str = "image"
+    width: int | None = None  # of the upright picture; None where it was not opened
+    height: int | None = None
+    time_s: float | None = None  # videos only
+    cover_rank: int | None = None  # videos only
+    ratio: str | None = None
+    rank: int | None = None  # 1 is the best of its ratio
+    box: tuple[int, int, int, int] | None = None  # x1, y1, x2, y2 in pixels of the upright picture; x2, y2 exclusive
+    score: float | None = None  # MOS scale, 1 to 5
+    output: str | None = None
+    output_width: int | None = None
+    output_height: int | None = None
+    status: str
+    error: str | None = None
+    model: str | None = None
+    device: str | None = None
+
+    def to_json(self) -> str:
+        """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
+        return json.dumps(asdict(self) | {"score": _rounded(self.score, 4), "time_s": _rounded(self.time_s, 3)}, allow_nan=False)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
+
+
+def one_line(text: str) -> str:
+    r"""The text with line breaks and whatever else does not print escaped: "a\nb.jpg"."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+@dataclass
+class Summary:
+    """Counts of a run."""
+
+    total: int = 0  # pictures asked for
+    pictures: int = 0  # pictures done, the failed ones too
+    crops: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITTEN, SKIPPED, PLANNED), 0))
+    failed: int = 0  # pictures
+    seconds: float = 0.0
+
+    def add(self, record: Record) -> None:
+        if record.status == ERROR:
+            self.failed += 1
+        else:
+            self.crops[record.status] += 1
+
+    def text(self) -> str:
+        """ "24 pictures, 72 crops written, 0 skipped, 0 failed, 11.2 pictures/s" """
+        made = PLANNED if self.crops[PLANNED] else WRITTEN
+        parts = [
+            _count(self.pictures, "picture"),
+            f"{_count(self.crops[made], 'crop')} {made}",
+            f"{self.crops[SKIPPED]} skipped",
+            f"{self.failed} failed",
+        ]
+        rate = self.pictures / self.seconds if self.seconds else math.inf
+        if math.isfinite(rate) and self.pictures:
+            parts.append(f"{rate:.3g} pictures/s" if rate < 100 else f"{rate:.0f} pictures/s")
+        return ", ".join(parts)
+
+    def interrupted_text(self) -> str:
+        """How far a run came that was stopped."""
+        return (
+            f"interrupted after {self.pictures} of {_count(self.total, 'picture')},"
+            f" {_count(self.crops[WRITTEN], 'crop')} written; the same command goes on from there"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,65 @@
+"""Records as JSON lines, and the line at the end of a run."""
+
+import json
+import os
+
+import pytest
+
+from s2crop.report import Record, Summary, one_line
+
+EXAMPLE = (
+    '{"input": "photos/a.jpg", "type": "image", "width": 4000, "height": 3000, "time_s": null, "cover_rank": null, '
+    '"ratio": "16:9", "rank": 1, "box": [120, 340, 3960, 2500], "score": 3.71, "output": "s2crop-out/a_16x9.jpg", '
+    '"output_width": 3840, "output_height": 2160, "status": "written", "error": null, "model": "s2cnet", '
+    '"device": "cpu"}'
+)
+
+
+def test_json_line_is_the_promised_one():
+    record = Record(
+        input="photos/a.jpg", width=4000, height=3000, ratio="16:9", rank=1, box=(120, 340, 3960, 2500), score=3.71,
+        output="s2crop-out/a_16x9.jpg", output_width=3840, output_height=2160, status="written", model="s2cnet",
+        device="cpu",
+    )
+    assert record.to_json() == EXAMPLE
+
+
+def test_scores_are_rounded_and_never_nan():
+    assert '"score": 3.1416,' in Record(input="a", status="planned", score=3.14159265).to_json()
+    with pytest.raises(ValueError):
+        Record(input="a", status="planned", score=float("nan")).to_json()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.jpg", "\u753b\u50cf.jpg".encode(), b'new\nline "quoted".jpg', b"\xff\xfe"])
+def test_any_file_name_survives_json(name):
+    line = Record(input=os.fsdecode(name), status="error", error="not an image").to_json()
+    assert line.isascii() and "\n" not in line
+    assert os.fsencode(json.loads(line)["input"]) == name
+
+
+def test_messages_stay_on_one_line():
+    assert one_line("a\nb\r\x1b[31m.jpg") == r"a\nb\r\x1b[31m.jpg"
+    assert one_line(os.fsdecode(b"\xff.jpg")) == r"\udcff.jpg"
+    assert one_line("\u753b\u50cf caf\u00e9.jpg") == "\u753b\u50cf caf\u00e9.jpg"
+
+
+def summary_of(*statuses: str, pictures: int, seconds: float = 0.0) -> Summary:
+    summary = Summary(total=40, pictures=pictures, seconds=seconds)
+    for status in statuses:
+        summary.add(Record(input="a.jpg", status=status))
+    return summary
+
+
+def test_summary():
+    assert Summary().text() == "0 pictures, 0 crops written, 0 skipped, 0 failed"
+    done = summary_of(*["written"] * 72, pictures=24, seconds=24 / 11.2)
+    assert done.text() == "24 pictures, 72 crops written, 0 skipped, 0 failed, 11.2 pictures/s"
+    mixed = summary_of("written", "skipped", "error", pictures=3, seconds=0.01)
+    assert mixed.text() == "3 pictures, 1 crop written, 1 skipped, 1 failed, 300 pictures/s"
+    assert summary_of("planned", "planned", pictures=1).text() == "1 picture, 2 crops planned, 0 skipped, 0 failed"
+
+
+def test_summary_of_an_interrupted_run():
+    assert summary_of("written", pictures=10).interrupted_text() == (
+        "interrupted after 10 of 40 pictures, 1 crop written; the same command goes on from there"
+    )
