@@ -80,7 +80,7 @@ def find_sources(
         recursive: walk the folders inside folders too; links are followed, loops end.
         include: globs on the relative path, `/` between folders; with any, a file must match one.
         exclude: globs likewise; a file must match none.
-        skip_folder: a folder that walks leave out, such as the one that outputs go to.
+        skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
     """
     found: dict[str, Source] = {}
     for text in inputs:
@@ -158,6 +158,7 @@ class Picture:
         width, height = self._stored_wh
         factor = max(1, min(width, height) // max(1, short_side))
         image, scale = self._decode(factor)
+        image = pixels.eight_bit(image)
         if factor > 1:
             size_wh = max(1, round(width / factor)), max(1, round(height / factor))
             extent = (0, 0, width / scale, height / scale)
@@ -191,9 +192,8 @@ class Picture:
                 image = self._decoded.crop(stored_box)
         else:
             extent = tuple(edge / self._decoded_scale for edge in stored_box)
-            image = self._decoded.resize(
-                self._turned(*size_wh), Image.Resampling.LANCZOS, extent, reducing_gap=3.0
-            )
+            gap = None if self._decoded.mode == "I;16" else 3.0  # Pillow takes the short cut in 8 bits only
+            image = self._decoded.resize(self._turned(*size_wh), Image.Resampling.LANCZOS, extent, gap)
         image = self._upright(image)
         profile = image.info.get("icc_profile")
         image.info = {"icc_profile": profile} if profile else {}
@@ -266,6 +266,7 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None) -> Iterator[So
         yield Source("-", None, Path("stdin"))
     elif os.path.isdir(text):
         visited = {os.path.realpath(skip_folder)} if skip_folder else set()
+        visited.discard(os.path.realpath(text))  # it was asked for by name
         yield from _walk(Path(text), Path(), recursive, visited)
     elif glob.has_magic(text) and not os.path.lexists(text):
         for path in sorted(glob.glob(text, recursive=True), key=_natural_order):

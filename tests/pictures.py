@@ -1,0 +1,158 @@
+"""Pictures for tests, drawn in code, and files that are wrong in known ways."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image, ImageCms, ImageDraw
+
+# EXIF orientation -> what turns an upright picture into what such a file stores: the inverse of what readers do.
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def photo(width: int = 320, height: int = 200, *, noise: int = 0) -> Image.Image:
+    """A picture that no flip or turn maps to itself: gradients, a red disc top left, a blue bar at the right."""
+    y, x = np.mgrid[0:height, 0:width]
+    data = np.stack([255 * x / width, 255 * y / height, 128 + 60 * np.sin(x / 17 + y / 29)], axis=-1)
+    if noise:
+        data += np.random.default_rng(0).normal(0, noise, data.shape)
+    image = Image.fromarray(data.clip(0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    side = min(width, height)
+    draw.ellipse((side // 10, side // 8, side // 10 + side // 3, side // 8 + side // 3), fill=(220, 30, 40))
+    draw.rectangle((width - width // 8, height // 5, width - width // 16, height - height // 6), fill=(20, 40, 200))
+    return image
+
+
+def encoded(image: Image.Image, fmt: str = "JPEG", *, orientation: int | None = None, **options) -> bytes:
+    """The bytes of a file; with an orientation it stores the pixels so turned that readers see `image`."""
+    if orientation is not None:
+        method = STORED[orientation]
+        image = image if method is None else image.transpose(method)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options["exif"] = exif
+    if fmt == "JPEG":
+        options = {"quality": 95, "subsampling": 0} | options
+    file = io.BytesIO()
+    image.save(file, fmt, **options)
+    return file.getvalue()
+
+
+def decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def animation(fmt: str, size: tuple[int, int] = (40, 30)) -> bytes:
+    """Three frames: red, green, blue."""
+    frames = [Image.new("RGB", size, colour) for colour in ("red", "lime", "blue")]
+    return encoded(frames[0], fmt, save_all=True, append_images=frames[1:], duration=100)
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_bomb(width: int = 60000, height: int = 60000) -> bytes:
+    """A PNG that says it is huge, in a few bytes."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(10000))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
+
+
+def png_16_bit_colour(values: np.ndarray) -> bytes:
+    """uint16 [h, w, 3] as a PNG, which Pillow reads and cannot write."""
+    height, width, _ = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def png_with_late_exif(image: Image.Image, orientation: int) -> bytes:
+    """A PNG whose orientation stands behind its pixels, as the format allows."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    method = STORED[orientation]
+    data = encoded(image if method is None else image.transpose(method), "PNG")
+    end = data.rindex(b"IEND") - 4
+    return data[:end] + png_chunk(b"eXIf", exif.tobytes()[6:]) + data[end:]
+
+
+# Colour profiles (ICC.1:2010): a 128-byte header, a table of tags, their data.
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def p3_profile() -> bytes:
+    """sRGB with the primaries of Display P3."""
+    profile = bytearray(srgb_profile())
+    primaries = {
+        b"rXYZ": (0.5151, 0.2412, -0.0011),
+        b"gXYZ": (0.2920, 0.6922, 0.0419),
+        b"bXYZ": (0.1571, 0.0666, 0.7841),
+    }
+    for i in range(struct.unpack_from(">I", profile, 128)[0]):
+        kind, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * i)
+        if kind in primaries:
+            struct.pack_into(">3i", profile, offset + 8, *(round(v * 65536) for v in primaries[kind]))
+    return bytes(profile)
+
+
+def grey_profile(gamma: float = 2.2) -> bytes:
+    curve = b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + bytes(2)
+    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
+
+
+def cmyk_profile() -> bytes:
+    """A printer whose first ink looks red where cyan is meant, so that its use can be told."""
+    lab = []  # of the 16 mixtures of full inks; the last ink varies fastest
+    for mixture in range(16):
+        first, second, third, black = (mixture >> shift & 1 for shift in (3, 2, 1, 0))
+        if black or first + second + third > 1:
+            lab += [0, 128, 128]
+        elif first:
+            lab += [round(53 * 2.55), 128 + 80, 128 + 67]  # red
+        else:
+            lab += [255, 128, 128] if not (second or third) else [128, 128, 128]
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", *(65536 if i in (0, 4, 8) else 0 for i in range(9)))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + bytes(lab) + ramp * 3
+    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
+
+
+def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    text = b"test\0"
+    tags = {
+        b"desc": b"desc" + struct.pack(">II", 0, len(text)) + text + bytes(4 + 4 + 2 + 1 + 67),
+        b"wtpt": b"XYZ " + struct.pack(">I3i", 0, 63190, 65536, 54061),  # D50
+        b"cprt": b"text" + bytes(4) + text,
+    } | tags
+    table, data = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, tag in tags.items():
+        table += struct.pack(">4sII", name, start + len(data), len(tag))
+        data += tag + bytes(-len(tag) % 4)
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s", start + len(data), b"test", 0x02400000, kind, space, connection, bytes(12), b"acsp"
+    )
+    header += bytes(68 - len(header)) + struct.pack(">3i", 63190, 65536, 54061)
+    return header + bytes(128 - len(header)) + table + data
