@@ -173,7 +173,10 @@ class Cropper:
             raise ValueError("boxes are rows x1, y1, x2, y2 with x1 < x2 and y1 < y2")
         if not len(boxes):
             return np.zeros(0, np.float32)
-        prepared = self.prepare(Picture.open(image))
+        return self.score_prepared(self.prepare(Picture.open(image)), boxes)
+
+    def score_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
+        """`score` for a picture that is already prepared."""
         features, proposals = self._look([prepared])
         return to_mos(self._score(features, proposals, [boxes * prepared.scale])[0]).astype(np.float32)
 

@@ -98,18 +98,20 @@ def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
     limit = boxes.new_tensor([width, height, width, height])
     boxes = boxes.clamp(min=0).minimum(limit)
 
-    out = _fillers(limit, batch)
+    out = _fillers(size, batch, heat)
     for i in range(batch):
-        keep = batched_nms(boxes[i], scores[i], kinds[i], NMS_IOU)[:MAX_PROPOSALS]
+        keep = batched_nms(boxes[i], scores[i], kinds[i], NMS_IOU)
+        keep = keep[scores[i, keep] > 0][:MAX_PROPOSALS]
         for filled, found in zip(out, (boxes, scores, kinds), strict=True):
             filled[i, : len(keep)] = found[i, keep]
     return out
 
 
-def _fillers(whole: Tensor, batch: int) -> Proposals:
-    """MAX_PROPOSALS rows of the whole picture, score 0. Args: whole [4]."""
-    return Proposals(whole.repeat(batch, MAX_PROPOSALS, 1), whole.new_zeros(batch, MAX_PROPOSALS),
-                     torch.zeros(batch, MAX_PROPOSALS, dtype=torch.int64, device=whole.device))
+def _fillers(size: tuple[int, int], batch: int, like: Tensor) -> Proposals:
+    """MAX_PROPOSALS rows of the whole picture, score 0. Args: size (height, width) of the input."""
+    whole = like.new_tensor([0, 0, size[1], size[0]])
+    return Proposals(whole.repeat(batch, MAX_PROPOSALS, 1), like.new_zeros(batch, MAX_PROPOSALS),
+                     torch.zeros(batch, MAX_PROPOSALS, dtype=torch.int64, device=like.device))
 
 
 def _separable(channels: int) -> nn.Sequential:
@@ -132,7 +134,7 @@ class Detector(nn.Module):
     def propose(self, pixels: Tensor) -> Proposals:
         """uint8 [B, 3, H, W] -> Proposals, all of kind "object"."""
         batch, _, height, width = pixels.shape
-        out = _fillers(pixels.new_tensor([0, 0, width, height], dtype=torch.float32), batch)
+        out = _fillers((height, width), batch, pixels.new_empty(0, dtype=torch.float32))
         for i, found in enumerate(self.net(list(pixels.float() / 255))):
             count = min(len(found["scores"]), MAX_PROPOSALS)
             out.boxes[i, :count], out.scores[i, :count] = found["boxes"][:count], found["scores"][:count]

@@ -84,14 +84,14 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
             average.update(model)
             losses.append((heat_loss.item(), box_loss.item()))
             if step % 50 == 49:
-                heat_mean, box_mean = np.mean(losses[-50:], axis=0)
-                run.log(epoch=epoch, step=step + 1, heat_loss=float(heat_mean), box_loss=float(box_mean))
+                run.report(f"epoch {epoch}  step {step + 1}  losses {np.mean(losses[-50:], axis=0).round(3)}")
         run.save(epoch + 1, model=model, optimizer=optimizer, average=average)
         final = S2CNet(config).to(memory_format=torch.channels_last)
         final.load_state_dict(average.mean)
         save_weights(final, out / "weights.safetensors")
         recall = {"recall": measure_recall(final.eval(), validation)}
-        run.log(epoch=epoch, **recall)
+        heat_mean, box_mean = np.mean(losses, axis=0)
+        run.log(epoch=epoch, heat_loss=float(heat_mean), box_loss=float(box_mean), **recall)
     run.finish(**recall, validation_photos=len(validation), training_photos=len(training))
     return recall
 
@@ -208,18 +208,24 @@ def make_targets(boxes: np.ndarray, kinds: np.ndarray, quality: np.ndarray, know
 def proposal_losses(heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, target_sides: Tensor, weight: Tensor):
     """Quality focal loss of the heat (Li et al. 2020, GFL eq. 5, beta 2) and GIoU loss of the boxes.
 
+    Both are averaged for each kind on its own: a photo has ten objects for each face.
+
     Args: heat [B, 3, h, w] logits, sides [B, 3, 4, h, w], then the targets of `make_targets`.
     """
     probability = heat.sigmoid()
     focal = (target - probability).abs().pow(2) * F.binary_cross_entropy_with_logits(heat, target, reduction="none")
-    heat_loss = (focal * known).sum() / target[weight > 0].sum().clamp(min=1)
-    where = weight > 0
-    if not where.any():
-        return heat_loss, sides.sum() * 0
-    predicted, wanted = (s.permute(0, 1, 3, 4, 2)[where] for s in (sides, target_sides))
-    signs = predicted.new_tensor([-1, -1, 1, 1])  # boxes around the origin
-    loss = generalized_box_iou_loss(predicted * signs, wanted * signs, reduction="none")
-    return heat_loss, (loss * weight[where]).sum() / weight[where].sum()
+    positive = (target * (weight > 0)).sum(dim=(0, 2, 3))  # [3]
+    heat_loss = ((focal * known).sum(dim=(0, 2, 3)) / positive.clamp(min=len(heat) / 4)).mean()
+    predicted, wanted = (s.movedim(2, -1).movedim(1, 0) for s in (sides, target_sides))  # [3, B, h, w, 4]
+    weight = weight.movedim(1, 0)
+    signs = predicted.new_tensor([-1, -1, 1, 1])  # distances as boxes around the origin
+    box_losses = []
+    for kind in range(len(KINDS)):
+        where = weight[kind] > 0
+        if where.any():
+            loss = generalized_box_iou_loss(predicted[kind][where] * signs, wanted[kind][where] * signs, reduction="none")
+            box_losses.append((loss * weight[kind][where]).sum() / weight[kind][where].sum())
+    return heat_loss, sum(box_losses, sides.sum() * 0) / len(KINDS)
 
 
 @torch.inference_mode()

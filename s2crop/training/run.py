@@ -79,7 +79,8 @@ class Average(nn.Module):
 
 
 def cosine(step: int, steps: int, warmup: int) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to 0.01."""
+    """Learning-rate factor: linear warm-up (at most a tenth of the steps), then half a cosine down to 0.01."""
+    warmup = min(warmup, steps // 10)
     if step < warmup:
         return (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)

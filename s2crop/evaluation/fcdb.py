@@ -1,0 +1,88 @@
+"""The Flickr Cropping Dataset (Chen et al. 2017): IoU, Disp and agreement with votes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from s2crop.cropper import Cropper, CropRequest
+from s2crop.errors import InputError
+from s2crop.evaluation.metrics import displacement, iou, pair_agreement
+from s2crop.geometry.ratio import Ratio
+from s2crop.inputs import Picture
+from s2crop.training.data import CropLabels, is_validation, read_fcdb
+
+CENTRE = np.array([0.1, 0.1, 0.9, 0.9])  # the centre-crop baseline: 64 % of the picture
+FULL = np.array([0.0, 0.0, 1.0, 1.0])
+SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
+SPLITS = ("validation", "training", "all")
+
+
+def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = "validation", fold: int = 0,
+             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+    """Measure a cropper, search and own proposals included, and three constant boxes.
+
+    Args:
+        photos: folder of `<id>.webp|jpg|jpeg|png`; labels_path: `labels_train.json`.
+        split: "validation" (kept aside by the shipped recipes), "training" or "all".
+    Returns:
+        {"data", "split", "pictures", "rows": [{"scorer", "iou", "disp", "pairs", "pairs_3"[, "iou_ratio"]}]}.
+        iou_ratio is the IoU where the ratio asked for is that of the crop that people chose.
+    Raises:
+        InputError: no photo of the split is there.
+    """
+    labels = read_fcdb(labels_path)
+    aside = {i for i in labels if is_validation(i, fold)}
+    chosen = {"validation": aside, "training": labels.keys() - aside, "all": labels.keys()}[split]
+    paths = {i: path for i in sorted(chosen) if (path := _find(photos, i)) is not None}
+    if not paths:
+        raise InputError(f"{photos}: none of the {len(chosen)} photos of {labels_path} is there")
+    wanted = [labels[i] for i in paths]
+    best = np.stack([w.best for w in wanted])
+    votes = np.concatenate([w.votes for w in wanted])
+    mean = np.stack([labels[i].best for i in sorted(labels.keys() - aside)]).mean(axis=0)
+
+    rows = [_constant(name, box, best, wanted, votes)
+            for name, box in (("full picture", FULL), ("centre crop, 80 % of each side", CENTRE), ("mean training box", mean))]
+    free, at_ratio, scores = [], [], []
+    for done, (path, label) in enumerate(zip(paths.values(), wanted, strict=True)):
+        with Picture.open(path) as picture:
+            prepared = cropper.prepare(picture)
+        scale = np.array([prepared.width, prepared.height] * 2)
+        sides = (label.best[2:] - label.best[:2]) * scale[:2]
+        request = CropRequest(ratios=(Ratio("free", None), Ratio("chosen", float(sides[0] / sides[1]))))
+        (crops,) = cropper.rank([prepared], request)
+        free.append(np.array(crops[0].box) / scale)
+        at_ratio.append(np.array(crops[1].box) / scale)
+        scores.append(cropper.score_prepared(prepared, label.pairs.reshape(-1, 4) * scale).reshape(-1, 2))
+        progress(done + 1, len(paths))
+    free, at_ratio, scores = np.stack(free), np.stack(at_ratio), np.concatenate(scores)
+    rows.append({"scorer": cropper.model, "iou": float(iou(free, best).mean()), "disp": float(displacement(free, best).mean()),
+                 "pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
+                 "iou_ratio": float(iou(at_ratio, best).mean())})
+    return {"data": f"FCDB, {labels_path.name}", "split": split, "pictures": len(paths), "rows": rows}
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
+def _constant(name: str, box: np.ndarray, best: np.ndarray, wanted: list[CropLabels], votes: np.ndarray) -> dict:
+    """A box that looks at no picture; of a pair it prefers the crop nearer to it by IoU."""
+    pairs = np.concatenate([w.pairs for w in wanted])
+    scores = iou(pairs, box)
+    return {"scorer": name, "iou": float(iou(best, box).mean()), "disp": float(displacement(best, box).mean()),
+            "pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0]}
+
+
+COLUMNS = (("iou", "IoU", 3), ("disp", "Disp", 4), ("pairs", "pairs", 3), ("pairs_3", "pairs, margin 3 and over", 3),
+           ("iou_ratio", "IoU at the chosen ratio", 3))
+
+
+def table(result: dict) -> str:
+    """The result as a Markdown table."""
+    lines = ["| scorer | " + " | ".join(title for _, title, _ in COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
+    for row in result["rows"]:
+        cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, _, digits in COLUMNS]
+        lines.append(f"| {row['scorer']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,190 @@
+"""Losses, targets and the two trainings on made-up data whose answer can be learned."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from s2crop.errors import InputError
+from s2crop.models.proposals import KINDS, decode
+from s2crop.models.s2cnet import S2CNet, S2CNetConfig
+from s2crop.models.weights import load_model
+from s2crop.training import graph, proposals
+from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, iou_matrix, is_validation
+from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
+from s2crop.training.recipe import read_recipe, recipe_names, run_recipe
+from s2crop.training.run import Run
+
+CONFIG = S2CNetConfig(align_size=3, node_dim=32, relation_dim=16, mlp_dim=48, num_proposals=4, heads=2, node_geometry=True,
+                      overlap_messages=True, proposal_head=True)
+
+
+def test_ranking_loss_equals_the_loop():
+    rng = np.random.default_rng(0)
+    scores, targets = rng.normal(size=(2, 6)), rng.normal(size=(2, 6))
+    total = 0.0
+    for s, t in zip(scores, targets, strict=True):
+        pairs = [(i, j) for i in range(6) for j in range(i)]
+        total += sum(max(0.0, -np.sign((t[i] - t[j]) * (s[i] - s[j])) * abs((t[i] - t[j]) * (s[i] - s[j])))
+                     for i, j in pairs) / len(pairs) / 2
+    assert ranking_loss(torch.tensor(scores), torch.tensor(targets)).item() == pytest.approx(total)
+    assert ranking_loss(torch.tensor(targets), torch.tensor(targets)) == 0
+
+
+def test_vote_loss_is_least_at_the_share_of_votes():
+    votes = torch.tensor([[[4.0, 1.0]]])
+    odds = torch.tensor(4.0).log()
+    at = [vote_loss(torch.tensor([[[d, 0.0]]]), votes, torch.tensor(2.0)).item() for d in (2 * odds, 2 * odds + 0.5, 2 * odds - 0.5)]
+    assert at[0] < min(at[1:])
+
+
+def test_best_crop_loss_vanishes_where_scores_are_ious():
+    ious = torch.tensor([[0.2, 0.9, 0.5]])
+    assert best_crop_loss(ious * 3, ious, torch.tensor(0.3), 0.1).item() == pytest.approx(0, abs=1e-6)
+    assert best_crop_loss(-ious, ious, torch.tensor(0.3), 0.1) > 0.5
+
+
+def test_split_is_fixed_and_its_folds_are_disjoint():
+    names = [str(i) for i in range(4000)]
+    folds = [{n for n in names if is_validation(n, f)} for f in range(7)]
+    assert all(0.1 < len(f) / 4000 < 0.155 for f in folds)
+    assert sum(map(len, folds)) == len(set.union(*folds))
+    assert is_validation("11020299") == is_validation("11020299") and "0" not in folds[0] & folds[1]
+
+
+def test_targets_decode_to_the_boxes_they_were_made_from():
+    boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
+    heat, known, sides, weight = proposals.make_targets(boxes, np.array([OBJECT, FACE, TEXT]), np.float32([0.9, 0.8, 1.0]),
+                                                        (True, True, True), (256, 384))
+    assert known.min() == 1 and (weight.max(axis=(1, 2)) > 0).all()
+    found = decode(torch.from_numpy(heat)[None], torch.from_numpy(sides)[None], (256, 384))
+    assert found.scores[0, :3].tolist() == pytest.approx([1.0, 0.9, 0.8])
+    assert [KINDS[k] for k in found.kinds[0, :3]] == ["text", "object", "face"]
+    np.testing.assert_allclose(found.boxes[0, :3] / torch.tensor([384, 256, 384, 256]), boxes[[2, 0, 1]], atol=1e-5)
+    assert found.scores[0, 3:].max() == 0 and (found.boxes[0, 3:] == torch.tensor([0, 0, 384, 256])).all()
+
+
+def test_boxes_mostly_outside_a_view_are_left_open():
+    heat, known, _, weight = proposals.make_targets(np.float32([[-0.5, 0.2, 0.1, 0.4]]), np.array([FACE]), np.float32([1]),
+                                                    (True, True, False), (256, 256))
+    assert heat.max() == 0 and weight.max() == 0
+    assert known[FACE].min() == 0 and known[OBJECT].min() == 1 and known[TEXT].max() == 0
+
+
+def test_proposal_losses_lead_to_the_boxes():
+    """Free maps that follow the losses' gradients end in the labelled boxes, each of its kind."""
+    boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
+    targets = proposals.make_targets(boxes, np.array([OBJECT, FACE, TEXT]), np.float32([1, 1, 1]), (True,) * 3, (128, 192))
+    targets = [torch.from_numpy(t)[None] for t in targets]
+    heat = torch.full((1, 3, 16, 24), -3.0, requires_grad=True)
+    sides = torch.full((1, 3, 4, 16, 24), 2.5, requires_grad=True)
+    optimizer = torch.optim.Adam([heat, sides], lr=0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        sum(proposals.proposal_losses(heat, sides.exp(), *targets)).backward()
+        optimizer.step()
+    found = decode(heat.detach().sigmoid(), sides.detach().exp(), (128, 192))
+    first = np.argsort(found.kinds[0, :3].numpy())
+    assert sorted(found.kinds[0, :3].tolist()) == [OBJECT, FACE, TEXT] and found.scores[0, 2] > 0.5 > 2 * found.scores[0, 3]
+    overlap = iou_matrix(found.boxes[0, :3].numpy()[first] / np.float32([192, 128, 192, 128]), boxes)
+    assert overlap.diagonal().min() > 0.9
+
+
+def test_proposal_training_writes_weights_and_results(tmp_path, monkeypatch):
+    rng, photos = np.random.default_rng(1), []
+    for i in range(5):
+        x, y = rng.integers(2, 38, 2)
+        pixels = np.full((64, 64, 3), 60, np.uint8)
+        pixels[y:y + 24, x:x + 24] = (250, 200, 180)
+        box = np.float32([[x, y, x + 24, y + 24]]) / 64
+        photos.append(Photo(str(i), None, Boxes(box, np.array([FACE]), np.float32([1])), pixels=pixels))
+    monkeypatch.setattr(proposals, "load_photos", lambda data, sources: photos)
+    monkeypatch.setattr(proposals, "is_validation", lambda name: name == "0")
+    monkeypatch.setattr(proposals, "SHAPES", ((64, 64),))
+    backbone = S2CNet(CONFIG).backbone.state_dict()
+    monkeypatch.setattr(proposals, "imagenet_backbone", lambda path, padding: backbone)
+    recipe = proposals.ProposalRecipe(epochs=12, batch_size=4, average=0.5, first_trained_layer=7)
+    config = S2CNetConfig(**{**vars(CONFIG), "short_side": 64})
+    results = proposals.train(recipe, config, tmp_path, tmp_path / "run", resume=False, report=lambda line: None)
+    assert results["recall"].keys() == set(KINDS)
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert len(log) == 12 and log[-1]["heat_loss"] < 0.75 * log[0]["heat_loss"]
+    trained = load_model(weights=tmp_path / "run/weights.safetensors").state_dict()
+    for key, value in backbone.items():
+        frozen = int(key.split(".")[1]) < 7
+        assert torch.allclose(trained[f"backbone.{key}"], value, atol=1e-3) or not frozen
+    assert any(not torch.allclose(trained[f"backbone.{k}"], v, atol=1e-3) for k, v in backbone.items())
+    assert json.loads((tmp_path / "run/results.json").read_text())["training_photos"] == 4
+
+
+def made_up_task(count):
+    """Photos and ratings where the best crop is the one proposal, widened: learnable from geometry."""
+    rng = np.random.default_rng(2)
+    samples, ratings = [], []
+    for i in range(count):
+        corner = rng.uniform(0.05, 0.4, 2)
+        best = np.concatenate([corner, corner + 0.5]).astype(np.float32)
+        start = rng.uniform(0, 0.4, (20, 2))
+        boxes = np.concatenate([start, start + rng.uniform(0.35, 0.6, (20, 2))], axis=1).clip(0, 1).astype(np.float32)
+        worth = graph.iou(boxes, best)
+        pairs = boxes.reshape(10, 2, 4)
+        first = worth.reshape(10, 2)[:, 0] > worth.reshape(10, 2)[:, 1]
+        votes = np.where(first[:, None], [5, 0], [0, 5]).astype(np.float32)
+        proposals_input = torch.from_numpy(np.concatenate([best[None], boxes[:3]]) * np.float32([96, 64, 96, 64]))
+        attributes = torch.tensor([[1.0, 0, 0, 0.9], [1, 0, 0, 0.2], [1, 0, 0, 0.1], [1, 0, 0, 0.1]])
+        maps = tuple(torch.zeros(c, 64 // s, 96 // s, dtype=torch.float16) for c, s in ((32, 8), (96, 16), (320, 32)))
+        samples.append(graph.Sample((64, 96), maps, proposals_input, attributes, CropLabels((96, 64), best, pairs, votes)))
+        ratings.append(Ratings(str(i), (96, 64), np.concatenate([best[None], best[None], best[None], best[None]]), boxes,
+                               (1 + 4 * worth).astype(np.float32)))
+    return samples, ratings
+
+
+def fit(folder, epochs, resume=False):
+    samples, ratings = made_up_task(40)
+    torch.manual_seed(0)
+    recipe = graph.GraphRecipe(epochs=epochs, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0)
+    model = S2CNet(CONFIG)
+    run = Run(folder, 0, report=lambda line: None)
+    results = graph.fit(model, recipe, run, [[s, s] for s in samples[8:]], ratings[8:], samples[:8], ratings[:8], folder, resume)
+    return model, results
+
+
+def test_graph_training_learns_votes_best_crops_and_ratings(tmp_path):
+    torch.manual_seed(0)
+    samples, ratings = made_up_task(8)
+    before = graph.validate(S2CNet(CONFIG).eval(), samples, ratings)
+    _, after = fit(tmp_path, 8)
+    assert after["pairs"] > max(0.75, before["pairs"] + 0.1)
+    assert after["srcc_boxes"] > max(0.6, before["srcc_boxes"] + 0.2)
+    assert load_model(weights=tmp_path / "weights.safetensors").config == CONFIG
+
+
+def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):
+    straight, _ = fit(tmp_path / "a", 2)
+    monkeypatch.setattr(graph, "cosine", lambda step, steps, warmup: graph_cosine(step, 2 * steps if steps == FIRST else steps, warmup))
+    fit(tmp_path / "b", 1)  # stopped after one of two epochs
+    monkeypatch.undo()
+    resumed, _ = fit(tmp_path / "b", 2, resume=True)
+    for key, value in straight.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[key], value, msg=key)
+
+
+graph_cosine = graph.cosine
+FIRST = 8  # steps of one epoch: 32 photos and 32 ratings in batches of 8
+
+
+def test_recipes_are_read_and_bad_ones_are_refused(tmp_path):
+    assert {"proposals", "s2cnet"} <= set(recipe_names())
+    for name in recipe_names():
+        assert read_recipe(name)["kind"] in ("proposals", "graph")
+    with pytest.raises(InputError, match="no recipe"):
+        read_recipe("nonesuch")
+    (tmp_path / "bad.toml").write_text("kind = ")
+    with pytest.raises(InputError, match=r"bad\.toml"):
+        read_recipe(str(tmp_path / "bad.toml"))
+    (tmp_path / "odd.toml").write_text('kind = "graph"\n[training]\nnonesuch = 1\n')
+    with pytest.raises(InputError, match="nonesuch"):
+        run_recipe(str(tmp_path / "odd.toml"), tmp_path, tmp_path, resume=False)
+    with pytest.raises(InputError, match="not there"):
+        run_recipe("proposals", tmp_path / "none", tmp_path, resume=False)
