@@ -204,7 +204,7 @@ def write_atomic(
         raise OutputError(f"{path} is an input; inputs are never overwritten")
     if folder is not None and not _real(path.parent).is_relative_to(_real(folder)):
         raise OutputError(f"{path} leads outside of {folder} by a link")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"cannot write {path}: a folder is in the way")
     if not overwrite and os.path.lexists(path):
         return False

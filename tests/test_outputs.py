@@ -1,0 +1,439 @@
+import errno
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pictures
+from s2crop import outputs
+from s2crop.errors import OutputError
+from s2crop.geometry.ratio import Ratio, parse_ratio
+from s2crop.inputs import Picture, Source, find_sources
+from s2crop.outputs import Size, encode, output_size, output_suffix, parse_size, plan_names, suffix_for_name, write_atomic
+
+WIDE, SQUARE = parse_ratio("16:9"), parse_ratio("square")
+PHOTO = pictures.photo(160, 100)
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        "text, size",
+        [("640", Size(640, None)), ("x360", Size(None, 360)), ("640x360", Size(640, 360)), (" 1X65535 ", Size(1, 65535))],
+    )
+    def test_sizes_as_people_write_them(self, text, size):
+        assert parse_size(text) == size
+
+    @pytest.mark.parametrize("text", ["", "x", "0", "x0", "640x", "-5", "6.5", "640x360x2", "65536", "9999999", "wide", "²"])
+    def test_anything_else_is_refused(self, text):
+        with pytest.raises(ValueError, match="size"):
+            parse_size(text)
+
+    def test_what_is_asked_for_is_what_comes_out(self):
+        box = (10, 10, 1011, 573)  # 1001x563, nearly 16:9
+        assert output_size(box, None, False) is None
+        assert output_size(box, Size(640, 360), False) == (640, 360)
+        assert output_size(box, Size(640, None), False, WIDE) == (640, 360)
+        assert output_size(box, Size(None, 361), False, WIDE) == (642, 361)
+        assert output_size(box, Size(2002, None), False, Ratio("free", None)) == (2002, 1126)
+        assert output_size(box, Size(1, None), False, parse_ratio("20:1")) == (1, 1)
+
+    def test_no_upscale_leaves_small_crops_as_they_are(self):
+        box = (0, 0, 600, 400)
+        assert output_size(box, Size(601, None), True) is None
+        assert output_size(box, Size(300, 401), True) is None
+        assert output_size(box, Size(600, 400), True) == (600, 400)
+        assert output_size(box, Size(300, None), True) == (300, 200)
+
+    def test_side_that_no_file_can_hold(self):
+        with pytest.raises(OutputError, match="60000x120000"):
+            output_size((0, 0, 10, 20), Size(60000, None), False)
+
+    @pytest.mark.parametrize("size", ["33", "x47", "61x13", "300x1"])
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+    def test_file_has_exactly_that_size(self, size, suffix):
+        box = (3, 5, 150, 91)
+        size_wh = output_size(box, parse_size(size), False, WIDE)
+        written = pictures.decoded(encode(Picture.open(PHOTO).crop(box, size_wh), suffix, 90))
+        assert written.size == size_wh
+
+
+class TestSuffixes:
+    @pytest.mark.parametrize(
+        "name, suffix",
+        [("a.jpg", ".jpg"), ("a.JPEG", ".jpg"), ("a.jfif", ".jpg"), ("a.png", ".png"), ("a.WebP", ".webp"),
+         ("a.avif", ".avif"), ("a.tiff", ".png"), ("a.bmp", ".png"), ("a.gif", ".png"), ("stdin", ".png"), ("a.txt", ".png")],
+    )  # fmt: skip
+    def test_same_format_where_we_write_it_else_lossless(self, name, suffix):
+        assert suffix_for_name(name, "same", circle=False) == suffix
+
+    def test_format_asked_for_and_circles(self):
+        assert suffix_for_name("a.png", "jpg", circle=False) == ".jpg"
+        assert suffix_for_name("a.jpg", "same", circle=True) == ".png"
+        assert suffix_for_name("a.webp", "same", circle=True) == ".webp"
+        assert suffix_for_name("a.jpg", "avif", circle=True) == ".avif"
+
+    def test_suffix_by_format(self):
+        formats = ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", None]
+        assert [output_suffix(fmt, "same", False) for fmt in formats] == [".jpg", ".png", ".webp", ".avif", ".png", ".png"]
+        assert output_suffix("PNG", "jpg", False) == ".jpg"
+        assert output_suffix("JPEG", "same", True) == ".png"
+
+
+def sources(*relative: str) -> list[Source]:
+    return [Source(f"given/{path}", Path("given") / path, Path(path)) for path in relative]
+
+
+def plan(*relative: str, ratios=(WIDE,), top=1, fmt="same", circle=False, **options) -> list[list[str]]:
+    """The planned paths of each source below the folder "out", as text."""
+    plans = plan_names(sources(*relative), ratios, top, folder=Path("out"), fmt=fmt, circle=circle, **options)
+    return [[path.relative_to("out").as_posix() for path in plan.values()] for plan in plans]
+
+
+class TestNames:
+    def test_default_names_mirror_the_tree(self):
+        assert plan("sub/a.jpg", "b.tif") == [["sub/a_16x9.jpg"], ["b_16x9.png"]]
+        assert plan("a.jpg", ratios=(WIDE, SQUARE, parse_ratio("free")), top=2) == [
+            ["a_16x9_1.jpg", "a_16x9_2.jpg", "a_1x1_1.jpg", "a_1x1_2.jpg", "a_free_1.jpg", "a_free_2.jpg"]
+        ]
+
+    def test_plan_is_by_ratio_label_and_rank(self):
+        (only,) = plan_names(sources("a.jpg"), [WIDE], 2, folder=Path("o"), fmt="webp", circle=False)
+        assert only == {("16:9", 1): Path("o/a_16x9_1.webp"), ("16:9", 2): Path("o/a_16x9_2.webp")}
+
+    def test_inputs_that_would_share_a_name_get_their_own(self):
+        assert plan("a.jpg", "a.png", "A.JPG", "a.jpeg") == [
+            ["a_16x9.jpg"], ["a_16x9.png"], ["A_JPG_16x9.jpg"], ["a_jpeg_16x9.jpg"],
+        ]  # fmt: skip
+        assert plan("a.jpg", "a.png", fmt="jpg") == [["a_16x9.jpg"], ["a_png_16x9.jpg"]]
+
+    def test_files_of_one_name_from_several_folders_are_numbered(self):
+        assert plan("a.jpg", "a.jpg", "a.jpg", "a.jpg") == [
+            ["a_16x9.jpg"], ["a_jpg_16x9.jpg"], ["a_2_16x9.jpg"], ["a_3_16x9.jpg"],
+        ]  # fmt: skip
+
+    def test_clash_with_a_name_that_was_made_to_avoid_one(self):
+        names = [name for (name,) in plan("a.jpg", "a.png", "a_png.jpg", "a_2.jpg", "a.png", fmt="jpg")]
+        assert names == ["a_16x9.jpg", "a_png_16x9.jpg", "a_png_jpg_16x9.jpg", "a_2_16x9.jpg", "a_3_16x9.jpg"]
+
+    def test_case_and_unicode_forms_count_as_one_name(self):
+        composed, apart = "\u00e9.jpg", "e\u0301.jpg"
+        names = [name for (name,) in plan(composed, apart, "Straße.jpg", "STRASSE.jpg", "Sub/a.jpg", "sub/a.jpg")]
+        assert len({outputs._key(Path(name)) for name in names}) == 6
+        assert names[1] == "e\u0301_jpg_16x9.jpg"
+
+    def test_all_crops_of_an_input_move_together(self):
+        assert plan("a_1x1.jpg", "a.jpg", ratios=(WIDE, SQUARE), template="{stem}_{ratio}")[1] == ["a_16x9.jpg", "a_1x1.jpg"]
+        taken, moved = plan("a_16x9.jpg", "a.png", ratios=(SQUARE, WIDE), template="{stem}{rank}_{ratio}", fmt="jpg")
+        assert moved == ["a_1x1.jpg", "a_16x9.jpg"]
+        first, second = plan("a.jpg", "a.png", ratios=(SQUARE, WIDE), fmt="jpg")
+        assert second == ["a_png_1x1.jpg", "a_png_16x9.jpg"]
+
+    def test_names_depend_on_the_list_only(self):
+        many = [f"{folder}.{ext}" for folder in "aAbB" for ext in ("jpg", "png", "JPG")]
+        assert plan(*many, fmt="jpg") == plan(*many, fmt="jpg")
+        assert len({name for names in plan(*many, fmt="jpg") for name in names}) == len(many)
+
+    def test_many_inputs_of_one_name_stay_cheap(self):
+        names = plan(*["IMG_1.jpg"] * 5000)
+        assert len({name for (name,) in names}) == 5000
+
+    def test_template_fields_and_folders(self):
+        assert plan("s/a.jpg", ratios=(WIDE,), template="{ratio}/{stem}-{ext}") == [["s/16x9/a-jpg.jpg"]]
+        assert plan("a.jpg", "b.jpg", template="crop_{ratio}") == [["crop_16x9.jpg"], ["crop_16x9_jpg.jpg"]]
+        assert plan("a.jpg", template="{{{stem}}}") == [["{a}.jpg"]]
+
+    @pytest.mark.parametrize(
+        "template",
+        ["../{stem}", "{stem}/../../x", "/tmp/{stem}", "C:\\{stem}", "c:{stem}", "..\\{stem}", "\\\\host\\{stem}",
+         "", "{cover}", "{rank}", ".", "..", "{stem}/", "{cover}/{stem}", ".{cover}./{stem}", "{stem}\0",
+         "{name}", "{}", "{0}", "{stem.__class__}", "{stem[0]}", "{stem!r}", "{stem:>99}", "{stem", "stem}"],
+    )  # fmt: skip
+    def test_template_that_leads_astray_is_wrong_usage(self, template):
+        with pytest.raises(ValueError) as error:
+            plan("a.jpg", template=template)
+        assert repr(template) in str(error.value)
+
+    def test_stem_of_dots_does_not_climb(self):
+        with pytest.raises(ValueError):
+            plan("...jpg", template="{stem}/{ratio}")
+        assert plan("...jpg") == [[".._16x9.jpg"]]
+
+    @pytest.mark.parametrize("options", [{"ratios": (WIDE, SQUARE)}, {"top": 2}])
+    def test_template_that_cannot_tell_crops_apart(self, options):
+        with pytest.raises(ValueError, match="{ratio}"):
+            plan("a.jpg", template="{stem}", **options)
+
+    def test_sources_as_they_are_found(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for name in ("in/x/a.jpg", "in/y/a.jpg", "a.jpg"):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).touch()
+        found = find_sources(["in", "a.jpg", "in/y/a.jpg", "-", "/nowhere/b.png"], recursive=True)
+        plans = plan_names(found, [SQUARE], 1, folder=Path("out"), fmt="same", circle=False)
+        assert [p["1:1", 1].as_posix() for p in plans] == [
+            "out/x/a_1x1.jpg", "out/y/a_1x1.jpg", "out/a_1x1.jpg", "out/stdin_1x1.png", "out/b_1x1.png",
+        ]  # fmt: skip
+
+
+class TestEncoding:
+    @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".webp", ".avif", ".JPG"])
+    def test_profile_is_kept_byte_for_byte(self, suffix):
+        image = PHOTO.copy()
+        image.info["icc_profile"] = pictures.p3_profile()
+        written = pictures.decoded(encode(image, suffix, 90))
+        assert written.info["icc_profile"] == pictures.p3_profile()
+        assert np.abs(np.asarray(written, int) - np.asarray(PHOTO)).mean() < 4, "the numbers stay, not the colours"
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+    def test_nothing_else_goes_along(self, suffix):
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010E] = 6, "secret"
+        source = pictures.encoded(PHOTO, exif=exif, comment=b"secret", dpi=(300, 300))
+        written = encode(Picture.open(source).crop((0, 0, 90, 90)), suffix, 90)
+        assert b"secret" not in written and not pictures.decoded(written).getexif()
+
+    def test_jpeg_has_no_alpha_and_no_16_bit(self):
+        clear = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+        assert pictures.decoded(encode(clear, ".jpg", 90)).getpixel((8, 8)) == (255, 255, 255)
+        deep = Image.fromarray(np.full((16, 16), 32768, np.uint16))
+        written = pictures.decoded(encode(deep, ".jpg", 90))
+        assert written.mode == "L" and written.getpixel((8, 8)) == 128
+
+    def test_png_keeps_every_value(self):
+        deep = Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 257)
+        written = pictures.decoded(encode(deep, ".png", 90))
+        assert written.mode == "I;16" and (np.asarray(written) == np.asarray(deep)).all()
+        half = PHOTO.convert("RGBA")
+        half.putalpha(100)
+        assert pictures.decoded(encode(half, ".png", 1)).tobytes() == half.tobytes()
+
+    @pytest.mark.parametrize("suffix", [".webp", ".avif"])
+    def test_webp_and_avif_keep_alpha(self, suffix):
+        half = PHOTO.convert("RGBA")
+        half.putalpha(Image.linear_gradient("L").resize(PHOTO.size))
+        alpha = np.asarray(pictures.decoded(encode(half, suffix, 95)).getchannel("A"), int)
+        assert np.abs(alpha - np.asarray(half.getchannel("A"))).mean() < 3
+
+    def test_cmyk_stays_in_jpeg_and_is_converted_by_its_profile_elsewhere(self):
+        ink = Image.new("CMYK", (32, 32), (255, 0, 0, 0))
+        ink.info["icc_profile"] = pictures.cmyk_profile()
+        jpeg = pictures.decoded(encode(ink, ".jpg", 95))
+        assert jpeg.mode == "CMYK" and jpeg.info["icc_profile"] == pictures.cmyk_profile()
+        assert np.abs(np.array(jpeg.getpixel((9, 9))) - (255, 0, 0, 0)).max() < 4
+        for suffix in (".png", ".webp", ".avif"):
+            written = pictures.decoded(encode(ink, suffix, 95))
+            red, green, blue = written.getpixel((9, 9))
+            assert red > 200 and max(green, blue) < 60, "the profile calls this ink red"
+            assert not written.info.get("icc_profile")
+
+    def test_grey_with_a_grey_profile(self):
+        grey = Image.new("L", (32, 32), 128)
+        grey.info["icc_profile"] = pictures.grey_profile(gamma=1.0)
+        for suffix in (".jpg", ".png"):
+            written = pictures.decoded(encode(grey, suffix, 95))
+            assert written.mode == "L" and written.info["icc_profile"] == grey.info["icc_profile"]
+            assert written.getpixel((9, 9)) == 128
+        for suffix in (".webp", ".avif"):  # no grey there, and a grey profile does not fit RGB
+            written = pictures.decoded(encode(grey, suffix, 95))
+            assert not written.info.get("icc_profile")
+            assert abs(written.getpixel((9, 9))[0] - 188) < 4, "half the light is 188 in sRGB"
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F"])
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+    def test_every_mode_can_be_written(self, mode, suffix):
+        image = PHOTO.convert("L") if mode in ("I", "F") else PHOTO
+        image = image.convert("P").convert("PA") if mode == "PA" else image.convert(mode)
+        assert pictures.decoded(encode(image, suffix, 80)).size == PHOTO.size
+        if suffix != ".jpg":
+            assert pictures.decoded(encode(image, suffix, 80, circle=True)).mode in ("LA", "RGBA")
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+    def test_quality_counts(self, suffix):
+        image = pictures.photo(320, 240, noise=15)
+        sizes = [len(encode(image, suffix, quality)) for quality in (10, 50, 90, 100)]
+        assert sizes == sorted(sizes) and sizes[0] * 2 < sizes[-1]
+
+    def test_same_image_gives_the_same_bytes(self):
+        for suffix in (".jpg", ".png", ".webp", ".avif"):
+            assert encode(PHOTO, suffix, 90) == encode(PHOTO, suffix, 90)
+
+    def test_image_that_the_format_cannot_hold(self):
+        with pytest.raises(OutputError, match="17000x1 as WEBP"):
+            encode(Image.new("RGB", (17000, 1)), ".webp", 90)
+
+    @pytest.mark.parametrize("suffix, circle", [(".gif", False), ("", False), (".jpg", True)])
+    def test_what_cannot_be_asked_for(self, suffix, circle):
+        with pytest.raises(ValueError):
+            encode(PHOTO, suffix, 90, circle=circle)
+
+
+class TestCircle:
+    @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16"])
+    def test_corners_are_clear_and_the_middle_is_untouched(self, mode):
+        image = pictures.photo(101, 101).convert("L" if mode == "I;16" else mode)
+        if mode == "I;16":
+            image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+        written = pictures.decoded(encode(image, ".png", 90, circle=True))
+        alpha = np.asarray(written.getchannel("A"), int)
+        y, x = np.mgrid[0:101, 0:101] - 50
+        assert (alpha[np.hypot(x, y) > 51.1] == 0).all()
+        assert (alpha[np.hypot(x, y) < 49.9] == 255).all()
+        assert (np.asarray(written)[np.hypot(x, y) > 51.1] == 0).all(), "nothing is hidden in the corners"
+        if mode in ("L", "RGB"):
+            assert written.getpixel((50, 50))[:-1] == (image.getpixel((50, 50)) if mode == "RGB" else (image.getpixel((50, 50)),))
+
+    def test_edge_is_smooth_and_even(self):
+        written = pictures.decoded(encode(Image.new("RGB", (64, 64), "white"), ".png", 90, circle=True))
+        alpha = np.asarray(written.getchannel("A"), int)
+        for turned in (alpha[::-1], alpha[:, ::-1], alpha.T):
+            assert (turned == alpha).all()
+        assert len(np.unique(alpha)) > 20
+        assert abs(alpha.sum() / 255 - np.pi * 32**2) < 2, "the area of the circle"
+
+    def test_transparency_that_was_there_stays(self):
+        image = Image.new("RGBA", (40, 40), (9, 9, 9, 100))
+        alpha = pictures.decoded(encode(image, ".png", 90, circle=True)).getchannel("A")
+        assert alpha.getpixel((20, 20)) == 100 and alpha.getpixel((0, 0)) == 0
+
+    @pytest.mark.parametrize("suffix", [".png", ".webp", ".avif"])
+    def test_profile_goes_along(self, suffix):
+        image = pictures.photo(60, 60)
+        image.info["icc_profile"] = pictures.p3_profile()
+        written = pictures.decoded(encode(image, suffix, 90, circle=True))
+        assert written.mode == "RGBA" and written.info["icc_profile"] == pictures.p3_profile()
+        assert written.getpixel((0, 0))[3] == 0 and written.getpixel((30, 30))[3] == 255
+
+
+class TestWriting:
+    def test_folders_are_made_and_the_file_is_whole(self, tmp_path):
+        path = tmp_path / "a" / "b" / "c.jpg"
+        assert write_atomic(path, b"data", overwrite=False) is True
+        assert path.read_bytes() == b"data" and os.listdir(path.parent) == ["c.jpg"]
+
+    def test_new_files_have_the_usual_permissions(self, tmp_path):
+        for overwrite in (False, True):
+            write_atomic(tmp_path / f"{overwrite}.png", b"x", overwrite=overwrite)
+            (tmp_path / "plain").touch()
+            assert (tmp_path / f"{overwrite}.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+    def test_file_that_exists_is_skipped_or_replaced(self, tmp_path):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(b"old")
+        assert write_atomic(path, b"new", overwrite=False) is False
+        assert path.read_bytes() == b"old"
+        assert write_atomic(path, b"new", overwrite=True) is True
+        assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["a.jpg"]
+
+    def test_dangling_link_counts_as_a_file(self, tmp_path):
+        path = tmp_path / "a.jpg"
+        path.symlink_to(tmp_path / "elsewhere.jpg")
+        assert write_atomic(path, b"new", overwrite=False) is False
+        assert write_atomic(path, b"new", overwrite=True) is True
+        assert not path.is_symlink() and not (tmp_path / "elsewhere.jpg").exists()
+
+    def test_input_is_never_overwritten(self, tmp_path):
+        original = tmp_path / "a.jpg"
+        original.write_bytes(b"precious")
+        (tmp_path / "link").symlink_to(tmp_path)
+        (tmp_path / "b.jpg").symlink_to(original)
+        protected = frozenset({Path(os.path.realpath(original))})
+        for path in (original, tmp_path / "link" / "a.jpg", tmp_path / "link" / ".." / tmp_path.name / "a.jpg", tmp_path / "b.jpg"):
+            for overwrite in (True, False):
+                with pytest.raises(OutputError, match="is an input"):
+                    write_atomic(path, b"crop", overwrite=overwrite, protected=protected)
+        assert original.read_bytes() == b"precious" and sorted(os.listdir(tmp_path)) == ["a.jpg", "b.jpg", "link"]
+
+    def test_link_out_of_the_output_folder_is_not_followed(self, tmp_path):
+        folder, outside = tmp_path / "out", tmp_path / "outside"
+        folder.mkdir()
+        outside.mkdir()
+        (folder / "sub").symlink_to(outside)
+        (folder / "inner").mkdir()
+        (folder / "alias").symlink_to(folder / "inner")
+        with pytest.raises(OutputError, match="outside"):
+            write_atomic(folder / "sub" / "deep" / "a.jpg", b"x", overwrite=True, folder=folder)
+        assert os.listdir(outside) == []
+        assert write_atomic(folder / "alias" / "a.jpg", b"x", overwrite=True, folder=folder)
+        (tmp_path / "way in").symlink_to(folder)
+        assert write_atomic(tmp_path / "way in" / "b.jpg", b"x", overwrite=True, folder=tmp_path / "way in")
+
+    def test_what_is_in_the_way(self, tmp_path):
+        (tmp_path / "a.jpg").mkdir()
+        (tmp_path / "file").touch()
+        for overwrite in (True, False):
+            with pytest.raises(OutputError, match="a folder is in the way"):
+                write_atomic(tmp_path / "a.jpg", b"x", overwrite=overwrite)
+            with pytest.raises(OutputError, match="cannot write"):
+                write_atomic(tmp_path / "file" / "b.jpg", b"x", overwrite=overwrite)
+            with pytest.raises(OutputError, match="name too long"):
+                write_atomic(tmp_path / ("n" * 300 + ".jpg"), b"x", overwrite=overwrite)
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        with pytest.raises(OutputError):
+            write_atomic(tmp_path / "loop" / "b.jpg", b"x", overwrite=True, folder=tmp_path)
+        assert sorted(os.listdir(tmp_path)) == ["a.jpg", "file", "loop"]
+
+    @pytest.mark.parametrize("overwrite", [True, False])
+    @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+    @pytest.mark.parametrize("step", ["write", "name"])
+    def test_failure_leaves_no_file_behind(self, tmp_path, monkeypatch, overwrite, failure, step):
+        def fail(*_):
+            raise failure
+
+        if step == "write":
+            monkeypatch.setattr(outputs, "open", lambda path, mode: _FullDisk(path, mode, fail), raising=False)
+        else:
+            monkeypatch.setattr(os, "link", fail)
+            monkeypatch.setattr(os, "replace", fail)
+        expected = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else OutputError
+        with pytest.raises(expected) as error:
+            write_atomic(tmp_path / "a.jpg", b"data", overwrite=overwrite)
+        assert os.listdir(tmp_path) == []
+        if expected is OutputError:
+            assert str(error.value) == f"cannot write {tmp_path / 'a.jpg'}: no space left on device"
+
+    def test_file_system_without_hard_links(self, tmp_path, monkeypatch):
+        def refuse(*_):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+        path = tmp_path / "a.jpg"
+        assert write_atomic(path, b"first", overwrite=False) is True
+        monkeypatch.setattr(os.path, "lexists", lambda path: False)  # it came between the look and the write
+        assert outputs._link(tmp_path / "none", path) is False
+        assert path.read_bytes() == b"first"
+
+    @pytest.mark.parametrize("links", [True, False])
+    def test_of_many_writers_one_wins(self, tmp_path, monkeypatch, links):
+        if not links:
+            monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
+        path = tmp_path / "a.jpg"
+        start, won = threading.Barrier(8), []
+
+        def write(i: int) -> None:
+            start.wait()
+            if write_atomic(path, bytes([i]) * 100_000, overwrite=False):
+                won.append(i)
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1 and path.read_bytes() == bytes(won) * 100_000
+        assert os.listdir(tmp_path) == ["a.jpg"]
+
+
+class _FullDisk:
+    """A file that is made and then cannot be written."""
+
+    def __init__(self, path, mode, fail):
+        self._file, self.write = open(path, mode), fail
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
