@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from s2crop import pixels
 from s2crop.errors import InputError
 
-MAX_PIXELS = 200_000_000  # 600 MB as 8-bit RGB; larger pictures are refused before they are decoded
+MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded
 
 # Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF).
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
@@ -92,8 +92,14 @@ def find_sources(
 
 
 def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
-    """Read input paths, one a line or NUL-separated; empty ones are passed over."""
+    """Read input paths, one a line or NUL-separated; empty ones are passed over.
+
+    Raises:
+        InputError: lines with NUL in them.
+    """
     data = stream.read()
+    if not null_separated and b"\0" in data:
+        raise InputError("the list of files is separated by NUL: add -0")
     items = data.split(b"\0") if null_separated else data.splitlines()
     return [os.fsdecode(item) for item in items if item]
 

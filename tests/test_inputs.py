@@ -32,8 +32,10 @@ def names(sources: list[Source]) -> list[str]:
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> Path:
     """A folder of empty files with names that matter, as the working folder's `photos`."""
-    for name in ("img10.jpg", "img2.JPG", "b.png", "notes.txt", "clip.mp4", ".hidden.jpg", "sub/c.webp", "sub/deep/d.tiff",
-                 ".cache/e.jpg", "x.jpg/inside.png"):  # fmt: skip
+    pictures_at_top = "img10.jpg", "img2.JPG", "b.png"
+    deeper = "sub/c.webp", "sub/deep/d.tiff", "x.jpg/inside.png"
+    others = "notes.txt", "clip.mp4", ".hidden.jpg", ".cache/e.jpg"
+    for name in pictures_at_top + deeper + others:
         file = tmp_path / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
@@ -127,6 +129,8 @@ class TestFinding:
     def test_file_list(self):
         assert read_file_list(io.BytesIO(b"a.jpg\nb c.jpg\r\n\n-d.jpg"), False) == ["a.jpg", "b c.jpg", "-d.jpg"]
         assert read_file_list(io.BytesIO(b"a\nb.jpg\0\xe9.jpg\0"), True) == ["a\nb.jpg", os.fsdecode(b"\xe9.jpg")]
+        with pytest.raises(InputError, match="-0"):
+            read_file_list(io.BytesIO(b"a.jpg\0b.jpg\0"), False)
 
 
 class TestOrientation:
@@ -188,7 +192,12 @@ class TestReducing:
     def test_jpeg_is_decoded_at_reduced_size(self, monkeypatch):
         decoded_sizes = []
         load = ImageFile.ImageFile.load
-        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: (decoded_sizes.append(image.size), load(image))[1])
+
+        def watched(image):
+            decoded_sizes.append(image.size)
+            return load(image)
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
         reduced = Picture.open(pictures.encoded(pictures.photo(2400, 1600))).reduced(256)
         assert max(decoded_sizes) == (600, 400)
         assert reduced.shape == (267, 400, 3)
@@ -223,9 +232,9 @@ class TestModes:
     @pytest.mark.parametrize(
         "stored, fmt, mode",
         [("L", "PNG", "L"), ("LA", "PNG", "LA"), ("RGB", "PNG", "RGB"), ("RGBA", "PNG", "RGBA"), ("1", "PNG", "L"),
-         ("P", "PNG", "RGB"), ("P", "GIF", "RGB"), ("L", "JPEG", "L"), ("CMYK", "JPEG", "CMYK"), ("CMYK", "TIFF", "CMYK"),
-         ("YCbCr", "JPEG", "RGB"), ("RGB", "BMP", "RGB"), ("RGB", "PPM", "RGB"), ("RGB", "JPEG2000", "RGB"),
-         ("RGBA", "QOI", "RGBA"), ("LAB", "TIFF", "RGB"), ("RGBA", "AVIF", "RGBA")],
+         ("P", "PNG", "RGB"), ("P", "GIF", "RGB"), ("L", "JPEG", "L"), ("CMYK", "JPEG", "CMYK"),
+         ("CMYK", "TIFF", "CMYK"), ("YCbCr", "JPEG", "RGB"), ("RGB", "BMP", "RGB"), ("RGB", "PPM", "RGB"),
+         ("RGB", "JPEG2000", "RGB"), ("RGBA", "QOI", "RGBA"), ("LAB", "TIFF", "RGB"), ("RGBA", "AVIF", "RGBA")],
     )  # fmt: skip
     def test_crop_keeps_the_natural_mode(self, stored, fmt, mode):
         image = pictures.photo(60, 40)

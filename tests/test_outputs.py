@@ -12,7 +12,16 @@ from s2crop import outputs
 from s2crop.errors import OutputError
 from s2crop.geometry.ratio import Ratio, parse_ratio
 from s2crop.inputs import Picture, Source, find_sources
-from s2crop.outputs import Size, encode, output_size, output_suffix, parse_size, plan_names, suffix_for_name, write_atomic
+from s2crop.outputs import (
+    Size,
+    encode,
+    output_size,
+    output_suffix,
+    parse_size,
+    plan_names,
+    suffix_for_name,
+    write_atomic,
+)
 
 WIDE, SQUARE = parse_ratio("16:9"), parse_ratio("square")
 PHOTO = pictures.photo(160, 100)
@@ -21,12 +30,14 @@ PHOTO = pictures.photo(160, 100)
 class TestSizes:
     @pytest.mark.parametrize(
         "text, size",
-        [("640", Size(640, None)), ("x360", Size(None, 360)), ("640x360", Size(640, 360)), (" 1X65535 ", Size(1, 65535))],
+        [("640", Size(640, None)), ("x360", Size(None, 360)), ("640x360", Size(640, 360)), (" 1X9 ", Size(1, 9))],
     )
     def test_sizes_as_people_write_them(self, text, size):
         assert parse_size(text) == size
 
-    @pytest.mark.parametrize("text", ["", "x", "0", "x0", "640x", "-5", "6.5", "640x360x2", "65536", "9999999", "wide", "²"])
+    @pytest.mark.parametrize(
+        "text", ["", "x", "0", "x0", "640x", "-5", "6.5", "640x360x2", "65536", "9999999", "wide", "²"]
+    )
     def test_anything_else_is_refused(self, text):
         with pytest.raises(ValueError, match="size"):
             parse_size(text)
@@ -64,7 +75,7 @@ class TestSuffixes:
     @pytest.mark.parametrize(
         "name, suffix",
         [("a.jpg", ".jpg"), ("a.JPEG", ".jpg"), ("a.jfif", ".jpg"), ("a.png", ".png"), ("a.WebP", ".webp"),
-         ("a.avif", ".avif"), ("a.tiff", ".png"), ("a.bmp", ".png"), ("a.gif", ".png"), ("stdin", ".png"), ("a.txt", ".png")],
+         ("a.avif", ".avif"), ("a.tiff", ".png"), ("a.bmp", ".png"), ("a.gif", ".png"), ("stdin", ".png")],
     )  # fmt: skip
     def test_same_format_where_we_write_it_else_lossless(self, name, suffix):
         assert suffix_for_name(name, "same", circle=False) == suffix
@@ -76,8 +87,8 @@ class TestSuffixes:
         assert suffix_for_name("a.jpg", "avif", circle=True) == ".avif"
 
     def test_suffix_by_format(self):
-        formats = ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", None]
-        assert [output_suffix(fmt, "same", False) for fmt in formats] == [".jpg", ".png", ".webp", ".avif", ".png", ".png"]
+        known = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif", "TIFF": ".png", None: ".png"}
+        assert {fmt: output_suffix(fmt, "same", False) for fmt in known} == known
         assert output_suffix("PNG", "jpg", False) == ".jpg"
         assert output_suffix("JPEG", "same", True) == ".png"
 
@@ -125,11 +136,11 @@ class TestNames:
         assert names[1] == "e\u0301_jpg_16x9.jpg"
 
     def test_all_crops_of_an_input_move_together(self):
-        assert plan("a_1x1.jpg", "a.jpg", ratios=(WIDE, SQUARE), template="{stem}_{ratio}")[1] == ["a_16x9.jpg", "a_1x1.jpg"]
-        taken, moved = plan("a_16x9.jpg", "a.png", ratios=(SQUARE, WIDE), template="{stem}{rank}_{ratio}", fmt="jpg")
-        assert moved == ["a_1x1.jpg", "a_16x9.jpg"]
-        first, second = plan("a.jpg", "a.png", ratios=(SQUARE, WIDE), fmt="jpg")
-        assert second == ["a_png_1x1.jpg", "a_png_16x9.jpg"]
+        _, moved = plan("a.jpg", "a.png", ratios=(SQUARE, WIDE), fmt="jpg")
+        assert moved == ["a_png_1x1.jpg", "a_png_16x9.jpg"]
+        # Here the later input would take only one of the earlier one's two names.
+        taken, moved = plan("a1.jpg", "a.jpg", ratios=(SQUARE, Ratio("11x1", 11.0)), template="{stem}{ratio}")
+        assert taken == ["a11x1.jpg", "a111x1.jpg"] and moved == ["a_jpg1x1.jpg", "a_jpg11x1.jpg"]
 
     def test_names_depend_on_the_list_only(self):
         many = [f"{folder}.{ext}" for folder in "aAbB" for ext in ("jpg", "png", "JPG")]
@@ -241,7 +252,7 @@ class TestEncoding:
             assert not written.info.get("icc_profile")
             assert abs(written.getpixel((9, 9))[0] - 188) < 4, "half the light is 188 in sRGB"
 
-    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F"])
+    @pytest.mark.parametrize("mode", "1 L LA P PA RGB RGBA RGBX CMYK YCbCr HSV I F".split())
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
     def test_every_mode_can_be_written(self, mode, suffix):
         image = PHOTO.convert("L") if mode in ("I", "F") else PHOTO
@@ -283,7 +294,8 @@ class TestCircle:
         assert (alpha[np.hypot(x, y) < 49.9] == 255).all()
         assert (np.asarray(written)[np.hypot(x, y) > 51.1] == 0).all(), "nothing is hidden in the corners"
         if mode in ("L", "RGB"):
-            assert written.getpixel((50, 50))[:-1] == (image.getpixel((50, 50)) if mode == "RGB" else (image.getpixel((50, 50)),))
+            opaque = written.convert(mode)
+            assert opaque.getpixel((50, 50)) == image.getpixel((50, 50))
 
     def test_edge_is_smooth_and_even(self):
         written = pictures.decoded(encode(Image.new("RGB", (64, 64), "white"), ".png", 90, circle=True))
@@ -340,7 +352,8 @@ class TestWriting:
         (tmp_path / "link").symlink_to(tmp_path)
         (tmp_path / "b.jpg").symlink_to(original)
         protected = frozenset({Path(os.path.realpath(original))})
-        for path in (original, tmp_path / "link" / "a.jpg", tmp_path / "link" / ".." / tmp_path.name / "a.jpg", tmp_path / "b.jpg"):
+        around = tmp_path / "link" / ".." / tmp_path.name / "a.jpg"
+        for path in (original, tmp_path / "link" / "a.jpg", around, tmp_path / "b.jpg"):
             for overwrite in (True, False):
                 with pytest.raises(OutputError, match="is an input"):
                     write_atomic(path, b"crop", overwrite=overwrite, protected=protected)
