@@ -25,6 +25,7 @@ MIN_SIDE = 64  # so that the map has four cells
 GRID = 32  # the network's sides are multiples of its largest stride
 PROTECT_MIN_SCORE = 0.3  # faces and text below this are not protected
 PROTECT_KINDS = {"none": (), "face": ("face",), "text": ("text",), "all": ("face", "text")}
+PROMINENT_AREA_FRAC = 0.015  # from this share of the picture on, a face or text counts in full
 FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: detectors leave out hair and chin
 TEXT_MARGIN = (0.05, 0.15, 0.05, 0.15)
 
@@ -249,13 +250,13 @@ class _Plan:
         return cls(size_wh, must, ratios, list(np.cumsum([len(s) for s in sets])), np.concatenate(sets))
 
     def crops(self, scores: np.ndarray, protected: Protected, search: SearchConfig, top: int) -> list[Crop]:
-        ranked = scores - penalties(self.boxes, protected, search)
         crops, start = [], 0
         for (ratio, value), end in zip(self.ratios, self.ends, strict=True):
-            chosen = choose(self.boxes[start:end], ranked[start:end], search, top)
+            boxes, own = self.boxes[start:end], scores[start:end]
+            chosen = choose(boxes, own, search, top, penalties(boxes, protected, search))
             for rank, i in enumerate(chosen, start=1):
-                box = to_pixels(self.boxes[start + i], self.size_wh, value, self.must)
-                crops.append(Crop(box, float(to_mos(scores[start + i])), ratio.label, rank))
+                box = to_pixels(boxes[i], self.size_wh, value, self.must)
+                crops.append(Crop(box, float(to_mos(own[i])), ratio.label, rank))
             start = end
         return crops
 
@@ -297,9 +298,11 @@ def protect(proposals: Proposals, row: int, picture: Prepared, what: str) -> Pro
     boxes = proposals.boxes[row].cpu().numpy()[chosen] / picture.scale
     margins = np.where((found[chosen] == KINDS.index("face"))[:, None], FACE_MARGIN, TEXT_MARGIN)
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    share = (sides[:, 0] * sides[:, 1]) / (picture.width * picture.height)
+    prominence = 0.25 + 0.75 * np.clip(np.sqrt(share / PROMINENT_AREA_FRAC), 0, 1)  # one of a crowd matters less
     boxes = boxes + margins * sides * [-1, -1, 1, 1]
     limit = [picture.width, picture.height] * 2
-    return Protected(np.clip(boxes, 0, limit), scores[chosen])
+    return Protected(np.clip(boxes, 0, limit), scores[chosen] * prominence)
 
 
 def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:

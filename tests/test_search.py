@@ -93,3 +93,18 @@ def test_cut_and_lost_parts_cost_and_whole_ones_do_not():
     boxes = np.array([[0.0, 0, 100, 100], [50, 0, 100, 100], [70, 0, 100, 100]])
     np.testing.assert_allclose(penalties(boxes, face, config), [0, 0.5 * (2 + 0.25), 0.5 * 0.5])
     assert (penalties(boxes, Protected.nothing(), config) == 0).all()
+
+
+def test_a_face_too_large_for_the_ratio_is_held_as_far_as_it_goes():
+    face = Protected(np.array([[20.0, 10, 80, 90]]), np.array([1.0]))
+    boxes = np.array([[0.0, 0, 100, 40], [0, 30, 100, 70], [0, 90, 100, 130]])
+    cost = penalties(boxes, face, SearchConfig())
+    assert cost[1] == 0 < cost[0] < cost[2]
+    assert choose(boxes, np.array([0.0, 0, 2]), SearchConfig(lost_penalty=5.0), 1, 5 * cost) == [1]
+
+
+def test_a_penalty_outweighs_agreement_with_its_neighbours():
+    boxes = np.array([[0.0, 0, 60, 60], [2, 0, 62, 60], [4, 0, 64, 60], [20, 0, 80, 60]])
+    scores = np.zeros(4)
+    assert choose(boxes, scores, SearchConfig(temperature=1.0), 1)[0] in (1, 2)
+    assert choose(boxes, scores, SearchConfig(temperature=1.0, penalty_iou=1.0), 1, np.array([2.0, 2, 2, 0])) == [3]

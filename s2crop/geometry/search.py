@@ -16,17 +16,18 @@ class SearchConfig:
     """Choices of the search; the defaults measured best on validation photos."""
 
     method: str = "expected"  # highest expected IoU, or "argmax": the best-scored grid anchor, as published
-    temperature: float = 0.25  # T of softmax(score / T), in normalised scores
-    cut_penalty: float = 1.0  # taken from a score for each cut face or text block, in normalised scores
-    lost_penalty: float = 0.3  # likewise where it is left out whole
+    temperature: float = 0.1  # T of softmax(score / T), in normalised scores
+    cut_penalty: float = 1.0  # taken from a score where a crop cuts a face or text that it could hold
+    lost_penalty: float = 1.0  # taken where it leaves it out, in proportion to the part left out
+    penalty_iou: float = 0.25  # what a penalty of 1 takes from an expected IoU
 
 
 @dataclass(frozen=True)
 class Protected:
-    """What a crop should not cut through."""
+    """What a crop should not cut through or lose."""
 
     boxes: np.ndarray  # [M, 4] pixels of the picture
-    weights: np.ndarray  # [M] 0 to 1, how sure the detector is
+    weights: np.ndarray  # [M] 0 to 1: how sure the detector is, times how much it matters
 
     @classmethod
     def nothing(cls) -> "Protected":
@@ -74,26 +75,34 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
 
 
 def penalties(boxes: np.ndarray, protected: Protected, config: SearchConfig) -> np.ndarray:
-    """What cut and lost faces and text take from each candidate's score: [N, 4] -> [N]."""
+    """What cut and lost faces and text cost each candidate of one ratio: [N, 4] -> [N].
+
+    A part that no candidate holds whole cannot be spared a cut; there only how much of it is
+    lost counts, against the candidate that holds most.
+    """
     if not len(protected.boxes):
         return np.zeros(len(boxes))
     inside = inside_share(boxes, protected.boxes)  # [N, M]
-    cut = np.clip(8 * inside * (1 - inside), 0, 1)
-    return (config.cut_penalty * cut + config.lost_penalty * (1 - inside)) @ protected.weights
+    possible = inside.max(axis=0)
+    cut = np.clip(8 * inside * (1 - inside), 0, 1) * (possible > 0.99)
+    lost = 1 - inside / np.maximum(possible, 1e-9)
+    return (config.cut_penalty * cut + config.lost_penalty * lost) @ protected.weights
 
 
-def choose(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, top: int) -> list[int]:
+def choose(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, top: int,
+           penalty: np.ndarray | float = 0.0) -> list[int]:
     """Indices of the best distinct candidates, best first.
 
     With method "expected" a candidate's worth is its expected IoU with the crop that a person
     would choose, who chooses candidate c with probability softmax(scores / T)[c]: a plain
     arg-max over many candidates picks outliers.
     """
+    scores = scores - penalty
     if config.method == "argmax":
         worth = scores
     else:
         chance = np.exp((scores - scores.max()) / config.temperature)
-        worth = iou_matrix(boxes, boxes) @ (chance / chance.sum())
+        worth = iou_matrix(boxes, boxes) @ (chance / chance.sum()) - config.penalty_iou * penalty
     order = np.lexsort((-area(boxes), -worth))  # of equals the larger
     chosen: list[int] = []
     for i in order:
@@ -102,4 +111,3 @@ def choose(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, top: int
             if len(chosen) == top:
                 break
     return chosen
-

@@ -93,7 +93,7 @@ def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
     kinds = flat // (rows * columns)
     centre = torch.stack([cell % columns, cell // columns], dim=-1) * STRIDE + STRIDE / 2
     distances = sides.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [B, 3*h*w, 4]
-    distances = distances.gather(1, flat[..., None].expand(-1, -1, 4))
+    distances = distances.gather(1, flat[..., None].expand(-1, -1, 4)).clamp(min=1)  # no box without area
     boxes = torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
     limit = boxes.new_tensor([width, height, width, height])
     boxes = boxes.clamp(min=0).minimum(limit)

@@ -1,0 +1,232 @@
+"""`Cropper` with a small untrained network: everything but taste."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import s2crop
+from s2crop import Cropper, CropRequest, DeviceError, InputError, WeightsError
+from s2crop.cropper import input_size, required, resize, to_mos
+from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.search import SearchConfig
+from s2crop.inputs import Picture
+from s2crop.models.proposals import MAX_PROPOSALS, Proposals
+from s2crop.models.s2cnet import S2CNet, S2CNetConfig
+from s2crop.models.weights import save_weights
+
+SCORE_TOLERANCE = 1e-4  # float32, batched or not
+CONFIG = S2CNetConfig(short_side=64, align_size=3, node_dim=32, relation_dim=16, mlp_dim=48, num_proposals=4, antialias=True,
+                      padding="same", node_geometry=True, overlap_messages=True, proposal_head=True)
+
+
+def make_weights(folder, **choices):
+    torch.manual_seed(0)
+    model = S2CNet(S2CNetConfig(**{**vars(CONFIG), **choices}))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    save_weights(model, folder / "small.safetensors", torch.float32)
+    return folder / "small.safetensors"
+
+
+@pytest.fixture(scope="module")
+def cropper(tmp_path_factory):
+    return Cropper(weights=make_weights(tmp_path_factory.mktemp("weights")), device="cpu")
+
+
+def picture(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (8, 12, 3), dtype=np.uint8))
+    return np.asarray(small.resize((width, height), Image.BICUBIC))
+
+
+def test_crops_come_ratio_by_ratio_ranked_and_inside(cropper):
+    crops = cropper.crop(picture(640, 400), ratios=["16:9", "square", "free", "original"], top=3)
+    assert [c.ratio for c in crops[::3]] == ["16:9", "1:1", "free", "original"]
+    assert [c.rank for c in crops] == [1, 2, 3] * 4
+    for crop in crops:
+        x1, y1, x2, y2 = crop.box
+        assert all(isinstance(v, int) for v in crop.box) and 0 <= x1 < x2 <= 640 and 0 <= y1 < y2 <= 400
+        assert 1 <= crop.score <= 5 and crop.image.size == (x2 - x1, y2 - y1)
+        if crop.ratio != "free":
+            wanted = parse_ratio(crop.ratio).for_size(640, 400)
+            assert abs((x2 - x1) - wanted * (y2 - y1)) <= max(0.5, wanted / 2)
+
+
+def test_path_pil_image_and_array_give_the_same(cropper, tmp_path):
+    array = picture(300, 200)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    results = [cropper.crop(source, ["1:1"]) for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(array), array)]
+    assert all(r == results[0] for r in results)
+
+
+def test_mixed_batch_equals_single_pictures(cropper):
+    request = CropRequest((parse_ratio("16:9"), parse_ratio("free")), top=2)
+    pictures = [picture(320, 200, 1), picture(200, 320, 2), picture(322, 201, 3), picture(90, 90, 4), picture(320, 200, 5)]
+    prepared = [cropper.prepare(Picture.open(p)) for p in pictures]
+    together = cropper.rank(prepared, request)
+    for one, crops in zip(prepared, together, strict=True):
+        (alone,) = cropper.rank([one], request)
+        assert [c.box for c in alone] == [c.box for c in crops]
+        np.testing.assert_allclose([c.score for c in alone], [c.score for c in crops], atol=SCORE_TOLERANCE)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 4000), (4000, 40), (33, 700)])
+def test_any_size_of_picture_is_cropped(cropper, size):
+    crops = cropper.crop(picture(*size), ratios=["1:1", "16:9", "free", "original"])
+    assert len(crops) == 4
+    for crop in crops:
+        assert crop.box[0] < crop.box[2] <= size[0] and crop.box[1] < crop.box[3] <= size[1]
+
+
+def test_focus_and_keep_are_inside_every_crop(cropper):
+    array = picture(640, 400)
+    for focus in ((639, 399), (0, 0), (0.5, 0.02), (1.0, 1.0)):
+        for crop in cropper.crop(array, ["16:9", "1:1", "9:16", "free"], top=3, focus=focus):
+            x, y = (focus[0] * 640, focus[1] * 400) if max(focus) <= 1 else focus
+            assert crop.box[0] <= x <= crop.box[2] and crop.box[1] <= y <= crop.box[3]
+    for crop in cropper.crop(array, ["16:9", "1:1", "free"], top=3, keep=(500, 300, 120, 90)):
+        assert crop.box[0] <= 500 and crop.box[1] <= 300 and crop.box[2] >= 620 and crop.box[3] >= 390
+
+
+def test_what_cannot_be_kept_is_an_input_error(cropper):
+    with pytest.raises(InputError, match="too large"):
+        cropper.crop(picture(640, 400), ["1:1"], keep=(0, 0, 600, 100))
+    with pytest.raises(InputError, match="outside"):
+        cropper.crop(picture(640, 400), focus=(700, 10))
+    request = CropRequest(focus=(300, 10))  # outside the second picture alone
+    prepared = [cropper.prepare(Picture.open(picture(*size))) for size in ((320, 200), (200, 320))]
+    good, bad = cropper.rank(prepared, request)
+    assert len(good) == 1 and isinstance(bad, InputError)
+
+
+def test_fractions_and_pixels():
+    assert required(CropRequest(), (100, 50)) is None
+    np.testing.assert_allclose(required(CropRequest(focus=(0.5, 1)), (100, 50)), [50, 50, 50, 50])
+    np.testing.assert_allclose(required(CropRequest(focus=(10, 20), keep=(0.2, 0.2, 0.1, 0.1)), (100, 50)), [10, 10, 30, 20])
+
+
+def test_scores_of_any_boxes_match_those_of_the_crops(cropper):
+    array = picture(320, 320)
+    boxes = [[0, 0, 320, 320], [10, 20, 200, 300], [-5, 0, 100, 100]]
+    scores = cropper.score(array, boxes)
+    assert scores.dtype == np.float32 and scores.shape == (3,) and ((scores >= 1) & (scores <= 5)).all()
+    np.testing.assert_allclose(cropper.score(array, boxes[::-1]), scores[::-1], atol=SCORE_TOLERANCE)
+    assert cropper.score(array, np.zeros((0, 4))).shape == (0,)
+    with pytest.raises(ValueError, match="x1 < x2"):
+        cropper.score(array, [[5, 5, 5, 9]])
+
+
+def test_proposals_are_in_picture_pixels_best_first(cropper):
+    found = cropper.proposals(picture(640, 400))
+    assert 0 < len(found) <= MAX_PROPOSALS
+    assert [score for _, score, _ in found] == sorted((score for _, score, _ in found), reverse=True)
+    for box, _, kind in found:
+        assert kind in ("object", "face", "text") and 0 <= box[0] < box[2] <= 640 and 0 <= box[1] < box[3] <= 400
+
+
+def face_at(box, size):
+    """A detector that finds one sure face, box in fractions."""
+    def detect(features, pixels):
+        height, width = features.size
+        boxes = torch.tensor([0.0, 0, width, height]).repeat(len(pixels), MAX_PROPOSALS, 1)
+        scores, kinds = torch.zeros(len(pixels), MAX_PROPOSALS), torch.zeros(len(pixels), MAX_PROPOSALS, dtype=torch.int64)
+        boxes[:, 0] = torch.tensor(box) * torch.tensor([width, height] * 2)
+        scores[:, 0], kinds[:, 0] = 0.9, 1
+        return Proposals(boxes, scores, kinds)
+    return detect
+
+
+def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch):
+    array = picture(900, 300)
+    kept = 0
+    for x in (0.02, 0.3, 0.6, 0.85):
+        monkeypatch.setattr(cropper, "_detect", face_at((x, 0.3, x + 0.1, 0.6), None))
+        (crop,) = cropper.crop(array, ["1:1"])
+        assert crop.box[0] <= x * 900 and crop.box[2] >= (x + 0.1) * 900
+        (free,) = cropper.crop(array, ["1:1"], protect="none")
+        (text,) = cropper.crop(array, ["1:1"], protect="text")
+        assert free == text  # no text here
+        kept += free.box[0] <= x * 900 and free.box[2] >= (x + 0.1) * 900
+    assert kept < 4  # the untrained network alone does not know
+
+
+def test_argmax_search_gives_a_grid_anchor(tmp_path):
+    cropper = Cropper(weights=make_weights(tmp_path), device="cpu", search=SearchConfig(method="argmax"))
+    (crop,) = cropper.crop(picture(480, 480), protect="none")
+    assert all(v % 40 == 20 for v in crop.box)  # bin centres of a 12x12 grid
+
+
+def test_published_way_of_resizing_and_multiples_of_32():
+    assert input_size(768, 512, 256) == (256, 384)
+    assert input_size(500, 333, 256) == (256, 384) and input_size(512, 700, 256) == (352, 256)
+    assert input_size(8000, 40, 256) == (64, 1024)
+    step = np.zeros((4, 4, 3), np.uint8)
+    step[:, 2:] = 200
+    assert resize(step, (2, 2), antialias=False)[0].tolist() == [[0, 200], [0, 200]]
+    wide = np.zeros((8, 8, 3), np.uint8)
+    wide[:, 3] = 240
+    assert resize(wide, (2, 2), antialias=False).max() == 0 < resize(wide, (2, 2), antialias=True).max()
+
+
+def test_mos_scale_is_bounded():
+    assert to_mos(np.array([0.0, 1.0, -9, 9])).tolist() == [2.95, 3.75, 1, 5]
+
+
+def test_devices_precisions_and_proposals_that_are_not_there(tmp_path, monkeypatch):
+    weights = make_weights(tmp_path)
+    if not torch.cuda.is_available():
+        for device in ("cuda", "cuda:1"):
+            with pytest.raises(DeviceError, match="not there"):
+                Cropper(weights=weights, device=device)
+    with pytest.raises(DeviceError, match="no such device"):
+        Cropper(weights=weights, device="nonesuch")
+    with pytest.raises(ValueError, match="precision"):
+        Cropper(weights=weights, device="cpu", precision="int8")
+    with pytest.raises(ValueError, match="proposals"):
+        Cropper(weights=weights, device="cpu", proposals="nonesuch")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    with pytest.raises(WeightsError, match="downloads nothing"):
+        Cropper(weights=weights, device="cpu", proposals="torchvision")
+
+
+def test_torchvision_proposals_come_from_a_cached_file(tmp_path, monkeypatch):
+    from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    net = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None)
+    torch.save(net.state_dict(), folder / "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth")
+    weights = make_weights(tmp_path)
+    with pytest.raises(WeightsError, match="damaged"):
+        Cropper(weights=weights, device="cpu", proposals="torchvision")
+    monkeypatch.setattr("s2crop.models.proposals.hashlib.sha256", lambda data: type("", (), {"hexdigest": lambda self: "907ea3f9"})())
+    cropper = Cropper(weights=weights, device="cpu", proposals="torchvision")
+    monkeypatch.undo()
+    assert cropper.crop(picture(200, 150), ["1:1"])[0].ratio == "1:1"
+    assert all(kind == "object" for _, _, kind in cropper.proposals(picture(200, 150)))
+
+
+def test_half_precision_chooses_as_full_does(cropper, tmp_path):
+    half = Cropper(weights=make_weights(tmp_path), device="cpu", precision="bf16")
+    array = picture(320, 200)
+    boxes = [[0, 0, 320, 200], [10, 20, 200, 190]]
+    np.testing.assert_allclose(half.score(array, boxes), cropper.score(array, boxes), atol=0.1)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_scores_as_the_cpu_does(cropper, tmp_path):
+    on_cuda = Cropper(weights=make_weights(tmp_path), device="cuda", precision="fp32")
+    boxes = [[0, 0, 320, 200], [10, 20, 200, 190]]
+    np.testing.assert_allclose(on_cuda.score(picture(320, 200), boxes), cropper.score(picture(320, 200), boxes), atol=1e-2)
+
+
+def test_public_names_are_those_promised():
+    for name in ("Cropper", "load_model", "S2CropError", "InputError", "VideoError", "WeightsError", "OutputError"):
+        assert hasattr(s2crop, name)
+    with pytest.raises(AttributeError):
+        s2crop.nonesuch  # noqa: B018
