@@ -75,10 +75,8 @@ class Summary:
 
     def interrupted_text(self) -> str:
         """How far a run came that was stopped."""
-        return (
-            f"interrupted after {self.pictures} of {_count(self.total, 'picture')},"
-            f" {_count(self.crops[WRITTEN], 'crop')} written; the same command goes on from there"
-        )
+        done = f"{self.pictures} of {_count(self.total, 'picture')}"
+        return f"interrupted after {done}, {_count(self.crops[WRITTEN], 'crop')} written"
 
 
 def _count(number: int, noun: str) -> str:

@@ -60,6 +60,4 @@ def test_summary():
 
 
 def test_summary_of_an_interrupted_run():
-    assert summary_of("written", pictures=10).interrupted_text() == (
-        "interrupted after 10 of 40 pictures, 1 crop written; the same command goes on from there"
-    )
+    assert summary_of("written", pictures=10).interrupted_text() == "interrupted after 10 of 40 pictures, 1 crop written"

@@ -1,0 +1,351 @@
+"""Many pictures: decode and write on threads, score in batches, go on past failures, report in input order."""
+
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from s2crop import outputs, report
+from s2crop.errors import InputError, S2CropError
+from s2crop.inputs import MAX_PIXELS, Picture, Source
+from s2crop.report import Record, Summary
+
+if TYPE_CHECKING:
+    from s2crop.cropper import Crop, Cropper, CropRequest, Prepared
+
+STDOUT = Path("-")  # the output path that stands for `BatchOptions.stream`
+
+# A picture of a rare shape is scored in a batch that is not full after this many batches' worth of others,
+# so that its record, and those behind it, are not held back for long.
+_PATIENCE_BATCHES = 4
+_STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
+
+Plan = dict[tuple[str, int], Path]  # (ratio label, rank) -> output
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a run crops and writes."""
+
+    request: "CropRequest"
+    jobs: int = 1  # threads that decode, crop, encode and write; each holds at most one decoded picture
+    batch_size: int = 8  # pictures scored at once
+    max_pixels: int = MAX_PIXELS
+    size: outputs.Size | None = None  # exact output size
+    no_upscale: bool = False
+    circle: bool = False
+    quality: int = 90  # 1 to 100, for lossy formats
+    overwrite: bool = False  # otherwise an output that exists is skipped
+    dry_run: bool = False
+    protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
+    folder: Path | None = None  # links lead no output out of it
+    stream: BinaryIO | None = None  # where an output planned as STDOUT goes
+    stream_format: str = "same"  # its format, which no file name tells
+
+
+class _Stopped(BaseException):
+    """Raised in a worker that is to go no further."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped; no partial or temporary file is left.
+
+    Args:
+        summary: how far it came.
+        idle: no worker is running any more. If False, one is inside a decoder or encoder, cannot be stopped and
+            will write nothing.
+    """
+
+    def __init__(self, summary: Summary, idle: bool):
+        super().__init__()
+        self.summary = summary
+        self.idle = idle
+
+
+def run(
+    sources: Sequence[Source],
+    plans: Sequence[Plan],
+    cropper: "Cropper",
+    options: BatchOptions,
+    on_record: Callable[[Record], None],
+    on_picture: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Crop the sources; the outcome is the same for any number of jobs and any batch size.
+
+    A picture that cannot be read, cropped or written costs one error record. Memory depends on the jobs and the
+    batch size, not on the number of sources.
+
+    Args:
+        sources: the pictures.
+        plans: for each of them where its crops go, from `outputs.plan_names`.
+        cropper: scores, in the calling thread; prepares pictures, in the worker threads.
+        options: see there.
+        on_record: called in the calling thread, in the order of the sources, with what became of each crop.
+        on_picture: called after the last record of each source.
+    Raises:
+        Interrupted: on KeyboardInterrupt.
+        S2CropError: the cropper itself cannot go on, as when its device is lost.
+    """
+    # Read here because a worker that waits for standard input could not be interrupted.
+    stdin = sys.stdin.buffer.read() if any(source.path is None for source in sources) else b""
+    summary = Summary(total=len(sources))
+    started = time.monotonic()
+    workers = _Workers(cropper, options, stdin)
+    pipeline = _Pipeline(workers, cropper, options)
+    try:
+        for records in pipeline.results(sources, plans):
+            for record in records:
+                on_record(record)
+                summary.add(record)
+            summary.pictures += 1
+            summary.seconds = time.monotonic() - started
+            on_picture()
+    except KeyboardInterrupt:
+        raise Interrupted(summary, pipeline.stop(_STOP_SECONDS)) from None
+    except BaseException:
+        pipeline.stop(None)
+        raise
+    pipeline.stop(None)
+    return summary
+
+
+@dataclass(eq=False)
+class _Job:
+    """One picture on its way; each stage fills in what the next one needs."""
+
+    index: int
+    source: Source
+    plan: Plan
+    preparing: "Future[list[Record] | None] | None" = None
+    picture: Picture | None = None
+    prepared: "Prepared | None" = None
+    writing: "Future[list[Record]] | None" = None
+    records: list[Record] | None = None  # set when nothing is left to do
+
+
+class _Pipeline:
+    """Moves pictures through prepare (workers), score (the calling thread) and write (workers).
+
+    Pictures are taken up in input order whichever of them is decoded first, so that what is scored together depends
+    on the pictures and the batch size only.
+    """
+
+    def __init__(self, workers: "_Workers", cropper: "Cropper", options: BatchOptions):
+        self._workers = workers
+        self._cropper = cropper
+        self._options = options
+        self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop")
+        self._in_flight = options.jobs + options.batch_size  # most pictures in each of the workers' stages
+        self._unreported: deque[_Job] = deque()
+        self._waiting: list[_Job] = []  # prepared, to be scored; oldest first
+        self._writing: deque[Future] = deque()
+
+    def results(self, sources: Sequence[Source], plans: Sequence[Plan]) -> Iterator[list[Record]]:
+        """Yield the records of each source, in their order."""
+        todo = (_Job(i, source, plan) for i, (source, plan) in enumerate(zip(sources, plans, strict=True)))
+        preparing: deque[_Job] = deque()
+        while True:
+            for job in islice(todo, self._in_flight - len(preparing)):
+                job.preparing = self._pool.submit(self._workers.prepare, job)
+                preparing.append(job)
+                self._unreported.append(job)
+            if not preparing:
+                break
+            job = preparing.popleft()
+            job.records = job.preparing.result()
+            if job.records is None:
+                self._waiting.append(job)
+            self._score_what_is_due(job)
+            yield from self._finished()
+        while self._waiting:
+            self._score(self._like(self._waiting[0]))
+            yield from self._finished()
+        yield from self._finished(to_the_end=True)
+
+    def stop(self, timeout_s: float | None) -> bool:
+        """Let no worker begin or write anything more; whether all came to rest within the time (None: wait)."""
+        self._workers.stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        futures = [future for job in self._unreported for future in (job.preparing, job.writing)]
+        running = wait([future for future in futures if future and not future.cancelled()], timeout_s).not_done
+        self._workers.wait_for_files()
+        return not running
+
+    def _score_what_is_due(self, newest: _Job) -> None:
+        batch = self._like(newest) if newest.records is None else []
+        if len(batch) == self._options.batch_size:
+            self._score(batch)
+        patience = _PATIENCE_BATCHES * self._options.batch_size
+        while self._waiting and newest.index - self._waiting[0].index >= patience:
+            self._score(self._like(self._waiting[0]))
+
+    def _like(self, job: _Job) -> list[_Job]:
+        """The pictures that wait and have the shape of this one, itself among them: never more than a batch."""
+        return [other for other in self._waiting if other.prepared.shape == job.prepared.shape]
+
+    def _score(self, batch: list[_Job]) -> None:
+        while len(self._writing) > self._in_flight:
+            self._writing.popleft().result()
+        for job, crops in zip(batch, self._rank(batch), strict=True):
+            self._waiting.remove(job)
+            job.prepared = None
+            if isinstance(crops, Exception):
+                job.records = [_error(self._workers.record(job), crops)]
+            else:
+                job.writing = self._pool.submit(self._workers.write, job, crops)
+                self._writing.append(job.writing)
+
+    def _rank(self, batch: list[_Job]) -> "list[list[Crop] | Exception]":
+        try:
+            return self._cropper.rank([job.prepared for job in batch], self._options.request)
+        except Exception as error:
+            if isinstance(error, S2CropError) and not isinstance(error, InputError):
+                raise
+            if len(batch) == 1:
+                return [error]
+        # One bad picture, or a batch too big for the device's memory: the others may do alone.
+        return [crops for job in batch for crops in self._rank([job])]
+
+    def _finished(self, to_the_end: bool = False) -> Iterator[list[Record]]:
+        """Yield the records of the oldest pictures as far as they are done, or of all that are left."""
+        while self._unreported:
+            job = self._unreported[0]
+            if job.records is None:
+                if not to_the_end and not (job.writing and job.writing.done()):
+                    return
+                job.records = job.writing.result()
+            yield job.records
+            self._unreported.popleft()
+
+
+class _Workers:
+    """What happens to one picture in a worker thread."""
+
+    def __init__(self, cropper: "Cropper", options: BatchOptions, stdin: bytes):
+        self._cropper = cropper
+        self._options = options
+        self._stdin = stdin
+        self._ratios = {ratio.label: ratio for ratio in options.request.ratios}
+        self._gate = threading.Semaphore(options.jobs)  # held while a file is written
+        self.stop = threading.Event()
+
+    def wait_for_files(self) -> None:
+        """Wait until the files that are being written are whole; once `stop` is set no others are begun."""
+        for _ in range(self._options.jobs):
+            self._gate.acquire()
+        self._gate.release(self._options.jobs)
+
+    def record(self, job: _Job, **more: object) -> Record:
+        size = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
+        whose = {"model": self._cropper.model, "device": self._cropper.device}
+        return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | more)
+
+    def prepare(self, job: _Job) -> list[Record] | None:
+        """Open and decode as far as scoring needs; records if that was all there is to do."""
+        if self._is_done(job):
+            return [
+                self.record(job, ratio=label, rank=rank, output=str(path), status=report.SKIPPED)
+                for (label, rank), path in job.plan.items()
+            ]
+        self._check_stop()
+        try:
+            source = self._stdin if job.source.path is None else job.source.path
+            picture = Picture.open(source, max_pixels=self._options.max_pixels)
+            prepared = self._cropper.prepare(picture)
+        except Exception as error:
+            return [_error(self.record(job), error)]
+        job.picture, job.prepared = picture, prepared
+        return None
+
+    def write(self, job: _Job, crops: "Sequence[Crop]") -> list[Record]:
+        """Cut, encode and write the crops of a picture, up to the first that fails."""
+        if not crops:
+            return [_error(self.record(job), InputError("no crop fits"))]
+        records = []
+        with job.picture:
+            for crop in crops:
+                self._check_stop()
+                output = job.plan[crop.ratio, crop.rank]
+                box = tuple(int(edge) for edge in crop.box)
+                score = float(crop.score)
+                record = self.record(job, ratio=crop.ratio, rank=crop.rank, box=box, output=str(output))
+                try:
+                    if not math.isfinite(score):
+                        raise InputError("the score is not a number (--precision fp32 may help)")
+                    records.append(self._write_crop(job, replace(record, score=score), output))
+                except BrokenPipeError:
+                    raise  # the stream's; files give OutputError
+                except Exception as error:
+                    records.append(_error(record, error))
+                    break
+        return records
+
+    def _is_done(self, job: _Job) -> bool:
+        if self._options.overwrite or self._options.dry_run:
+            return False
+        return all(self._exists(path) for path in job.plan.values())
+
+    def _exists(self, output: Path) -> bool:
+        """Whether there is an output already; an input in its place is none."""
+        if output == STDOUT or not output.is_file():
+            return False
+        return Path(os.path.realpath(output)) not in self._options.protected
+
+    def _write_crop(self, job: _Job, record: Record, output: Path) -> Record:
+        options = self._options
+        to_stream = output == STDOUT
+        if not options.overwrite and self._exists(output):
+            return replace(record, status=report.SKIPPED)
+        x1, y1, x2, y2 = record.box
+        size_wh = outputs.output_size(record.box, options.size, options.no_upscale, self._ratios[record.ratio])
+        width, height = size_wh or (x2 - x1, y2 - y1)
+        record = replace(record, output_width=width, output_height=height)
+        if options.dry_run:
+            return replace(record, status=report.PLANNED)
+        if to_stream:
+            suffix = outputs.output_suffix(job.picture.format, options.stream_format, options.circle)
+        else:
+            suffix = output.suffix
+        image = job.picture.crop(record.box, size_wh)
+        self._check_stop()
+        data = outputs.encode(image, suffix, options.quality, circle=options.circle)
+        with self._gate:
+            self._check_stop()
+            if to_stream:
+                options.stream.write(data)
+                options.stream.flush()
+                written = True
+            else:
+                written = outputs.write_atomic(
+                    output, data, overwrite=options.overwrite, protected=options.protected, folder=options.folder
+                )
+        if not written:  # someone else wrote it meanwhile
+            return replace(record, output_width=None, output_height=None, status=report.SKIPPED)
+        return replace(record, status=report.WRITTEN)
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise _Stopped
+
+
+def _error(record: Record, error: Exception) -> Record:
+    """The record of a failure, with one line of reason; the traceback of a bug goes to the log."""
+    if isinstance(error, S2CropError):
+        reason = str(error)
+    elif isinstance(error, MemoryError):
+        reason = "not enough memory"
+    else:
+        reason = f"internal error: {type(error).__name__}: {error}"
+        log.debug("%s: %s", report.one_line(record.input), reason, exc_info=error)
+    return replace(record, status=report.ERROR, error=report.one_line(reason))

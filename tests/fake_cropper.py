@@ -1,0 +1,57 @@
+"""A Cropper without a network: the largest centred box of each ratio, a tenth smaller for each rank."""
+
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from s2crop.errors import InputError
+
+
+@dataclass
+class FakePrepared:
+    width: int
+    height: int
+    shape: tuple[int, int]
+
+
+class FakeCropper:
+    """The methods of `s2crop.cropper.Cropper` that a batch calls.
+
+    Args:
+        decode: pictures are decoded when they are prepared, as the real one does.
+        fail: called with the list of prepared pictures before they are ranked.
+        delay_s: how long a batch takes.
+    """
+
+    model, device = "fake", "cpu"
+
+    def __init__(self, decode=True, fail=lambda prepared: None, delay_s=0.0):
+        self.decode, self.fail, self.delay_s = decode, fail, delay_s
+        self.batches: list[int] = []  # their sizes
+
+    def prepare(self, picture):
+        if self.decode:
+            picture.reduced(16)
+        shape = (2, 3) if picture.width > picture.height else (3, 2)
+        return FakePrepared(picture.width, picture.height, shape)
+
+    def rank(self, prepared, request):
+        time.sleep(self.delay_s)
+        self.fail(prepared)
+        self.batches.append(len(prepared))
+        return [self._crops(p, request) for p in prepared]
+
+    def _crops(self, prepared, request):
+        w, h = prepared.width, prepared.height
+        if request.focus and not (request.focus[0] < w and request.focus[1] < h):
+            return InputError(f"--focus is outside the picture of {w}x{h}")
+        crops = []
+        for ratio in request.ratios:
+            value = ratio.for_size(w, h) or w / h
+            for rank in range(1, request.top + 1):
+                height = min(h, w / value) * (1 - 0.1 * (rank - 1))
+                size = round(height * value), round(height)
+                x, y = (w - size[0]) // 2, (h - size[1]) // 2
+                box = (x, y, x + size[0], y + size[1])
+                crops.append(SimpleNamespace(box=box, score=4 - rank / 7, ratio=ratio.label, rank=rank))
+        return crops

@@ -1,0 +1,382 @@
+"""Batches: the same records however the work is cut up, and one bad file stops nothing."""
+
+import threading
+
+import pytest
+from fake_cropper import FakeCropper
+from PIL import Image
+
+from s2crop import batch, outputs
+from s2crop.batch import BatchOptions, Interrupted, run
+from s2crop.cropper import CropRequest
+from s2crop.errors import DeviceError, OutputError
+from s2crop.geometry.ratio import parse_ratio
+from s2crop.inputs import find_sources
+
+WIDE, TALL = (48, 32), (32, 48)
+
+
+def draw(path, size=WIDE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.linear_gradient("L").resize(size).convert("RGB").save(path)
+    return path
+
+
+class Batch:
+    """A folder of pictures and what became of them."""
+
+    def __init__(self, tmp_path, ratios=("3:2", "1:1"), top=1):
+        self.photos, self.out = tmp_path / "photos", tmp_path / "out"
+        self.photos.mkdir()
+        self.request = CropRequest(tuple(map(parse_ratio, ratios)), top)
+        self.records = []
+
+    def run(self, cropper=None, on_record=None, out=None, **options):
+        self.records = []
+        sources = find_sources([str(self.photos)], recursive=True)
+        plans = outputs.plan_names(
+            sources, self.request.ratios, self.request.top, template="{stem}{cover}_{ratio}{rank}",
+            folder=out or self.out, fmt="same", circle=False,
+        )
+        return run(
+            sources, plans, cropper or FakeCropper(), BatchOptions(request=self.request, **options),
+            on_record or self.records.append,
+        )
+
+    def told(self):
+        """(file name, ratio, status) of each record."""
+        return [(r.input.rsplit("/", 1)[-1], r.ratio, r.status) for r in self.records]
+
+    def files(self):
+        return sorted(path.name for path in self.out.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return Batch(tmp_path)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def test_crops_every_picture_at_every_ratio(pictures):
+    draw(pictures.photos / "a.png")
+    draw(pictures.photos / "b.png", TALL)
+    summary = pictures.run()
+    assert pictures.told() == [
+        ("a.png", "3:2", "written"), ("a.png", "1:1", "written"), ("b.png", "3:2", "written"), ("b.png", "1:1", "written"),
+    ]
+    assert pictures.files() == ["a_1x1.png", "a_3x2.png", "b_1x1.png", "b_3x2.png"]
+    square = pictures.records[1]
+    assert (square.width, square.height, square.box, square.rank) == (48, 32, (8, 0, 40, 32), 1)
+    assert (square.output_width, square.output_height, square.model, square.device) == (32, 32, "fake", "cpu")
+    assert square.output == str(pictures.out / "a_1x1.png")
+    with Image.open(square.output) as image:
+        assert image.size == (32, 32)
+    assert (summary.pictures, summary.crops["written"], summary.failed) == (2, 4, 0)
+
+
+@pytest.mark.parametrize("jobs", [1, 5])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_any_jobs_and_batch_size_give_the_same_records(pictures, jobs, batch_size):
+    for i in range(30):
+        draw(pictures.photos / f"{i}.png", TALL if i % 7 == 0 else WIDE)
+    (pictures.photos / "12.png").write_bytes(b"")
+    truncate(pictures.photos / "21.png")
+    pictures.run()
+    expected, files = pictures.records, pictures.files()
+    assert len(expected) == 28 * 2 + 2
+    pictures.run(overwrite=True, jobs=jobs, batch_size=batch_size)
+    assert pictures.records == expected
+    assert pictures.files() == files
+
+
+def test_like_shaped_pictures_are_scored_together(pictures):
+    for i in range(12):
+        draw(pictures.photos / f"{i:02}.png", TALL if i % 3 == 0 else WIDE)
+    cropper = FakeCropper()
+    pictures.run(cropper, batch_size=4, jobs=3)
+    assert cropper.batches == [4, 4, 4]
+
+
+def test_a_picture_of_a_rare_shape_does_not_hold_the_reports_back(pictures):
+    draw(pictures.photos / "00.png", TALL)
+    for i in range(1, 40):
+        draw(pictures.photos / f"{i:02}.png", WIDE)
+    scored_at_first_record = []
+    cropper = FakeCropper()
+    pictures.run(cropper, lambda record: scored_at_first_record.append(sum(cropper.batches)), batch_size=2)
+    assert scored_at_first_record[0] <= 4 * 2 + 2 + 2
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
+    for i in range(60):
+        draw(pictures.photos / f"{i:02}.png", TALL if i % 2 else WIDE)
+    reported, ahead = [], []
+
+    class Counting(FakeCropper):
+        def prepare(self, picture):
+            ahead.append(next(started) - len(reported))
+            return super().prepare(picture)
+
+    started = iter(range(1000))
+    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.run(Counting(), reported.append, jobs=2, batch_size=3)
+    assert len(reported) == 60
+    assert max(ahead) <= 5 * 3 + 3 * (2 + 3)
+
+
+def test_a_bad_file_costs_one_record(pictures):
+    draw(pictures.photos / "a.png")
+    (pictures.photos / "b.png").write_text("no picture")
+    truncate(draw(pictures.photos / "c.png", (300, 200)))
+    draw(pictures.photos / "d.png")
+    summary = pictures.run(batch_size=2)
+    a, b, c, d = (record for record in pictures.records if record.ratio in ("1:1", None))
+    assert (a.status, b.status, c.status, d.status) == ("written", "error", "error", "written")
+    assert (b.error, b.width, b.box, b.output) == ("not an image", None, None, None)
+    assert "truncated" in c.error
+    assert (summary.pictures, summary.crops["written"], summary.failed) == (4, 4, 2)
+
+
+def test_damage_found_only_when_the_crop_is_cut_costs_one_record(pictures):
+    truncate(draw(pictures.photos / "a.png", (300, 200)))
+    draw(pictures.photos / "b.png")
+    pictures.run(FakeCropper(decode=False))
+    assert pictures.told() == [("a.png", "3:2", "error"), ("b.png", "3:2", "written"), ("b.png", "1:1", "written")]
+    assert "truncated" in pictures.records[0].error and pictures.records[0].width == 300
+    assert pictures.files() == ["b_1x1.png", "b_3x2.png"]
+
+
+def test_what_cannot_be_written_costs_one_record(pictures):
+    draw(pictures.photos / "a.png")
+    draw(pictures.photos / "b.png")
+    (pictures.out / "a_3x2.png").mkdir(parents=True)
+    pictures.run()
+    assert pictures.told() == [("a.png", "3:2", "error"), ("b.png", "3:2", "written"), ("b.png", "1:1", "written")]
+    assert pictures.records[0].output == str(pictures.out / "a_3x2.png")
+    assert "\n" not in pictures.records[0].error
+
+
+def test_a_disk_that_fills_up_leaves_whole_files(pictures, monkeypatch):
+    draw(pictures.photos / "a.png")
+    draw(pictures.photos / "b.png")
+    write = outputs.write_atomic
+
+    def full(path, *args, **kwargs):
+        if path.name == "a_1x1.png":
+            raise OutputError("no space left on device")
+        return write(path, *args, **kwargs)
+
+    monkeypatch.setattr(outputs, "write_atomic", full)
+    pictures.run(jobs=2)
+    assert [record.status for record in pictures.records] == ["written", "error", "written", "written"]
+    assert pictures.records[1].error == "no space left on device"
+    assert pictures.files() == ["a_3x2.png", "b_1x1.png", "b_3x2.png"]
+
+
+def test_a_request_that_one_picture_cannot_meet_costs_one_record(pictures):
+    draw(pictures.photos / "a.png")
+    draw(pictures.photos / "b.png", (100, 90))
+    pictures.request = CropRequest((parse_ratio("1:1"),), focus=(60.0, 50.0))
+    pictures.run()
+    assert pictures.told() == [("a.png", None, "error"), ("b.png", "1:1", "written")]
+    assert pictures.records[0].error == "--focus is outside the picture of 48x32"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_input_is_never_written_over(pictures, overwrite):
+    photo = draw(pictures.photos / "a.png")
+    before = photo.read_bytes()
+    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.out.mkdir()
+    (pictures.out / "a_1x1.png").symlink_to(photo)
+    pictures.run(overwrite=overwrite, protected=frozenset([photo.resolve()]))
+    assert pictures.told() == [("a.png", "1:1", "error")]
+    assert "is an input" in pictures.records[0].error
+    assert photo.read_bytes() == before
+
+
+def test_no_link_leads_out_of_the_output_folder(pictures, tmp_path):
+    draw(pictures.photos / "sub" / "a.png")
+    (tmp_path / "elsewhere").mkdir()
+    pictures.out.mkdir()
+    (pictures.out / "sub").symlink_to(tmp_path / "elsewhere")
+    pictures.run(folder=pictures.out)
+    assert pictures.told() == [("a.png", "3:2", "error")]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_batch_that_fails_is_tried_one_by_one(pictures):
+    for name in "abc":
+        draw(pictures.photos / f"{name}.png", (100, 50) if name == "b" else WIDE)
+
+    def fail(prepared):
+        if any(p.width == 100 for p in prepared):
+            raise RuntimeError("too much\nfor this device")
+
+    pictures.run(FakeCropper(fail=fail))
+    assert [r.error for r in pictures.records if r.status == "error"] == [
+        r"internal error: RuntimeError: too much\nfor this device"
+    ]
+    assert pictures.files() == ["a_1x1.png", "a_3x2.png", "c_1x1.png", "c_3x2.png"]
+
+
+def test_a_score_that_is_not_a_number_is_an_error(pictures, monkeypatch):
+    draw(pictures.photos / "a.png")
+    crops = FakeCropper._crops
+
+    def nan(*args):
+        made = crops(*args)
+        made[1].score = float("nan")
+        return made
+
+    monkeypatch.setattr(FakeCropper, "_crops", nan)
+    pictures.run()
+    assert pictures.told() == [("a.png", "3:2", "written"), ("a.png", "1:1", "error")]
+    assert pictures.records[1].score is None
+
+
+def test_a_lost_device_ends_the_run(pictures):
+    draw(pictures.photos / "a.png")
+
+    def lost(prepared):
+        raise DeviceError("cuda:0 is gone")
+
+    with pytest.raises(DeviceError):
+        pictures.run(FakeCropper(fail=lost))
+
+
+def test_what_exists_is_skipped_without_decoding(pictures):
+    draw(pictures.photos / "a.png")
+    pictures.run()
+    (pictures.photos / "a.png").write_text("no picture any more")
+    cropper = FakeCropper()
+    summary = pictures.run(cropper)
+    assert pictures.told() == [("a.png", "3:2", "skipped"), ("a.png", "1:1", "skipped")]
+    assert cropper.batches == []
+    first = pictures.records[0]
+    assert (first.box, first.score, first.rank, first.output) == (None, None, 1, str(pictures.out / "a_3x2.png"))
+    assert summary.crops["skipped"] == 2
+
+
+def test_a_picture_done_in_part_is_finished(pictures):
+    draw(pictures.photos / "a.png")
+    pictures.run()
+    whole = pictures.records
+    kept = pictures.out / "a_3x2.png"
+    kept.write_text("mine")
+    (pictures.out / "a_1x1.png").unlink()
+    pictures.run()
+    assert pictures.told() == [("a.png", "3:2", "skipped"), ("a.png", "1:1", "written")]
+    assert [record.box for record in pictures.records] == [record.box for record in whole]
+    assert kept.read_text() == "mine"
+
+
+def test_overwrite(pictures):
+    draw(pictures.photos / "a.png")
+    pictures.run()
+    (pictures.out / "a_3x2.png").write_text("mine")
+    pictures.run(overwrite=True)
+    assert {record.status for record in pictures.records} == {"written"}
+    Image.open(pictures.out / "a_3x2.png").close()
+
+
+def test_dry_run_scores_and_writes_nothing(pictures):
+    draw(pictures.photos / "a.png")
+    pictures.run(dry_run=True)
+    assert pictures.told() == [("a.png", "3:2", "planned"), ("a.png", "1:1", "planned")]
+    assert not pictures.out.exists()
+    planned = pictures.records[1]
+    pictures.run()
+    written = pictures.records[1]
+    assert (planned.box, planned.score, planned.output, planned.output_width) == (
+        written.box, written.score, written.output, written.output_width,
+    )
+
+
+def test_fewer_crops_than_asked_for_are_all_right(pictures):
+    pictures.request = CropRequest((parse_ratio("1:1"),), top=3)
+    draw(pictures.photos / "a.png")
+
+    class Two(FakeCropper):
+        def rank(self, prepared, request):
+            return [crops[:2] for crops in super().rank(prepared, request)]
+
+    pictures.run(Two())
+    assert [record.rank for record in pictures.records] == [1, 2]
+
+
+def test_output_size(pictures):
+    draw(pictures.photos / "a.png")
+    pictures.run(size=outputs.parse_size("60"))
+    sizes = [(r.output_width, r.output_height) for r in pictures.records]
+    assert sizes == [(60, 40), (60, 60)] == [Image.open(r.output).size for r in pictures.records]
+    pictures.run(size=outputs.parse_size("60"), no_upscale=True, overwrite=True)
+    assert [(r.output_width, r.output_height) for r in pictures.records] == [(48, 32), (32, 32)]
+
+
+@pytest.mark.parametrize("where", ["rank", "record", "prepare"])
+def test_an_interrupted_run_stops_and_leaves_no_partial_files(pictures, where):
+    for i in range(20):
+        draw(pictures.photos / f"{i:02}.png")
+    seen = []
+
+    def on_record(record):
+        seen.append(record)
+        if where == "record" and len(seen) == 5:
+            raise KeyboardInterrupt
+
+    def fail(prepared):
+        if where == "rank" and len(seen) >= 4:
+            raise KeyboardInterrupt
+
+    class Cropper(FakeCropper):
+        def prepare(self, picture):
+            if where == "prepare" and threading.current_thread() is not threading.main_thread() and len(seen) > 2:
+                raise KeyboardInterrupt  # comes up where its result is taken
+            return super().prepare(picture)
+
+    with pytest.raises(Interrupted) as stopped:
+        pictures.run(Cropper(fail=fail), on_record, batch_size=1, jobs=2)
+    assert stopped.value.idle
+    assert 0 < stopped.value.summary.pictures < stopped.value.summary.total == 20
+    for path in pictures.out.iterdir():
+        Image.open(path).load()
+    assert {path.suffix for path in pictures.out.iterdir()} == {".png"}
+    assert not any(thread.name.startswith("s2crop") and thread.is_alive() for thread in settled_threads())
+    pictures.run()
+    assert len(pictures.files()) == 40 and {r.status for r in pictures.records} == {"written", "skipped"}
+
+
+def settled_threads():
+    for thread in threading.enumerate():
+        if thread.name.startswith("s2crop"):
+            thread.join(5)
+    return threading.enumerate()
+
+
+def test_an_interrupt_does_not_wait_for_a_slow_encoder(pictures, monkeypatch):
+    draw(pictures.photos / "a.png")
+    draw(pictures.photos / "b.png", TALL)
+    encoding, go_on = threading.Event(), threading.Event()
+
+    def slow(*args, **kwargs):
+        encoding.set()
+        go_on.wait(10)
+        return b"late"
+
+    def fail(prepared):
+        if prepared[0].shape == (3, 2):
+            encoding.wait(10)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs, "encode", slow)
+    monkeypatch.setattr(batch, "_STOP_SECONDS", 0.1)
+    with pytest.raises(Interrupted) as stopped:
+        pictures.run(FakeCropper(fail=fail), jobs=2, batch_size=1)
+    assert not stopped.value.idle
+    go_on.set()
+    assert not any(thread.name.startswith("s2crop") and thread.is_alive() for thread in settled_threads())
+    assert pictures.files() == []
