@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from s2crop import outputs, report
-from s2crop.errors import InputError, S2CropError
+from s2crop.errors import InputError, OutputError, S2CropError
 from s2crop.inputs import MAX_PIXELS, Picture, Source
 from s2crop.report import Record, Summary
 
@@ -98,7 +98,8 @@ def run(
         S2CropError: the cropper itself cannot go on, as when its device is lost.
     """
     # Read here because a worker that waits for standard input could not be interrupted.
-    stdin = sys.stdin.buffer.read() if any(source.path is None for source in sources) else b""
+    wanted = any(source.path is None for source in sources)
+    stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
     summary = Summary(total=len(sources))
     started = time.monotonic()
     workers = _Workers(cropper, options, stdin)
@@ -106,10 +107,11 @@ def run(
     try:
         for records in pipeline.results(sources, plans):
             for record in records:
-                on_record(record)
                 summary.add(record)
             summary.pictures += 1
             summary.seconds = time.monotonic() - started
+            for record in records:
+                on_record(record)
             on_picture()
     except KeyboardInterrupt:
         raise Interrupted(summary, pipeline.stop(_STOP_SECONDS)) from None
@@ -323,9 +325,7 @@ class _Workers:
         with self._gate:
             self._check_stop()
             if to_stream:
-                options.stream.write(data)
-                options.stream.flush()
-                written = True
+                written = _write_stream(options.stream, data)
             else:
                 written = outputs.write_atomic(
                     output, data, overwrite=options.overwrite, protected=options.protected, folder=options.folder
@@ -337,6 +337,17 @@ class _Workers:
     def _check_stop(self) -> None:
         if self.stop.is_set():
             raise _Stopped
+
+
+def _write_stream(stream: BinaryIO, data: bytes) -> bool:
+    try:
+        stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror.lower()}") from error
+    return True
 
 
 def _error(record: Record, error: Exception) -> Record:

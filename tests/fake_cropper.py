@@ -7,6 +7,17 @@ from types import SimpleNamespace
 from s2crop.errors import InputError
 
 
+@dataclass(frozen=True)
+class CropRequest:
+    """As in `s2crop.cropper`, for processes that are to start without it."""
+
+    ratios: tuple
+    top: int
+    focus: tuple | None
+    keep: tuple | None
+    protect: str
+
+
 @dataclass
 class FakePrepared:
     width: int

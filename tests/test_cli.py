@@ -1,0 +1,792 @@
+"""The `s2crop` command: output, messages, exit status and files, with a network that is a fake."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fake_cropper import FakeCropper
+from PIL import Image
+
+from s2crop import cli, inputs, outputs
+from s2crop.errors import DeviceError, OutputError, WeightsError
+
+KEYS = [
+    "input", "type", "width", "height", "time_s", "cover_rank", "ratio", "rank", "box", "score", "output",
+    "output_width", "output_height", "status", "error", "model", "device",
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty working folder, and no network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "load_cropper", lambda *asked: FakeCropper())
+    return tmp_path
+
+
+def draw(name, size=(48, 32), mode="RGB"):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.linear_gradient("L").resize(size).convert(mode).save(path)
+    return path
+
+
+def s2crop(*args, input=None):
+    """Run the command; its exit status, and what it wrote to standard output and standard error."""
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], input=input)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def usage_error(*args, input=None):
+    """The message of a usage error; nothing else may have happened."""
+    before = files()
+    code, out, err = s2crop(*args, input=input)
+    assert (code, out, files()) == (2, "", before), err
+    assert err.startswith("Usage: s2crop [OPTIONS] INPUT...\n")
+    return " ".join(err.partition("Error: ")[2].split())
+
+
+def records(*args, input=None, code=0):
+    """The JSON lines of a run."""
+    got, out, err = s2crop(*args, "--json", input=input)
+    assert got == code, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def files(folder="."):
+    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file() and not p.is_symlink())
+
+
+def sizes(folder="s2crop-out"):
+    """Name and size of every picture written."""
+    return {name: Image.open(Path(folder) / name).size for name in files(folder)}
+
+
+def without_rate(text):
+    return re.sub(r", [\d.]+ pictures/s$", "", text, flags=re.M)
+
+
+def summary(err):
+    return without_rate(err.splitlines()[-1])
+
+
+# The run as a whole
+
+
+def test_crops_a_file_into_the_default_folder():
+    draw("photos/a.png")
+    code, out, err = s2crop("photos/a.png")
+    assert (code, out) == (0, "")
+    assert without_rate(err) == "s2crop: 1 picture, 1 crop written, 0 skipped, 0 failed\n"
+    assert sizes() == {"a_free.png": (48, 32)}
+
+
+def test_json_lines():
+    draw("photos/a.png")
+    Path("photos/b.png").write_text("no picture")
+    code, out, err = s2crop("photos", "-a", "square", "--json")
+    assert code == 1
+    assert out == (
+        '{"input": "photos/a.png", "type": "image", "width": 48, "height": 32, "time_s": null, "cover_rank": null, '
+        '"ratio": "1:1", "rank": 1, "box": [8, 0, 40, 32], "score": 3.8571, "output": "s2crop-out/a_1x1.png", '
+        '"output_width": 32, "output_height": 32, "status": "written", "error": null, "model": "fake", '
+        '"device": "cpu"}\n'
+        '{"input": "photos/b.png", "type": "image", "width": null, "height": null, "time_s": null, '
+        '"cover_rank": null, "ratio": null, "rank": null, "box": null, "score": null, "output": null, '
+        '"output_width": null, "output_height": null, "status": "error", "error": "not an image", "model": "fake", '
+        '"device": "cpu"}\n'
+    )
+    assert [list(json.loads(line)) for line in out.splitlines()] == [KEYS, KEYS]
+    assert without_rate(err) == (
+        "s2crop: photos/b.png: not an image\ns2crop: 2 pictures, 1 crop written, 0 skipped, 1 failed\n"
+    )
+
+
+def test_good_and_bad_inputs_together():
+    draw("a.png")
+    Path("empty.jpg").touch()
+    Path("clip.mp4").write_bytes(bytes(100))
+    code, out, err = s2crop("empty.jpg", "missing.png", "clip.mp4", "a.png")
+    assert (code, out) == (1, "")
+    lines = without_rate(err).splitlines()
+    assert lines[:2] == ["s2crop: empty.jpg: empty file", "s2crop: missing.png: no such file"]
+    assert lines[2].startswith("s2crop: clip.mp4: ") and "video" in lines[2]
+    assert lines[3:] == ["s2crop: 4 pictures, 1 crop written, 0 skipped, 3 failed"]
+    assert files("s2crop-out") == ["a_free.png"]
+
+
+def test_a_run_again_skips_and_goes_on():
+    for name in "abc":
+        draw(f"photos/{name}.png")
+    s2crop("photos/a.png", "-a", "1:1")
+    before = Path("s2crop-out/a_1x1.png").stat()
+    got = records("photos", "-a", "1:1")
+    assert [(r["input"], r["status"], r["box"]) for r in got] == [
+        ("photos/a.png", "skipped", None),
+        ("photos/b.png", "written", [8, 0, 40, 32]),
+        ("photos/c.png", "written", [8, 0, 40, 32]),
+    ]
+    assert got[0]["output"] == "s2crop-out/a_1x1.png"
+    assert Path("s2crop-out/a_1x1.png").stat() == before
+    code, out, err = s2crop("photos", "-a", "1:1")
+    assert (code, summary(err)) == (0, "s2crop: 3 pictures, 0 crops written, 3 skipped, 0 failed")
+
+
+def test_overwrite():
+    draw("a.png")
+    s2crop("a.png")
+    Path("s2crop-out/a_free.png").write_text("old")
+    assert [r["status"] for r in records("a.png", "--overwrite")] == ["written"]
+    assert sizes() == {"a_free.png": (48, 32)}
+
+
+def test_dry_run_writes_nothing():
+    draw("a.png")
+    (record,) = records("a.png", "--dry-run")
+    assert (record["status"], record["box"], record["output"]) == ("planned", [0, 0, 48, 32], "s2crop-out/a_free.png")
+    assert summary(s2crop("a.png", "--dry-run")[2]) == "s2crop: 1 picture, 1 crop planned, 0 skipped, 0 failed"
+    assert files() == ["a.png"]
+
+
+def test_the_result_does_not_depend_on_jobs_and_batch_size():
+    for i in range(12):
+        draw(f"photos/{i}.png", (48, 32) if i % 3 else (32, 48))
+    Path("photos/7.png").write_text("no picture")
+    asked = "photos", "-a", "1:1,4:3", "--overwrite"
+    one = records(*asked, "-j", "1", "-b", "1", code=1)
+    assert one == records(*asked, "-j", "4", "-b", "5", code=1) == records(*asked, code=1)
+    assert len(one) == 23
+
+
+# Crops
+
+
+def test_ratios():
+    draw("a.png", (96, 64))
+    got = records("a.png", "-a", "16:9,4x3", "--ratio", "1.5", "-a", "SQUARE,original,free", "-a", "4:3")
+    assert [r["ratio"] for r in got] == ["16:9", "4:3", "1.5", "1:1", "original", "free"]
+    assert files("s2crop-out") == [
+        "a_1.5.png", "a_16x9.png", "a_1x1.png", "a_4x3.png", "a_free.png", "a_original.png",
+    ]
+
+
+@pytest.mark.parametrize("ratio", ["wide", "0:1", "16:", "-1", "100:1", "", "1:1,", "nan"])
+def test_ratios_that_are_none(ratio):
+    assert "aspect ratio" in usage_error("a.png", "-a", ratio)
+
+
+def test_top():
+    draw("a.png", (480, 320))
+    got = records("a.png", "-a", "1:1", "-k", "3")
+    assert [(r["rank"], r["output"]) for r in got] == [(i, f"s2crop-out/a_1x1_{i}.png") for i in (1, 2, 3)]
+    assert [r["output_width"] for r in got] == [320, 288, 256]
+
+
+@pytest.mark.parametrize(
+    ("args", "size"),
+    [
+        (["-a", "16:9", "-s", "64"], (64, 36)),
+        (["-a", "16:9", "-s", "x64"], (114, 64)),
+        (["-s", "64x36"], (64, 36)),
+        (["-s", "64x36", "-a", "16:9"], (64, 36)),
+        (["-s", "1200x628", "-a", "1.91"], (1200, 628)),  # as close to 1.91 as pixels come
+        (["-s", "2000"], (2000, 1333)),
+        (["-s", "2000", "--no-upscale"], (48, 32)),
+        (["-s", "12x8", "--no-upscale"], (12, 8)),
+    ],
+)
+def test_size(args, size):
+    draw("a.png")
+    (record,) = records("a.png", *args)
+    assert (record["output_width"], record["output_height"]) == size
+    assert list(sizes().values()) == [size]
+
+
+def test_a_size_names_its_ratio():
+    draw("a.png")
+    assert [r["ratio"] for r in records("a.png", "-s", "640x360")] == ["16:9"]
+    assert [r["ratio"] for r in records("a.png", "-s", "1200x628", "-a", "1.91")] == ["1.91"]
+    assert files("s2crop-out") == ["a_1.91.png", "a_16x9.png"]
+
+
+@pytest.mark.parametrize("ratios", ["1:1", "free", "original", "16:9,4:3", "1.7"])
+def test_a_size_and_another_ratio_contradict_each_other(ratios):
+    assert usage_error("a.png", "-s", "640x360", "-a", ratios) == (
+        f"--size 640x360 fixes the ratio, and --ratio {ratios.replace(',', ', ')} asks for another: leave one out"
+    )
+
+
+@pytest.mark.parametrize("size", ["0", "x", "640x0", "-3", "6.5", "70000", "640x360x2", "10x900"])
+def test_sizes_that_are_none(size):
+    assert "size" in usage_error("a.png", "-s", size)
+
+
+def test_circle():
+    draw("photos/a.jpg", (64, 48))
+    draw("photos/b.png", (64, 48))
+    s2crop("photos", "--shape", "circle")
+    assert sizes() == {"a_1x1.png": (48, 48), "b_1x1.png": (48, 48)}
+    with Image.open("s2crop-out/a_1x1.png") as image:
+        assert (image.getpixel((0, 0))[-1], image.getpixel((24, 24))[-1]) == (0, 255)
+    s2crop("photos/a.jpg", "--shape", "circle", "-a", "square", "-s", "20", "-o", "c.webp")
+    assert Image.open("c.webp").size == (20, 20)
+
+
+def test_circles_are_square_and_not_jpeg():
+    square = "--shape circle makes square crops: leave --ratio out or give square, and --size one number"
+    assert usage_error("a.png", "--shape", "circle", "-a", "16:9") == square
+    assert usage_error("a.png", "--shape", "circle", "-a", "1:1,original") == square
+    assert usage_error("a.png", "--shape", "circle", "-s", "640x360") == square
+    jpeg = "JPEG has no transparency for --shape circle: use png, webp or avif"
+    assert usage_error("a.png", "--shape", "circle", "-f", "jpg") == jpeg
+    assert usage_error("a.png", "--shape", "circle", "-o", "b.jpg") == jpeg
+
+
+def test_focus_keep_and_protect_reach_the_cropper(monkeypatch):
+    draw("a.png")
+    requests = []
+
+    class Asking(FakeCropper):
+        def rank(self, prepared, request):
+            requests.append(request)
+            return super().rank(prepared, request)
+
+    monkeypatch.setattr(cli, "load_cropper", lambda *asked: Asking())
+    s2crop("a.png")
+    s2crop("a.png", "--overwrite", "--focus", "30,20.5", "--keep", "0.1,0.2,.5,0.3", "--protect", "face", "-k", "2")
+    first, second = requests
+    assert (first.focus, first.keep, first.protect, first.top) == (None, None, "all", 1)
+    assert (second.focus, second.keep, second.protect, second.top) == ((30, 20.5), (0.1, 0.2, 0.5, 0.3), "face", 2)
+
+
+def test_a_focus_outside_the_picture():
+    draw("a.png")
+    draw("b.png", (100, 100))
+    code, _, err = s2crop("a.png", "b.png", "--focus", "60,50")
+    assert code == 1
+    assert err.splitlines()[0] == "s2crop: a.png: --focus is outside the picture of 48x32"
+    assert files("s2crop-out") == ["b_free.png"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--focus", "3"), ("--focus", "1,2,3"), ("--focus", "-1,2"), ("--focus", "nan,1"), ("--focus", "x,y"),
+     ("--keep", "1,2"), ("--keep", "1,2,0,4"), ("--keep", "1,2,3,inf")],
+)  # fmt: skip
+def test_points_and_boxes_that_are_none(option, value):
+    assert f"Invalid value for '{option}': " in usage_error("a.png", option, value)
+
+
+# Output
+
+
+def test_the_input_tree_is_mirrored():
+    for name in ("photos/a.png", "photos/sub/a.png", "photos/sub/deep/b.png"):
+        draw(name)
+    s2crop("photos", "-r", "-o", "out")
+    assert files("out") == ["a_free.png", "sub/a_free.png", "sub/deep/b_free.png"]
+    s2crop("photos", "-o", "flat/out.d")
+    assert files("flat/out.d") == ["a_free.png"]
+
+
+def test_one_file():
+    draw("a.png", (96, 64))
+    code, out, _ = s2crop("a.png", "-a", "1:1", "-o", "new/square.JPEG")
+    assert (code, out) == (0, "")
+    with Image.open("new/square.JPEG") as image:
+        assert (image.format, image.size) == ("JPEG", (64, 64))
+    assert [r["status"] for r in records("a.png", "-a", "1:1", "-o", "new/square.JPEG")] == ["skipped"]
+    assert [r["output"] for r in records("a.png", "-o", "b.webp", "-f", "webp")] == ["b.webp"]
+
+
+def test_one_file_takes_one_crop_of_one_input():
+    draw("a.png")
+    draw("b.png")
+    assert usage_error("a.png", "b.png", "-o", "c.png") == (
+        "--output c.png takes one input, and 2 are given: give a folder"
+    )
+    assert usage_error("a.png", "-o", "c.png", "-a", "1:1,4:3") == (
+        "--output c.png takes one crop, and 2 are asked for: give a folder"
+    )
+    assert usage_error("a.png", "-o", "-", "-k", "3") == (
+        "--output - takes one crop, and 3 are asked for: give a folder"
+    )
+    assert usage_error("a.png", "-o", "c.png", "-f", "jpg") == (
+        "--output c.png and --format jpg contradict each other"
+    )
+    assert usage_error("a.png", "-o", "c.tif") == "--output c.tif: pictures are written as jpg, png, webp or avif"
+    assert usage_error("a.png", "-o", "c.png", "--name", "{stem}") == (
+        "--name is for outputs in a folder, and --output is none"
+    )
+    assert usage_error("a.png", "-o", "") == "--output is empty: give a folder, a file, or - for standard output"
+
+
+def test_a_folder_may_look_like_a_file():
+    draw("a.png")
+    Path("album.jpg").mkdir()
+    s2crop("a.png", "-o", "album.jpg")
+    s2crop("a.png", "-o", "new.png/")
+    assert files("album.jpg") == files("new.png") == ["a_free.png"]
+
+
+def test_a_file_where_the_folder_should_be():
+    draw("a.png")
+    Path("notes").write_text("mine")
+    assert usage_error("a.png", "-o", "notes") == "--output notes exists and is no folder"
+
+
+def test_an_input_is_never_overwritten():
+    before = draw("a.png").read_bytes()
+    code, _, err = s2crop("a.png", "-o", ".", "--name", "{stem}", "--overwrite")
+    assert code == 1
+    assert err.splitlines()[0] == "s2crop: a.png: a.png is an input; inputs are never overwritten"
+    assert s2crop("a.png", "-o", "a.png")[0] == 1
+    assert s2crop("a.png", "-o", "a.png", "--overwrite")[0] == 1
+    assert (Path("a.png").read_bytes(), files()) == (before, ["a.png"])
+
+
+def test_no_other_shard_s_input_is_overwritten():
+    draw("a.png")
+    before = draw("a_free.png").read_bytes()
+    assert s2crop("a.png", "a_free.png", "-o", ".", "--overwrite", "--shard", "1/2")[0] == 1
+    assert Path("a_free.png").read_bytes() == before
+
+
+def test_name():
+    draw("photos/a.png")
+    draw("photos/b.png")
+    s2crop("photos", "-a", "1:1,4:3", "--name", "{ratio}/{stem}-{ext}")
+    assert files("s2crop-out") == ["1x1/a-png.png", "1x1/b-png.png", "4x3/a-png.png", "4x3/b-png.png"]
+
+
+def test_two_inputs_never_share_a_name():
+    for name in ("one/a.png", "two/a.png", "two/A.jpg"):
+        draw(name)
+    outputs_of = [r["output"] for r in records("one/a.png", "two/a.png", "two/A.jpg", "-f", "png")]
+    assert len({name.lower() for name in outputs_of}) == 3 == len(files("s2crop-out"))
+
+
+@pytest.mark.parametrize(
+    "template", ["../{stem}", "/tmp/{stem}", "{stem}/../../x", "{unknown}", "{stem", "", "..", "{stem.__class__}"]
+)
+def test_names_that_lead_elsewhere_are_refused(template):
+    draw("photos/a.png")
+    assert usage_error("photos", "--name", template).startswith("--name: ")
+    assert files() == ["photos/a.png"]
+
+
+def test_a_name_must_tell_crops_apart():
+    draw("a.png")
+    assert "{ratio}" in usage_error("a.png", "--name", "{stem}", "-a", "1:1,4:3")
+    assert "{rank}" in usage_error("a.png", "--name", "{stem}_{ratio}", "-k", "2")
+
+
+@pytest.mark.parametrize(
+    ("fmt", "names"),
+    [
+        ("same", ["a_free.jpg", "b_free.png", "c_free.png"]),
+        ("jpg", ["a_free.jpg", "b_free.jpg", "c_free.jpg"]),
+        ("png", ["a_free.png", "b_free.png", "c_free.png"]),
+        ("webp", ["a_free.webp", "b_free.webp", "c_free.webp"]),
+        ("avif", ["a_free.avif", "b_free.avif", "c_free.avif"]),
+    ],
+)
+def test_format(fmt, names):
+    for name in ("a.jpg", "b.png", "c.bmp"):
+        draw(f"photos/{name}")
+    s2crop("photos", "-f", fmt)
+    assert files("s2crop-out") == names
+    kinds = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".avif": "AVIF"}
+    for name in names:
+        assert Image.open(Path("s2crop-out") / name).format == kinds[Path(name).suffix]
+
+
+def test_quality():
+    draw("a.jpg", (400, 300))
+    s2crop("a.jpg", "-o", "default.jpg")
+    s2crop("a.jpg", "-o", "ninety.jpg", "--quality", "90")
+    s2crop("a.jpg", "-o", "low.jpg", "--quality", "5")
+    size = {name: Path(name).stat().st_size for name in ("default.jpg", "ninety.jpg", "low.jpg")}
+    assert size["default.jpg"] == size["ninety.jpg"] > size["low.jpg"]
+
+
+def test_verbose_prints_the_paths_written():
+    draw("photos/a.png")
+    draw("photos/b.png")
+    s2crop("photos/a.png")
+    code, out, err = s2crop("photos", "-v")
+    assert (code, out) == (0, "s2crop-out/b_free.png\n")
+    assert re.fullmatch(r"s2crop: fake on cpu, loaded in 0\.0 s", err.splitlines()[0])
+
+
+def test_quiet_leaves_errors():
+    draw("a.png")
+    assert s2crop("a.png", "-q") == (0, "", "")
+    assert s2crop("a.png", "missing.png", "-q") == (1, "", "s2crop: missing.png: no such file\n")
+
+
+def test_log_file_is_appended_to_and_has_the_time():
+    draw("a.png")
+    Path("log").write_text("before\n")
+    s2crop("a.png", "missing.png", "-q", "--log-file", "log")
+    s2crop("a.png", "--log-file", "log")
+    first, *rest = Path("log").read_text().splitlines()
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
+    assert first == "before" and all(re.match(stamp, line) for line in rest)
+    told = [without_rate(re.sub(stamp, "", line)) for line in rest]
+    assert [line for line in told if not line.startswith("fake on cpu")] == [
+        "missing.png: no such file",
+        "2 pictures, 1 crop written, 0 skipped, 1 failed",
+        "1 picture, 0 crops written, 1 skipped, 0 failed",
+    ]
+    assert "missing/log" in usage_error("a.png", "--log-file", "missing/log")
+
+
+def test_bugs_keep_their_traceback(monkeypatch):
+    draw("a.png")
+
+    def bug(*_, **__):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(outputs, "encode", bug)
+    code, _, err = s2crop("a.png")
+    assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: internal error: ZeroDivisionError: a bug")
+    assert "Traceback" not in err
+    assert "Traceback" in s2crop("a.png", "-v")[2]
+
+
+# Input
+
+
+def test_folders_globs_and_filters():
+    for name in ("photos/a.png", "photos/b.JPG", "photos/notes.txt", "photos/sub/c.png", "photos/sub/d.webp"):
+        draw(name) if "txt" not in name else Path(name).write_text("x")
+    Path("photos/sub/.hidden.png").write_text("x")
+
+    def seen(*args):
+        return [r["input"] for r in records(*args, "--dry-run")]
+
+    assert seen("photos") == ["photos/a.png", "photos/b.JPG"]
+    everything = ["photos/a.png", "photos/b.JPG", "photos/sub/c.png", "photos/sub/d.webp"]
+    assert seen("photos", "-r") == everything
+    assert seen("photos", "-r", "--include", "*.png") == ["photos/a.png", "photos/sub/c.png"]
+    assert seen("photos", "-r", "--include", "*.png", "--include", "b.*") == everything[:3]
+    assert seen("photos", "-r", "--exclude", "sub/*") == everything[:2]
+    assert seen("photos/*.png", "photos/a.png", "photos/sub/c.png") == ["photos/a.png", "photos/sub/c.png"]
+
+
+def test_a_run_does_not_crop_its_own_output():
+    draw("a.png")
+    s2crop(".", "-r")
+    assert [r["input"] for r in records(".", "-r", "-a", "1:1")] == ["a.png"]
+
+
+def test_files_from():
+    draw("a.png")
+    draw("b c.png")
+    draw("new\nline.png")
+    Path("list").write_bytes(b"a.png\n\nb c.png\r\n")
+    assert [r["input"] for r in records("--files-from", "list")] == ["a.png", "b c.png"]
+    names = b"new\nline.png\0a.png\0"
+    got = records("--files-from", "-", "-0", "--overwrite", input=names)
+    assert [(r["input"], r["status"]) for r in got] == [("new\nline.png", "written"), ("a.png", "written")]
+    assert [r["input"] for r in records("b c.png", "--files-from", "list", "--overwrite")] == ["b c.png", "a.png"]
+    code, _, err = s2crop("--files-from", "-", "-0", input=b"missing\nline.png\0")
+    assert (code, err.splitlines()[0]) == (1, r"s2crop: missing\nline.png: no such file")
+
+
+def test_names_that_are_not_utf8():
+    draw("a.png").rename(os.fsdecode(b"caf\xe9.png"))
+    (record,) = records(os.fsdecode(b"caf\xe9.png"))
+    assert os.fsencode(record["input"]) == b"caf\xe9.png"
+    assert os.listdir(b"s2crop-out") == [b"caf\xe9_free.png"]
+    assert s2crop(os.fsdecode(b"caf\xe8.png"))[2].startswith(r"s2crop: caf\udce8.png: no such file")
+
+
+def test_standard_input_to_standard_output():
+    picture = draw("a.jpg", (96, 64)).read_bytes()
+    result = CliRunner().invoke(cli.main, ["-", "-o", "-", "-a", "1:1", "-q"], input=picture)
+    assert (result.exit_code, result.stderr) == (0, "")
+    with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+        assert (image.format, image.size) == ("JPEG", (64, 64))
+    result = CliRunner().invoke(cli.main, ["-", "-o", "-", "-f", "webp", "-v"], input=picture)
+    assert Image.open(io.BytesIO(result.stdout_bytes)).format == "WEBP"
+    assert files() == ["a.jpg"]
+
+
+def test_standard_input_into_a_folder():
+    (record,) = records("-", input=draw("a.png").read_bytes())
+    assert (record["input"], record["output"], record["status"]) == ("-", "s2crop-out/stdin_free.png", "written")
+    code, _, err = s2crop("-", input=b"", *["-o", "out"])
+    assert (code, err.splitlines()[0]) == (1, "s2crop: -: empty file")
+
+
+def test_standard_streams_that_are_asked_for_too_much():
+    both = "standard input is either the list of --files-from or a picture, not both"
+    assert usage_error("-", "--files-from", "-", input=b"a.png") == both
+    assert usage_error("--files-from", "-", input=b"a.png\n-\n") == both
+    assert usage_error("a.png", "-o", "-", "--json") == (
+        "--json and the picture (--output -) cannot share standard output"
+    )
+
+
+def test_shards_together_are_the_whole():
+    for i in range(5):
+        draw(f"one/{i}.png")
+        draw(f"two/{i}.png")
+    asked = "one", "two", "-a", "1:1"
+    whole = records(*asked, "-o", "whole")
+    parts = [records(*asked, "-o", "parts", "--shard", f"{i}/3") for i in (1, 2, 3)]
+    assert [len(part) for part in parts] == [4, 3, 3]
+    renamed = [record | {"output": record["output"].replace("parts", "whole")} for part in parts for record in part]
+    assert sorted(renamed, key=lambda r: r["input"]) == whole
+    assert files("parts") == files("whole") and len(files("whole")) == 10
+
+
+def test_a_shard_without_inputs_is_done():
+    draw("a.png")
+    assert s2crop("a.png", "--shard", "3/4") == (0, "", "s2crop: part 3 of 4 has no pictures\n")
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "1/-2"])
+def test_shards_that_are_none(shard):
+    assert "1/4 to 4/4 are the parts of four" in usage_error("a.png", "--shard", shard)
+
+
+def test_max_pixels():
+    draw("a.png", (48, 32))
+    draw("b.png", (20, 20))
+    code, _, err = s2crop("a.png", "b.png", "--max-pixels", "1535")
+    assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: 48x32 is over 1535 pixels (--max-pixels)")
+    assert files("s2crop-out") == ["b_free.png"]
+    assert s2crop("a.png", "--max-pixels", "1536")[0] == 0
+
+
+# Usage, loading, and ends that come early
+
+
+def test_no_input():
+    assert usage_error() == "nothing to crop: give images, folders, globs, - or --files-from"
+    assert usage_error("a.png", "-0") == "-0 says how the list of --files-from is separated: give --files-from too"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["-k", "0"], ["-k", "91"], ["-k", "two"], ["--quality", "101"], ["-b", "0"], ["-j", "0"], ["--max-pixels", "0"],
+     ["-d", "tpu"], ["-d", "cuda:x"], ["--precision", "int8"], ["-m", "other"], ["--proposals", "none"], ["-f", "gif"],
+     ["--protect", "cats"], ["--shape", "star"], ["--files-from", "missing"], ["--frobnicate"]],
+)  # fmt: skip
+def test_wrong_values(args):
+    assert args[0] in usage_error("a.png", *args)
+
+
+def test_nothing_to_do():
+    Path("empty").mkdir()
+    nothing = (3, "", "s2crop: nothing to do: no picture matches\n")
+    assert s2crop("empty") == nothing
+    assert s2crop("*.png") == nothing
+    assert s2crop("--files-from", "-", input=b"") == nothing
+    draw("a.png")
+    assert s2crop("a.png", "--exclude", "*.png") == nothing
+
+
+@pytest.mark.parametrize(
+    "error", [WeightsError("weights.pth: not a checkpoint of S2CNet"), DeviceError("cuda:1 is not there; use cpu")]
+)
+def test_weights_and_devices_that_cannot_be_used(monkeypatch, error):
+    draw("a.png")
+
+    def load(*asked):
+        raise error
+
+    monkeypatch.setattr(cli, "load_cropper", load)
+    assert s2crop("a.png", "--json") == (4, "", f"s2crop: {error}\n")
+    assert files() == ["a.png"]
+
+
+def test_a_device_that_is_lost_on_the_way(monkeypatch):
+    draw("a.png")
+
+    def fail(prepared):
+        raise DeviceError("cuda:0 is gone")
+
+    monkeypatch.setattr(cli, "load_cropper", lambda *asked: FakeCropper(fail=fail))
+    assert s2crop("a.png") == (4, "", "s2crop: cuda:0 is gone\n")
+
+
+def test_what_is_loaded(monkeypatch):
+    draw("a.png")
+    asked = []
+    monkeypatch.setattr(cli, "load_cropper", lambda *args: asked.append(args) or FakeCropper())
+    s2crop("a.png")
+    s2crop("a.png", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin")
+    assert asked == [
+        ("s2cnet", None, "auto", "auto", "auto"), ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin"),
+    ]
+
+
+def test_standard_output_that_fails(monkeypatch):
+    draw("a.png")
+
+    def full(line):
+        raise OutputError("cannot write to standard output: no space left on device")
+
+    monkeypatch.setattr(cli, "_print", full)
+    code, _, err = s2crop("a.png", "--json")
+    assert (code, err) == (1, "s2crop: cannot write to standard output: no space left on device\n")
+
+
+def test_an_interrupt_while_loading(monkeypatch):
+    draw("a.png")
+
+    def load(*asked):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_cropper", load)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    code, out, err = s2crop("a.png", "--overwrite")
+    assert (code, out, err) == (130, "", "s2crop: interrupted before the first picture\n")
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
+    """The command in a process of its own, which is not to spend seconds on importing torch."""
+    script = f"""if True:
+        import sys, time
+        import fake_cropper
+        sys.modules["s2crop.cropper"] = fake_cropper
+        from s2crop import cli, outputs
+        from fake_cropper import FakeCropper
+        cli.load_cropper = lambda *asked: {cropper}
+        cli.main(prog_name="s2crop")
+    """
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, args)], env=environment,
+        stdout=subprocess.PIPE, stderr=stderr,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(number):
+    for i in range(40):
+        draw(f"photos/{i:02}.png")
+    run = process("photos", "--json", "-b", "1", "-j", "2", cropper="FakeCropper(delay_s=0.1)")
+    lines = [run.stdout.readline() for _ in range(3)]
+    sent = time.monotonic()
+    run.send_signal(number)
+    assert run.wait(20) == 130
+    assert time.monotonic() - sent < 4
+    lines += run.stdout.readlines()
+    assert {json.loads(line)["status"] for line in lines} == {"written"}
+    # Between counting a picture and printing its line there is a moment for the signal, too.
+    assert run.stderr.read().decode() in [
+        f"s2crop: interrupted after {n} of 40 pictures, {n} crops written; the same command goes on from there\n"
+        for n in (len(lines), len(lines) + 1)
+    ]
+    for name in files("s2crop-out"):
+        assert re.fullmatch(r"\d\d_free\.png", name)
+        Image.open(Path("s2crop-out") / name).load()
+
+
+def test_interrupt_does_not_wait_for_a_slow_encoder():
+    draw("photos/a.png")
+    draw("photos/b.png", (32, 48))
+    slow = "setattr(outputs, 'encode', lambda *a, **k: print('encoding', flush=True) or time.sleep(30)) or FakeCropper()"
+    run = process("photos", "-b", "1", cropper=slow)
+    assert run.stdout.readline().startswith(b"encoding")
+    sent = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == 130
+    assert time.monotonic() - sent < 4
+    assert files("s2crop-out") == []
+    assert b"interrupted after 0 of 2 pictures, 0 crops written" in run.stderr.read()
+
+
+def test_a_closed_pipe_ends_the_run_quietly():
+    for i in range(60):
+        draw(f"photos/{i:02}.png")
+    run = process("photos", "--json", "-b", "1", cropper="FakeCropper(delay_s=0.02)")
+    assert json.loads(run.stdout.readline())["input"] == "photos/00.png"
+    run.stdout.close()
+    assert run.stderr.read() == b""
+    assert run.wait(20) == 0
+    assert 0 < len(files("s2crop-out")) < 60
+
+
+@pytest.mark.parametrize("args", [[], ["--no-progress"], ["-q"]])
+def test_progress_on_a_terminal(args):
+    draw("photos/a.png")
+    Path("photos/b.png").write_text("no picture")
+    terminal, stderr = os.openpty()
+    run = process("photos", "--json", *args, stderr=stderr)
+    os.close(stderr)
+    out = run.stdout.read()
+    assert run.wait(20) == 1
+    err = os.read(terminal, 10000).decode()
+    os.close(terminal)
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["written", "error"]
+    assert "s2crop: photos/b.png: not an image\r\n" in err
+    assert ("/2" in err and "\x1b[" in err) == (not args)
+
+
+def test_python_m_s2crop():
+    here = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "s2crop", "-V"], env=os.environ | {"PYTHONPATH": str(here)}, capture_output=True
+    )
+    assert done.returncode == 0 and re.fullmatch(rb"s2crop \d+\.\d+\.\d+\n", done.stdout)
+
+
+# Help
+
+
+def test_help():
+    code, out, err = s2crop("-h")
+    assert (code, err) == (0, "")
+    assert out == s2crop("--help")[1]
+    assert out.startswith("Usage: s2crop [OPTIONS] INPUT...\n")
+    headings = re.findall(r"^(\S.*):$", out, flags=re.M)
+    assert headings == ["Crops", "Output", "Input", "Model and throughput", "Messages and help"]
+    for option in ("-a, --ratio R", "-0", "--shard I/N", "-V, --version", "--max-pixels N"):
+        assert f"\n  {option} " in out
+    assert outputs.DEFAULT_TEMPLATE in out
+
+
+def test_every_option_has_help_and_a_test():
+    tests = Path(__file__).read_text()
+    for param in cli.main.params:
+        if param.param_type_name == "option":
+            assert param.help and any(f'"{name}"' in tests for name in param.opts), param.opts
+
+
+def test_defaults_agree_with_the_modules_that_are_loaded_later():
+    params = {param.name: param for param in cli.main.params}
+    assert params["max_pixels"].default == inputs.MAX_PIXELS
+    assert tuple(params["fmt"].type.choices) == outputs.FORMATS
+
+
+def test_help_loads_nothing_heavy():
+    script = """if True:
+        import sys, s2crop.cli
+        try: s2crop.cli.main(["--help"])
+        except SystemExit: pass
+        heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "safetensors"} & set(sys.modules)
+        print("heavy:", *sorted(heavy))
+    """
+    here = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(here)}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "heavy:", done.stderr
