@@ -88,8 +88,7 @@ def test_graph_equals_one_graph_for_each_crop(choices):
     attributes = torch.rand(2, 3, 4) if net.config.node_geometry else None
     with torch.inference_mode():
         scores = net.score(reduced, crops, proposals, SIZE, attributes)
-        crop_nodes = net.nodes(reduced, crops, SIZE, None)
-        proposal_nodes = net.nodes(reduced, proposals, SIZE, attributes)
+        crop_nodes, proposal_nodes = net.nodes(reduced, crops, proposals, SIZE, attributes)
         expected = torch.stack([torch.stack([one_crop_scores(net, crop_nodes[b, k], proposal_nodes[b], crops[b, k], proposals[b])
                                              for k in range(4)]) for b in range(2)])
     assert expected.std() > 1e-3  # the cases tell crops apart

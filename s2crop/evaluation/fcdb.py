@@ -34,7 +34,7 @@ def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = 
     labels = read_fcdb(labels_path)
     aside = {i for i in labels if is_validation(i, fold)}
     chosen = {"validation": aside, "training": labels.keys() - aside, "all": labels.keys()}[split]
-    paths = {i: path for i in sorted(chosen) if (path := _find(photos, i)) is not None}
+    paths = {i: path for i in sorted(chosen) if (path := find_photo(photos, i)) is not None}
     if not paths:
         raise InputError(f"{photos}: none of the {len(chosen)} photos of {labels_path} is there")
     wanted = [labels[i] for i in paths]
@@ -63,7 +63,7 @@ def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = 
     return {"data": f"FCDB, {labels_path.name}", "split": split, "pictures": len(paths), "rows": rows}
 
 
-def _find(folder: Path, name: str) -> Path | None:
+def find_photo(folder: Path, name: str) -> Path | None:
     return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
 
 

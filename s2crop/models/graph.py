@@ -115,12 +115,10 @@ class GraphAttention(nn.Module):
         to_proposals = gated.flatten(1, 2) @ proposal_key.reshape(batch, -1, dim).mT  # [B, N*(D+1), D*h]
         to_proposals = to_proposals.view(batch, count, nodes, -1, self.heads)
         to_crop = gated @ crop_key.view(batch, count, self.heads, dim).mT  # [B, N, D+1, h]
-        logits = torch.cat([to_crop[:, :, :, None], to_proposals], dim=3).permute(0, 4, 1, 2, 3)
-        weights = self._softmax(logits, bias, messages)  # [B, h, N, D+1, D+1]
-        per_node = weights.permute(0, 2, 3, 4, 1)  # [B, N, D+1, D+1, h]
-        pooled = per_node[:, :, :, 1:].reshape(batch, count * nodes, -1) @ proposal_value.reshape(batch, -1, dim)
+        weights = self._softmax(torch.cat([to_crop[:, :, :, None], to_proposals], dim=3), bias, messages)
+        pooled = weights[:, :, :, 1:].reshape(batch, count * nodes, -1) @ proposal_value.reshape(batch, -1, dim)
         pooled = pooled.view(batch, count, nodes, dim)
-        pooled = pooled + per_node[:, :, :, 0] @ crop_value.view(batch, count, self.heads, dim) + self.out.bias
+        pooled = pooled + weights[:, :, :, 0] @ crop_value.view(batch, count, self.heads, dim) + self.out.bias
         if messages is not None:
             pooled[:, :, 0] += messages.gather(weights) @ self.out.weight.T
         return self._feed_forward(_join_nodes(crops, proposals) + pooled)
@@ -140,8 +138,8 @@ class GraphAttention(nn.Module):
         normed = self.norm(nodes)
         query, key, value = (self._node_heads(f(x)) for f, x in
                              ((self.query, gated), (self.key, normed), (self.value, normed)))  # [B, h, N, D+1, d]
-        weights = self._softmax(query @ key.mT, bias, messages)
-        pooled = (weights @ value).permute(0, 2, 3, 1, 4).reshape(batch, count, size, dim)
+        weights = self._softmax((query @ key.mT).permute(0, 2, 3, 4, 1), bias, messages)
+        pooled = (weights.permute(0, 4, 1, 2, 3) @ value).permute(0, 2, 3, 1, 4).reshape(batch, count, size, dim)
         if messages is not None:
             pooled[:, :, 0] += messages.gather(weights)
         return self._feed_forward(nodes + self.out(pooled))
@@ -157,9 +155,9 @@ class GraphAttention(nn.Module):
         query = self.query(gated).view(batch, count, self.heads, -1)  # [B, N, h, d]
         key = self.key.weight.view(self.heads, -1, dim)  # [h, d, E]
         query = torch.einsum("bnhd,hde->bnhe", query, key)
-        weights = (query @ normed.mT).permute(0, 2, 1, 3)[:, :, :, None]  # [B, h, N, 1, D+1]
-        weights = self._softmax(weights, None if bias is None else bias[:, :, :, :1], messages)
-        summed = weights[:, :, :, 0].transpose(1, 2) @ normed  # [B, N, h, E]
+        logits = (normed @ query.mT)[:, :, None]  # [B, N, 1, D+1, h]
+        weights = self._softmax(logits, None if bias is None else bias[:, :, :1], messages)
+        summed = weights[:, :, 0].mT @ normed  # [B, N, h, E]
         value = self.value.weight.view(self.heads, -1, dim)
         pooled = torch.einsum("bnhe,hde->bnhd", summed, value).reshape(batch, count, dim)
         if messages is not None:
@@ -170,12 +168,13 @@ class GraphAttention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)  # [B, h, N, D+1, d]
 
     def _softmax(self, logits: Tensor, bias: Tensor | None, messages) -> Tensor:
+        """Attention weights over dimension 3: [B, N, rows, D+1, h], heads last for speed."""
         logits = logits * self.scale
         if bias is not None:
             logits = logits + bias
         if messages is not None:  # the crop's row, proposals' columns
-            logits[:, :, :, 0, 1:] += messages.bias
-        return logits.softmax(dim=-1)
+            logits[:, :, 0, 1:] += messages.bias
+        return logits.softmax(dim=3)
 
     def _feed_forward(self, nodes: Tensor) -> Tensor:
         return nodes + self.mlp(self.mlp_norm(nodes))
@@ -185,13 +184,13 @@ class GraphAttention(nn.Module):
 class Messages:
     """What a crop is told about each proposal, for one layer."""
 
-    bias: Tensor  # [B, heads, N, D], added to the logits of the crop's row
+    bias: Tensor  # [B, N, D, heads], added to the logits of the crop's row
     hidden: Tensor  # [B, N, D, HIDDEN]
     value: Tensor  # [E, HIDDEN], maps hidden to what is added to the values
 
     def gather(self, weights: Tensor) -> Tensor:
-        """What the crop's row of the weights [B, heads, N, .., D+1] gathers: [B, N, E]."""
-        summed = weights[:, :, :, 0, 1:].transpose(1, 2) @ self.hidden  # [B, N, h, HIDDEN]
+        """What the crop's row of the weights [B, N, .., D+1, heads] gathers: [B, N, E]."""
+        summed = weights[:, :, 0, 1:].mT @ self.hidden  # [B, N, h, HIDDEN]
         value = self.value.unflatten(0, (summed.shape[2], -1))  # [h, d, HIDDEN]
         return torch.einsum("bnhk,hdk->bnhd", summed, value).flatten(2)
 
@@ -216,7 +215,7 @@ class OverlapMessages(nn.Module):
     def forward(self, overlaps: Tensor, proposals: Tensor) -> list[Messages]:
         """[B, N, D, FEATURES], proposal nodes [B, D, E] -> one Messages for each layer."""
         hidden = F.gelu(self.overlap(overlaps) + self.proposal(proposals)[:, None])
-        return [Messages(bias(hidden).permute(0, 3, 1, 2), hidden, value.weight)
+        return [Messages(bias(hidden), hidden, value.weight)
                 for bias, value in zip(self.biases, self.values, strict=True)]
 
 
@@ -270,7 +269,7 @@ class AttentionGraph(nn.Module):
         return nodes[:, :, 0] if crop_only else nodes
 
     def _edges(self, crops, proposals, crop_centres, proposal_centres, aspect):
-        """Attention bias [B, heads, N, D+1, D+1] (or None) and the gate's adjacency [B, N, D+1, D+1]."""
+        """Attention bias [B, N, D+1, D+1, heads] (or None) and the gate's adjacency [B, N, D+1, D+1]."""
         per_head = []
         if self.semantic is not None:
             per_head.append((self.semantic_heads, self.semantic(crops, proposals)))
@@ -281,10 +280,10 @@ class AttentionGraph(nn.Module):
         bias, product = None, None
         for linear, edge in per_head:
             if linear is None:
-                heads, mean = edge.movedim(-1, 1), edge.mean(-1)
+                heads, mean = edge, edge.mean(-1)
             else:  # a 1-to-heads map; its mean over the heads is again a line
                 weight, offset = linear.weight[:, 0], linear.bias
-                heads = edge[:, None] * weight.view(1, -1, 1, 1, 1) + offset.view(1, -1, 1, 1, 1)
+                heads = edge[..., None] * weight + offset
                 mean = edge * weight.mean() + offset.mean()
             bias = heads if bias is None else bias + heads
             product = mean if product is None else product * mean

@@ -86,8 +86,13 @@ class NodeEmbedding(nn.Module):
             self.geometry = nn.Linear(self.GEOMETRY, config.node_dim, bias=False)
             self.kinds = nn.Linear(NUM_KINDS + 1, config.node_dim, bias=False)
 
-    def forward(self, reduced: Tensor | None, boxes: Tensor, size: tuple[int, int], attributes: Tensor | None) -> Tensor:
-        """Boxes [B, K, 4] in input pixels -> [B, K, E]; without a map, from geometry alone."""
+    def forward(self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int],
+                attributes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Crops [B, N, 4] and proposals [B, D, 4] in input pixels -> nodes [B, N, E] and [B, D, E].
+
+        Without a map, nodes are made of geometry alone.
+        """
+        boxes = torch.cat([crops, proposals], dim=1)
         if reduced is None:
             nodes = self.pixels.bias.expand(*boxes.shape[:2], -1)
         else:
@@ -97,8 +102,13 @@ class NodeEmbedding(nn.Module):
             nodes = self.pixels(torch.cat([roi.flatten(3), rod.flatten(3)], dim=3).flatten(2))
         if self.geometry is not None:
             nodes = nodes + self.geometry(box_geometry(boxes, size))
-            if attributes is not None:
-                nodes = nodes + self.kinds(attributes)
+        counts = [crops.shape[1], proposals.shape[1]]
+        crop_nodes, proposal_nodes = nodes.split(counts, dim=1)
+        if self.kinds is not None and attributes is not None:
+            proposal_nodes = proposal_nodes + self.kinds(attributes)
+        return self.activate(crop_nodes), self.activate(proposal_nodes)
+
+    def activate(self, nodes: Tensor) -> Tensor:
         return F.relu(self.norm(nodes))
 
 
@@ -156,8 +166,7 @@ class S2CNet(nn.Module):
         """
         if self.config.head == "all" and proposals.shape[1] != self.config.num_proposals:
             raise ValueError(f"this head takes {self.config.num_proposals} proposals, not {proposals.shape[1]}")
-        crop_nodes = self.nodes(reduced, crops, size, None)
-        proposal_nodes = self.nodes(reduced, proposals, size, attributes)
+        crop_nodes, proposal_nodes = self.nodes(reduced, crops, proposals, size, attributes)
         overlaps = overlap_features(crops, proposals) if self.graph.messages is not None else None
         crop_only = self.config.head == "crop"
         out = self.graph(crop_nodes, proposal_nodes, _centres(crops, size), _centres(proposals, size),

@@ -1,0 +1,53 @@
+"""Put a finished run's weights into the project, with their manifest entry.
+
+    python -m s2crop.training.publish runs/s2cnet
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from s2crop.models.weights import read_weights, weights_folder
+
+DATA = {
+    "fcdb": "Flickr Cropping Dataset, official training part (photos: Flickr Creative Commons, for research; labels: MIT)",
+    "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
+    "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
+                "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
+    "text": "word boxes of street and shop photos (no licence stated; research)",
+    "backbone": "MobileNetV2 trained on ImageNet (Apache-2.0)",
+}
+
+
+def publish(run: Path, name: str = "s2cnet") -> dict:
+    """Copy weights and write the manifest entry; the measured scores come from `evaluation.tables`."""
+    folder = weights_folder()
+    target = folder / f"{name}.safetensors"
+    shutil.copyfile(run / "weights.safetensors", target)
+    config, _ = read_weights(target, name)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text()) if path.exists() else {"models": {}}
+    resize = "bilinear with antialiasing" if config.antialias else "bilinear without antialiasing"
+    manifest["models"][name] = {
+        "file": target.name,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "bytes": target.stat().st_size,
+        "precision": "float16, computed in float32",
+        "config": vars(config),
+        "preprocessing": f"RGB, short side {config.short_side}, sides rounded to multiples of 32, {resize}, divided by "
+                         f"{config.pixel_scale:g}, ImageNet mean and deviation",
+        "recipe": [f"s2crop-train {recipe}" for recipe in ("proposals", name)],
+        "data": DATA,
+        "licence": "Apache-2.0 for this file; the terms of the data above are those of their owners",
+        "scores": manifest["models"].get(name, {}).get("scores", {}),
+    }
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest["models"][name]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    print(json.dumps(publish(parser.parse_args().run), indent=1))
