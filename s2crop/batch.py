@@ -106,10 +106,7 @@ def run(
     pipeline = _Pipeline(workers, cropper, options)
     try:
         for records in pipeline.results(sources, plans):
-            for record in records:
-                summary.add(record)
-            summary.pictures += 1
-            summary.seconds = time.monotonic() - started
+            summary.add(records, time.monotonic() - started)
             for record in records:
                 on_record(record)
             on_picture()

@@ -332,6 +332,8 @@ def _check(options: SimpleNamespace) -> None:
             raise click.UsageError(
                 f"--output {output} takes one crop, and {len(options.ratios) * options.top} are asked for: give a folder"
             )
+    if sys.stdout is None and (options.to_stdout or options.as_json or options.verbose):
+        raise click.UsageError("--json, --verbose and --output - need standard output, which is closed")
     if options.to_stdout and options.as_json:
         raise click.UsageError("--json and the picture (--output -) cannot share standard output")
 

@@ -1,7 +1,7 @@
 """What a run tells: one record for each crop and each failed input, and the line at its end."""
 
 import json
-import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
@@ -48,16 +48,21 @@ class Summary:
     """Counts of a run."""
 
     total: int = 0  # pictures asked for
-    pictures: int = 0  # pictures done, the failed ones too
+    pictures: int = 0  # done, the failed ones and those skipped too
+    cropped: int = 0  # pictures with a crop that is new
     crops: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITTEN, SKIPPED, PLANNED), 0))
     failed: int = 0  # pictures
     seconds: float = 0.0
 
-    def add(self, record: Record) -> None:
-        if record.status == ERROR:
-            self.failed += 1
-        else:
-            self.crops[record.status] += 1
+    def add(self, records: Sequence[Record], seconds: float) -> None:
+        """Count a picture, by its records, that was done this long after the start."""
+        statuses = [record.status for record in records]
+        for status in self.crops:
+            self.crops[status] += statuses.count(status)
+        self.pictures += 1
+        self.cropped += WRITTEN in statuses or PLANNED in statuses
+        self.failed += ERROR in statuses
+        self.seconds = seconds
 
     def text(self) -> str:
         """ "24 pictures, 72 crops written, 0 skipped, 0 failed, 11.2 pictures/s" """
@@ -68,8 +73,8 @@ class Summary:
             f"{self.crops[SKIPPED]} skipped",
             f"{self.failed} failed",
         ]
-        rate = self.pictures / self.seconds if self.seconds else math.inf
-        if math.isfinite(rate) and self.pictures:
+        if self.cropped and self.seconds:
+            rate = self.cropped / self.seconds
             parts.append(f"{rate:.3g} pictures/s" if rate < 100 else f"{rate:.0f} pictures/s")
         return ", ".join(parts)
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from fake_cropper import FakeCropper
@@ -633,6 +634,13 @@ def test_what_is_loaded(monkeypatch):
     assert asked == [
         ("s2cnet", None, "auto", "auto", "auto"), ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin"),
     ]
+
+
+def test_standard_output_that_is_closed(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        with pytest.raises(click.UsageError, match="need standard output, which is closed"):
+            cli.main(["a.png", "--json"], standalone_mode=False)
 
 
 def test_standard_output_that_fails(monkeypatch):

@@ -43,21 +43,28 @@ def test_messages_stay_on_one_line():
     assert one_line("\u753b\u50cf caf\u00e9.jpg") == "\u753b\u50cf caf\u00e9.jpg"
 
 
-def summary_of(*statuses: str, pictures: int, seconds: float = 0.0) -> Summary:
-    summary = Summary(total=40, pictures=pictures, seconds=seconds)
-    for status in statuses:
-        summary.add(Record(input="a.jpg", status=status))
+def summary_of(*pictures: str, seconds: float = 0.0) -> Summary:
+    """Of pictures that are given by the first letters of their records' statuses."""
+    summary = Summary(total=40)
+    names = {"w": "written", "s": "skipped", "p": "planned", "e": "error"}
+    for i, picture in enumerate(pictures, start=1):
+        summary.add([Record(input="a", status=names[letter]) for letter in picture], seconds * i / len(pictures))
     return summary
 
 
 def test_summary():
     assert Summary().text() == "0 pictures, 0 crops written, 0 skipped, 0 failed"
-    done = summary_of(*["written"] * 72, pictures=24, seconds=24 / 11.2)
+    done = summary_of(*["www"] * 24, seconds=24 / 11.2)
     assert done.text() == "24 pictures, 72 crops written, 0 skipped, 0 failed, 11.2 pictures/s"
-    mixed = summary_of("written", "skipped", "error", pictures=3, seconds=0.01)
-    assert mixed.text() == "3 pictures, 1 crop written, 1 skipped, 1 failed, 300 pictures/s"
-    assert summary_of("planned", "planned", pictures=1).text() == "1 picture, 2 crops planned, 0 skipped, 0 failed"
+    mixed = summary_of("w", "s", "we", "ww", seconds=0.01)
+    assert mixed.text() == "4 pictures, 4 crops written, 1 skipped, 1 failed, 300 pictures/s"
+    assert summary_of("pp").text() == "1 picture, 2 crops planned, 0 skipped, 0 failed"
+
+
+def test_the_rate_is_of_pictures_that_were_cropped():
+    assert summary_of("ss", "e", "ss", seconds=1.0).text() == "3 pictures, 0 crops written, 4 skipped, 1 failed"
+    assert summary_of("ss", "sw", seconds=2.0).text().endswith(", 0.5 pictures/s")
 
 
 def test_summary_of_an_interrupted_run():
-    assert summary_of("written", pictures=10).interrupted_text() == "interrupted after 10 of 40 pictures, 1 crop written"
+    assert summary_of("w", "s").interrupted_text() == "interrupted after 2 of 40 pictures, 1 crop written"
