@@ -284,9 +284,9 @@ def main(**given) -> None:
     """
     options = SimpleNamespace(**given)
     _check(options)
-    with _messages(options) as terminal, _signals():
+    with _messages(options) as terminal, _Signals() as signals:
         try:
-            code = _crop(options, terminal)
+            code = _crop(options, terminal, signals)
         except BrokenPipeError:
             _drop(sys.__stdout__, sys.__stderr__)
             code = ALL_DONE
@@ -295,6 +295,10 @@ def main(**given) -> None:
         except S2CropError as error:
             log.error("%s", report.one_line(str(error)))
             code = UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED
+        except Exception as error:
+            if not signals.received:
+                raise
+            code = _interrupted(error, resumes=not (options.overwrite or options.dry_run))
     sys.exit(code)
 
 
@@ -373,7 +377,7 @@ def _format_of_file(options: SimpleNamespace, suffix: str) -> str:
 # The run
 
 
-def _crop(options: SimpleNamespace, terminal: "_Terminal") -> int:
+def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") -> int:
     """Find, plan, load, crop; the exit status."""
     sources = _sources(options)
     if not sources:
@@ -394,6 +398,7 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal") -> int:
     from s2crop import batch
     from s2crop.cropper import CropRequest
 
+    signals.check()
     batch_options = batch.BatchOptions(
         request=CropRequest(tuple(options.ratios), options.top, options.focus, options.keep, options.protect),
         jobs=options.jobs,
@@ -420,7 +425,12 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal") -> int:
             _print(report.one_line(record.output))
 
     with _progress(options, len(sources), terminal) as advance:
-        summary = batch.run(sources, plans, cropper, batch_options, show, advance)
+
+        def on_picture() -> None:
+            signals.check()
+            advance()
+
+        summary = batch.run(sources, plans, cropper, batch_options, show, on_picture)
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
 
@@ -553,30 +563,39 @@ def _print(line: str) -> None:
 # Ends that come early
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Stop at the first interrupt or request to terminate; ignore others while that is under way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Signals:
+    """Raises KeyboardInterrupt at the first interrupt or request to terminate; the next ones change nothing.
 
-    def stop(*_) -> None:
-        for number in previous:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    Imports, and extensions that call back, may swallow the exception or turn it into another: hence `received`.
+    """
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in previous.items():
-        if handler != signal.SIG_IGN:  # as nohup and shells leave it for what they run in the background
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
+    def __init__(self):
+        self.received = False
+        self._previous = {}
+
+    def __enter__(self) -> "_Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # Ignored ones stay so: nohup, and shells for what they run in the background, want it.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def check(self) -> None:
+        if self.received:
+            raise KeyboardInterrupt
 
-def _interrupted(stop: KeyboardInterrupt, resumes: bool) -> int:
+    def _stop(self, *_: object) -> None:
+        if not self.received:
+            self.received = True
+            raise KeyboardInterrupt
+
+
+def _interrupted(stop: BaseException, resumes: bool) -> int:
     summary = getattr(stop, "summary", None)
     text = summary.interrupted_text() if summary else "interrupted before the first picture"
     log.error("%s", text + "; the same command goes on from there" if resumes else text)

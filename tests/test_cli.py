@@ -667,6 +667,31 @@ def test_an_interrupt_while_loading(monkeypatch):
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 
+@pytest.mark.parametrize("where", ["load", "rank"])
+@pytest.mark.parametrize("swallow", [False, True])
+def test_an_interrupt_that_an_import_makes_something_else_of(monkeypatch, where, swallow):
+    for i in range(9):
+        draw(f"photos/{i}.png")
+
+    def interrupted(*asked):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            if not swallow:
+                raise RuntimeError("error calling __set_name__") from None
+
+    def load(*asked):
+        if where == "load":
+            interrupted()
+        return FakeCropper(fail=lambda prepared: where == "rank" and interrupted())
+
+    monkeypatch.setattr(cli, "load_cropper", load)
+    code, out, err = s2crop("photos", "-b", "1", "-j", "1")
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1].startswith("s2crop: interrupted ") and "Traceback" not in err
+    assert len(files("s2crop-out")) < 9
+
+
 def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
     """The command in a process of its own, which is not to spend seconds on importing torch."""
     script = f"""if True:
