@@ -614,3 +614,115 @@ def _drop(*streams: TextIO | None) -> None:
         if stream is not None:
             os.dup2(sink, stream.fileno())
     os.close(sink)
+
+
+# For those who measure and train
+
+
+def _run(job: Callable[[], None]) -> None:
+    """Run a job; an error of the world's is one line and an exit status, a bug keeps its traceback."""
+    try:
+        job()
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except S2CropError as error:
+        click.echo(report.one_line(str(error)), err=True)
+        sys.exit(UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version")
+def evaluate() -> None:
+    """Measure a model on labelled pictures. Prints a table; keeps figures in a JSON file if asked."""
+
+
+def _measure(name: str, module: str, photos: Path, labels: Path, options: dict) -> None:
+    """Run one evaluation of `s2crop.evaluation` and print its table."""
+    import json
+    from importlib import import_module
+
+    measure = import_module(f"s2crop.evaluation.{module}")
+    cropper = load_cropper(options["model"], options["weights"], options["device"], options["precision"], options["proposals"])
+
+    def progress(done: int, total: int) -> None:
+        if _is_terminal(sys.stderr):
+            click.echo(f"\r{done}/{total}", nl=done == total, err=True)
+
+    result = measure.evaluate(cropper, photos, labels, split=options["split"], fold=options["fold"], progress=progress)
+    click.echo(f"{result['data']}, {result['split']} split, {result['pictures']} pictures")
+    click.echo(measure.table(result))
+    if path := options["results"]:
+        results = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(results | {name: result}, indent=1) + "\n")
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_MEASURE_OPTIONS = (
+    click.option("--split", type=click.Choice(["validation", "training", "all"]), default="validation", show_default=True,
+                 help="Which photos: those that the shipped recipes keep aside, the others, or all."),
+    click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is kept aside."),
+    click.option("--results", type=click.Path(path_type=Path), help="JSON file to keep the figures in."),
+    click.option("-m", "--model", type=click.Choice(["s2cnet"]), default="s2cnet", show_default=True, help="Network."),
+    click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
+    click.option("--proposals", type=click.Choice(["auto", "builtin", "torchvision"]), default="auto", show_default=True,
+                 help="Where object proposals come from."),
+    click.option("-d", "--device", type=_Device(), default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
+                 help="Of the backbone."),
+)
+
+
+def _measures(function):
+    for option in reversed(_MEASURE_OPTIONS):
+        function = option(function)
+    return function
+
+
+@evaluate.command()
+@click.argument("photos", type=_FOLDER)
+@click.argument("labels", type=_FILE)
+@_measures
+def fcdb(photos: Path, labels: Path, **options) -> None:
+    """IoU, Disp and agreement with voted pairs on FCDB, beside constant boxes.
+
+    PHOTOS holds <id>.webp, .jpg or .png; LABELS is a JSON list of {id, width, height, best, pairs}.
+    """
+    _run(lambda: _measure("fcdb", "fcdb", photos, labels, options))
+
+
+@evaluate.command()
+@click.argument("photos", type=_FOLDER)
+@click.argument("boxes", type=_FILE)
+@_measures
+def integrity(photos: Path, boxes: Path, **options) -> None:
+    """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces and text, beside the centre crop.
+
+    BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo.
+    """
+    _run(lambda: _measure("integrity", "integrity", photos, boxes, options))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("recipe")
+@click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/training/data.py says.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="runs", show_default=True,
+              help="Folder of runs; the recipe's name is added.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
+@click.option("--seed", type=click.IntRange(0), help="In place of the recipe's.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
+@click.version_option(__version__, "-V", "--version")
+def train(recipe: str, data: Path, out: Path, resume: bool, seed: int | None, threads: int | None) -> None:
+    """Train RECIPE: the name of one of ours (proposals, s2cnet) or a TOML file."""
+
+    def job() -> None:
+        from s2crop.training.recipe import run_recipe
+
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+        run_recipe(recipe, data, out, resume=resume, seed=seed, report=click.echo)
+
+    _run(job)

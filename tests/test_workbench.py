@@ -1,0 +1,97 @@
+"""`s2crop-eval` and `s2crop-train` on made-up photos and labels."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from s2crop import cli
+from s2crop.cropper import Cropper
+from s2crop.evaluation import fcdb, tables
+from s2crop.training.data import is_validation
+from test_cropper import make_weights
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twenty noise photos with labels in the layout of the evaluations."""
+    folder = tmp_path_factory.mktemp("data")
+    rng, labels, boxes = np.random.default_rng(0), [], {}
+    for i in range(20):
+        Image.fromarray(rng.integers(0, 255, (60, 90, 3), dtype=np.uint8)).save(folder / f"p{i}.png")
+        corner = rng.uniform(0, 0.3, 2)
+        pairs = [{"a": [0, 0, 0.5, 0.5], "b": [0.2, 0.2, 0.9, 0.9], "votes_a": 1, "votes_b": 4}]
+        labels.append({"id": f"p{i}", "width": 900, "height": 600, "best": [*corner, *(corner + 0.6)], "pairs": pairs})
+        boxes[f"p{i}"] = [{"box": [0.4, 0.4, 0.5, 0.5], "score": 0.9, "kind": "face", "label": "face"},
+                          {"box": [0.0, 0.9, 0.98, 1.0], "score": 0.9, "kind": "text", "label": "text"},
+                          {"box": [0.1, 0.1, 0.2, 0.2], "score": 0.3, "kind": "face", "label": "face"}]
+    (folder / "labels.json").write_text(json.dumps(labels))
+    (folder / "boxes.json.gz").write_bytes(gzip.compress(json.dumps(boxes).encode()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return str(make_weights(tmp_path_factory.mktemp("weights")))
+
+
+def test_fcdb_prints_a_table_and_keeps_the_figures(data, weights, tmp_path):
+    results = tmp_path / "results.json"
+    results.write_text('{"other": 1}')
+    out = CliRunner().invoke(cli.evaluate, ["fcdb", str(data), str(data / "labels.json"), "--split", "all", "--weights", weights,
+                                            "-d", "cpu", "--results", str(results)])
+    assert out.exit_code == 0, out.output
+    assert "labels.json, all split, 20 pictures" in out.output and "| centre crop, 80 % of each side |" in out.output
+    kept = json.loads(results.read_text())
+    assert kept["other"] == 1 and kept["fcdb"]["pictures"] == 20
+    rows = {row["scorer"]: row for row in kept["fcdb"]["rows"]}
+    best = np.array([row["best"] for row in json.loads((data / "labels.json").read_text())])
+    assert rows["full picture"]["iou"] == pytest.approx(np.prod(best[:, 2:] - best[:, :2], axis=1).mean(), abs=1e-5)
+    assert rows["full picture"]["pairs_3"] == 1.0  # the larger crop has the votes
+    assert 0.1 < rows["s2cnet"]["iou"] < 1 and 0.1 < rows["s2cnet"]["iou_ratio"] < 1
+
+
+def test_splits_are_those_of_the_training(data, weights):
+    cropper = Cropper(weights=weights, device="cpu")
+    counts = {split: fcdb.evaluate(cropper, data, data / "labels.json", split=split)["pictures"] for split in fcdb.SPLITS
+              if split != "validation" or any(is_validation(f"p{i}") for i in range(20))}
+    assert counts["training"] == sum(not is_validation(f"p{i}") for i in range(20)) and counts["all"] == 20
+
+
+def test_integrity_counts_what_could_be_held(data, weights):
+    out = CliRunner().invoke(cli.evaluate, ["integrity", str(data), str(data / "boxes.json.gz"), "--split", "all", "--weights", weights,
+                                            "-d", "cpu"])
+    assert out.exit_code == 0, out.output
+    # the face fits all four ratios; the text line is wider than any but the crop of 16:9
+    assert "| centre crop | face | 80 | 0.000 | 0.000 | 0.000 |" in out.output
+    assert "| centre crop | text | 20 |" in out.output
+
+
+def test_missing_photos_weights_and_data_are_one_line(data, weights, tmp_path):
+    (tmp_path / "empty").mkdir()
+    out = CliRunner().invoke(cli.evaluate, ["fcdb", str(tmp_path / "empty"), str(data / "labels.json"), "--weights", weights, "-d", "cpu"])
+    assert out.exit_code == 1 and out.stderr.count("\n") == 1 and "none of the" in out.stderr
+    (tmp_path / "bad.pth").write_text("no")
+    out = CliRunner().invoke(cli.evaluate, ["fcdb", str(data), str(data / "labels.json"), "--weights", str(tmp_path / "bad.pth")])
+    assert out.exit_code == 4 and "neither a safetensors file" in out.stderr
+    out = CliRunner().invoke(cli.train, ["nonesuch", "--data", str(tmp_path)])
+    assert out.exit_code == 1 and "no recipe" in out.stderr
+    out = CliRunner().invoke(cli.train, ["proposals", "--data", str(tmp_path), "--out", str(tmp_path / "runs")])
+    assert out.exit_code == 1 and "not there" in out.stderr
+
+
+def test_help_of_both_commands():
+    for command in (cli.evaluate, cli.train):
+        out = CliRunner().invoke(command, ["--help"])
+        assert out.exit_code == 0 and "Usage" in out.output
+
+
+def test_tables_are_filled_between_their_marks():
+    results = {"proposals": {"recall": {"object": 0.5, "face": 0.25}}}
+    text = "a\n<!-- table: proposals -->\nold\n<!-- end -->\nb"
+    filled = tables.filled(text, results)
+    assert filled == "a\n<!-- table: proposals -->\n| object | face |\n|---|---|\n| 0.500 | 0.250 |\n<!-- end -->\nb"
+    assert tables.filled(filled, results) == filled
