@@ -146,6 +146,7 @@ class _Pipeline:
         self._options = options
         self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop")
         self._in_flight = options.jobs + options.batch_size  # most pictures in each of the workers' stages
+        self._patience = _PATIENCE_BATCHES * options.batch_size
         self._unreported: deque[_Job] = deque()
         self._waiting: list[_Job] = []  # prepared, to be scored; oldest first
         self._writing: deque[Future] = deque()
@@ -185,8 +186,7 @@ class _Pipeline:
         batch = self._like(newest) if newest.records is None else []
         if len(batch) == self._options.batch_size:
             self._score(batch)
-        patience = _PATIENCE_BATCHES * self._options.batch_size
-        while self._waiting and newest.index - self._waiting[0].index >= patience:
+        while self._waiting and newest.index - self._waiting[0].index >= self._patience:
             self._score(self._like(self._waiting[0]))
 
     def _like(self, job: _Job) -> list[_Job]:
@@ -221,7 +221,9 @@ class _Pipeline:
         while self._unreported:
             job = self._unreported[0]
             if job.records is None:
-                if not to_the_end and not (job.writing and job.writing.done()):
+                # However many are skipped or fail behind one that is slow to write, they do not pile up.
+                must_wait = to_the_end or len(self._unreported) > self._patience + 3 * self._in_flight
+                if not job.writing or not (must_wait or job.writing.done()):
                     return
                 job.records = job.writing.result()
             yield job.records

@@ -312,7 +312,9 @@ def _check(options: SimpleNamespace) -> None:
         options.ratios = [_ratio_of_size(options.ratios, options.size)]
     if options.shape == "circle":
         if any(ratio.value != 1 and ratio.label != FREE for ratio in options.ratios):
-            raise click.UsageError("--shape circle makes square crops: leave --ratio out or give square, and --size one number")
+            raise click.UsageError(
+                "--shape circle makes square crops: leave --ratio out or give square, and --size one number"
+            )
         options.ratios = [Ratio("1:1", 1.0)]
     options.ratios = options.ratios or [Ratio(FREE, None)]
 
@@ -332,10 +334,8 @@ def _check(options: SimpleNamespace) -> None:
     if options.to_file or options.to_stdout:
         if options.template is not None:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
-        if len(options.ratios) * options.top > 1:
-            raise click.UsageError(
-                f"--output {output} takes one crop, and {len(options.ratios) * options.top} are asked for: give a folder"
-            )
+        if (count := len(options.ratios) * options.top) > 1:
+            raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
     if sys.stdout is None and (options.to_stdout or options.as_json or options.verbose):
         raise click.UsageError("--json, --verbose and --output - need standard output, which is closed")
     if options.to_stdout and options.as_json:
@@ -356,9 +356,9 @@ def _ratio_of_size(ratios: Sequence[Ratio], size) -> Ratio:
             return parse_ratio(f"{size.width // divisor}:{size.height // divisor}")
         except ValueError as error:
             raise click.UsageError(f"--size {size.width}x{size.height}: {error}") from None
-    asked = ratios[0].value
+    asked = ratios[0].value if len(ratios) == 1 else None
     # 1200x628 is what people mean by 1.91, to the pixel.
-    if len(ratios) > 1 or not asked or size.height != round(size.width / asked) and size.width != round(size.height * asked):
+    if not asked or size.height != round(size.width / asked) and size.width != round(size.height * asked):
         labels = ", ".join(ratio.label for ratio in ratios)
         raise click.UsageError(
             f"--size {size.width}x{size.height} fixes the ratio, and --ratio {labels} asks for another: leave one out"

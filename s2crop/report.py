@@ -31,7 +31,8 @@ class Record:
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
-        return json.dumps(asdict(self) | {"score": _rounded(self.score, 4), "time_s": _rounded(self.time_s, 3)}, allow_nan=False)
+        rounded = {"score": _rounded(self.score, 4), "time_s": _rounded(self.time_s, 3)}
+        return json.dumps(asdict(self) | rounded, allow_nan=False)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -1,6 +1,7 @@
 """Batches: the same records however the work is cut up, and one bad file stops nothing."""
 
 import threading
+import time
 
 import pytest
 from fake_cropper import FakeCropper
@@ -65,7 +66,7 @@ def test_crops_every_picture_at_every_ratio(pictures):
     draw(pictures.photos / "b.png", TALL)
     summary = pictures.run()
     assert pictures.told() == [
-        ("a.png", "3:2", "written"), ("a.png", "1:1", "written"), ("b.png", "3:2", "written"), ("b.png", "1:1", "written"),
+        (name, ratio, "written") for name in ("a.png", "b.png") for ratio in ("3:2", "1:1")
     ]
     assert pictures.files() == ["a_1x1.png", "a_3x2.png", "b_1x1.png", "b_3x2.png"]
     square = pictures.records[1]
@@ -125,6 +126,27 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
     pictures.run(Counting(), reported.append, jobs=2, batch_size=3)
     assert len(reported) == 60
     assert max(ahead) <= 5 * 3 + 3 * (2 + 3)
+
+
+def test_what_is_skipped_does_not_pile_up_behind_a_slow_write(pictures, monkeypatch):
+    for i in range(300):
+        draw(pictures.photos / f"{i:03}.png")
+    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.run()
+    (pictures.out / "000_1x1.png").unlink()
+    taken_up, at_write = [], []
+    is_done, encode = batch._Workers._is_done, outputs.encode
+
+    def slow(*args, **kwargs):
+        time.sleep(0.5)
+        at_write.append(len(taken_up))
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(outputs, "encode", slow)
+    monkeypatch.setattr(batch._Workers, "_is_done", lambda self, job: taken_up.append(job) or is_done(self, job))
+    pictures.run(jobs=2, batch_size=2)
+    assert at_write[0] < 60
+    assert [record.status for record in pictures.records] == ["written"] + ["skipped"] * 299
 
 
 def test_a_bad_file_costs_one_record(pictures):

@@ -630,7 +630,9 @@ def test_what_is_loaded(monkeypatch):
     asked = []
     monkeypatch.setattr(cli, "load_cropper", lambda *args: asked.append(args) or FakeCropper())
     s2crop("a.png")
-    s2crop("a.png", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin")
+    s2crop(
+        "a.png", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin"
+    )
     assert asked == [
         ("s2cnet", None, "auto", "auto", "auto"), ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin"),
     ]
@@ -736,8 +738,8 @@ def test_interrupt(number):
 def test_interrupt_does_not_wait_for_a_slow_encoder():
     draw("photos/a.png")
     draw("photos/b.png", (32, 48))
-    slow = "setattr(outputs, 'encode', lambda *a, **k: print('encoding', flush=True) or time.sleep(30)) or FakeCropper()"
-    run = process("photos", "-b", "1", cropper=slow)
+    encode = "lambda *a, **k: print('encoding', flush=True) or time.sleep(30)"
+    run = process("photos", "-b", "1", cropper=f"setattr(outputs, 'encode', {encode}) or FakeCropper()")
     assert run.stdout.readline().startswith(b"encoding")
     sent = time.monotonic()
     run.send_signal(signal.SIGINT)
