@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ STDOUT = Path("-")  # the output path that stands for `BatchOptions.stream`
 # A picture of a rare shape is scored in a batch that is not full after this many batches' worth of others,
 # so that its record, and those behind it, are not held back for long.
 _PATIENCE_BATCHES = 4
+_POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
 
 Plan = dict[tuple[str, int], Path]  # (ratio label, rank) -> output
@@ -58,6 +60,21 @@ class _Stopped(BaseException):
     """Raised in a worker that is to go no further."""
 
 
+class Interrupts:
+    """How a run learns that it is to stop. This one leaves it to Python's KeyboardInterrupt.
+
+    That may come between any two steps, also while a lock is held that workers need. A handler of signals does better
+    to raise it in `check` and `at_once` only; between the two the run never waits for long.
+    """
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if the run is to stop."""
+
+    def at_once(self) -> AbstractContextManager:
+        """Inside, KeyboardInterrupt may come at any time."""
+        return nullcontext()
+
+
 class Interrupted(KeyboardInterrupt):
     """The run was stopped; no partial or temporary file is left.
 
@@ -80,6 +97,7 @@ def run(
     options: BatchOptions,
     on_record: Callable[[Record], None],
     on_picture: Callable[[], None] = lambda: None,
+    interrupts: Interrupts = Interrupts(),
 ) -> Summary:
     """Crop the sources; the outcome is the same for any number of jobs and any batch size.
 
@@ -93,17 +111,19 @@ def run(
         options: see there.
         on_record: called in the calling thread, in the order of the sources, with what became of each crop.
         on_picture: called after the last record of each source.
+        interrupts: how to learn that the run is to stop.
     Raises:
         Interrupted: on KeyboardInterrupt.
         S2CropError: the cropper itself cannot go on, as when its device is lost.
     """
     # Read here because a worker that waits for standard input could not be interrupted.
     wanted = any(source.path is None for source in sources)
-    stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
+    with interrupts.at_once():
+        stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
     summary = Summary(total=len(sources))
     started = time.monotonic()
     workers = _Workers(cropper, options, stdin)
-    pipeline = _Pipeline(workers, cropper, options)
+    pipeline = _Pipeline(workers, cropper, options, interrupts)
     try:
         for records in pipeline.results(sources, plans):
             summary.add(records, time.monotonic() - started)
@@ -140,8 +160,9 @@ class _Pipeline:
     on the pictures and the batch size only.
     """
 
-    def __init__(self, workers: "_Workers", cropper: "Cropper", options: BatchOptions):
+    def __init__(self, workers: "_Workers", cropper: "Cropper", options: BatchOptions, interrupts: Interrupts):
         self._workers = workers
+        self._interrupts = interrupts
         self._cropper = cropper
         self._options = options
         self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop")
@@ -163,7 +184,7 @@ class _Pipeline:
             if not preparing:
                 break
             job = preparing.popleft()
-            job.records = job.preparing.result()
+            job.records = self._result(job.preparing)
             if job.records is None:
                 self._waiting.append(job)
             self._score_what_is_due(job)
@@ -195,7 +216,7 @@ class _Pipeline:
 
     def _score(self, batch: list[_Job]) -> None:
         while len(self._writing) > self._in_flight:
-            self._writing.popleft().result()
+            self._result(self._writing.popleft())
         for job, crops in zip(batch, self._rank(batch), strict=True):
             self._waiting.remove(job)
             job.prepared = None
@@ -207,14 +228,22 @@ class _Pipeline:
 
     def _rank(self, batch: list[_Job]) -> "list[list[Crop] | Exception]":
         try:
-            return self._cropper.rank([job.prepared for job in batch], self._options.request)
+            with self._interrupts.at_once():
+                return self._cropper.rank([job.prepared for job in batch], self._options.request)
         except Exception as error:
+            self._interrupts.check()  # an import that is interrupted makes another error of it
             if isinstance(error, S2CropError) and not isinstance(error, InputError):
                 raise
             if len(batch) == 1:
                 return [error]
         # One bad picture, or a batch too big for the device's memory: the others may do alone.
         return [crops for job in batch for crops in self._rank([job])]
+
+    def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
+        self._interrupts.check()
+        while not wait([future], _POLL_SECONDS).done:
+            self._interrupts.check()
+        return future.result()
 
     def _finished(self, to_the_end: bool = False) -> Iterator[list[Record]]:
         """Yield the records of the oldest pictures as far as they are done, or of all that are left."""
@@ -225,7 +254,7 @@ class _Pipeline:
                 must_wait = to_the_end or len(self._unreported) > self._patience + 3 * self._in_flight
                 if not job.writing or not (must_wait or job.writing.done()):
                     return
-                job.records = job.writing.result()
+                job.records = self._result(job.writing)
             yield job.records
             self._unreported.popleft()
 

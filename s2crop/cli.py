@@ -379,7 +379,8 @@ def _format_of_file(options: SimpleNamespace, suffix: str) -> str:
 
 def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") -> int:
     """Find, plan, load, crop; the exit status."""
-    sources = _sources(options)
+    with signals.at_once():
+        sources = _sources(options)
     if not sources:
         log.error("nothing to do: no picture matches")
         return NOTHING_TO_DO
@@ -393,12 +394,13 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
             return ALL_DONE
 
     started = time.monotonic()
-    cropper = load_cropper(options.model, options.weights, options.device, options.precision, options.proposals)
+    with signals.at_once():
+        cropper = load_cropper(options.model, options.weights, options.device, options.precision, options.proposals)
+    signals.check()
     log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started)
     from s2crop import batch
     from s2crop.cropper import CropRequest
 
-    signals.check()
     batch_options = batch.BatchOptions(
         request=CropRequest(tuple(options.ratios), options.top, options.focus, options.keep, options.protect),
         jobs=options.jobs,
@@ -419,18 +421,14 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
     def show(record: report.Record) -> None:
         if record.error is not None:
             log.error("%s: %s", report.one_line(record.input), record.error)
-        if options.as_json:
-            _print(record.to_json())
-        elif options.verbose and record.status == report.WRITTEN and not options.to_stdout:
-            _print(report.one_line(record.output))
+        with signals.at_once():  # who reads standard output may take long
+            if options.as_json:
+                _print(record.to_json())
+            elif options.verbose and record.status == report.WRITTEN and not options.to_stdout:
+                _print(report.one_line(record.output))
 
     with _progress(options, len(sources), terminal) as advance:
-
-        def on_picture() -> None:
-            signals.check()
-            advance()
-
-        summary = batch.run(sources, plans, cropper, batch_options, show, on_picture)
+        summary = batch.run(sources, plans, cropper, batch_options, show, advance, signals)
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
 
@@ -564,13 +562,14 @@ def _print(line: str) -> None:
 
 
 class _Signals:
-    """Raises KeyboardInterrupt at the first interrupt or request to terminate; the next ones change nothing.
+    """The first interrupt or request to terminate becomes a KeyboardInterrupt; the next ones change nothing.
 
-    Imports, and extensions that call back, may swallow the exception or turn it into another: hence `received`.
+    See `s2crop.batch.Interrupts`. An import may swallow the exception or make another of it: hence `received`.
     """
 
     def __init__(self):
         self.received = False
+        self._at_once = False
         self._previous = {}
 
     def __enter__(self) -> "_Signals":
@@ -589,10 +588,20 @@ class _Signals:
         if self.received:
             raise KeyboardInterrupt
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        self._at_once = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._at_once = False
+
     def _stop(self, *_: object) -> None:
         if not self.received:
             self.received = True
-            raise KeyboardInterrupt
+            if self._at_once:
+                raise KeyboardInterrupt
 
 
 def _interrupted(stop: BaseException, resumes: bool) -> int:
