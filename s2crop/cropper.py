@@ -14,7 +14,7 @@ from PIL import Image
 from s2crop.errors import DeviceError, InputError
 from s2crop.geometry.boxes import to_pixels
 from s2crop.geometry.ratio import Ratio, parse_ratio
-from s2crop.geometry.search import Protected, SearchConfig, candidates, choose, penalties
+from s2crop.geometry.search import REFINED, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
 from s2crop.inputs import Picture
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, Features
@@ -204,7 +204,10 @@ class Cropper:
     def _score(self, features: Features, proposals: Proposals, boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Normalised scores of each picture's boxes, which are in network-input pixels."""
         count = max(map(len, boxes))
-        padded = np.stack([np.concatenate([b, np.repeat(b[:1], count - len(b), axis=0)]) for b in boxes])
+        if count == 0:
+            return [np.zeros(0) for _ in boxes]
+        filler = np.array([[0.0, 0, features.size[1], features.size[0]]])
+        padded = np.stack([np.concatenate([b, np.repeat(filler, count - len(b), axis=0)]) for b in boxes])
         crops = torch.from_numpy(padded.astype(np.float32)).to(self._device)
         first = proposals.first(self.config.num_proposals)
         attributes = first.attributes() if self.config.node_geometry else None
@@ -215,7 +218,7 @@ class Cropper:
         plans: list[_Plan | InputError] = []
         for picture in prepared:
             try:
-                plans.append(_Plan.of(picture, request, self.search.method))
+                plans.append(_Plan(picture, request, self.search.method))
             except InputError as error:
                 plans.append(error)
         usable = [i for i, plan in enumerate(plans) if not isinstance(plan, InputError)]
@@ -223,42 +226,58 @@ class Cropper:
         if not usable:
             return results
         features, proposals = self._look([prepared[i] for i in usable])
-        boxes_input = [plans[i].boxes * prepared[i].scale for i in usable]
-        scores = self._score(features, proposals, boxes_input)
         for row, i in enumerate(usable):
-            protected = protect(proposals, row, prepared[i], request.protect)
-            results[i] = plans[i].crops(scores[row], protected, self.search, request.top)
+            plans[i].protected = protect(proposals, row, prepared[i], request.protect)
+        for stage in ("coarse", "fine") if self.search.method == "expected" else ("coarse",):
+            if stage == "fine":
+                for i in usable:
+                    plans[i].refine(self.search)
+            todo = [plans[i].unscored() * prepared[i].scale for i in usable]
+            for i, scores in zip(usable, self._score(features, proposals, todo), strict=True):
+                plans[i].add(scores)
+        for i in usable:
+            results[i] = plans[i].crops(self.search, request.top)
         return results
 
 
-@dataclass
 class _Plan:
-    """The candidates of one picture, ratio after ratio in one array."""
+    """The candidates of one picture, by ratio, and their scores as they become known."""
 
-    size_wh: tuple[int, int]
-    must: np.ndarray | None
-    ratios: list[tuple[Ratio, float | None]]
-    ends: list[int]
-    boxes: np.ndarray  # [N, 4] pixels of the picture
+    def __init__(self, picture: Prepared, request: CropRequest, method: str):
+        self.size_wh = picture.width, picture.height
+        self.must = required(request, self.size_wh)
+        self.ratios = [(ratio, ratio.for_size(*self.size_wh)) for ratio in request.ratios]
+        self.boxes = [candidates(value, self.size_wh, self.must, method) for _, value in self.ratios]  # [N, 4] each
+        self.scores = [np.zeros(0) for _ in self.ratios]
+        self.protected = Protected.nothing()
 
-    @classmethod
-    def of(cls, picture: Prepared, request: CropRequest, method: str) -> "_Plan":
-        size_wh = picture.width, picture.height
-        must = required(request, size_wh)
-        ratios = [(ratio, ratio.for_size(*size_wh)) for ratio in request.ratios]
-        sets = [candidates(value, size_wh, must, method) for _, value in ratios]
-        return cls(size_wh, must, ratios, list(np.cumsum([len(s) for s in sets])), np.concatenate(sets))
+    def unscored(self) -> np.ndarray:
+        """Candidates of all ratios without a score yet, [M, 4] pixels of the picture."""
+        return np.concatenate([boxes[len(scores):] for boxes, scores in zip(self.boxes, self.scores, strict=True)])
 
-    def crops(self, scores: np.ndarray, protected: Protected, search: SearchConfig, top: int) -> list[Crop]:
-        crops, start = [], 0
-        for (ratio, value), end in zip(self.ratios, self.ends, strict=True):
-            boxes, own = self.boxes[start:end], scores[start:end]
-            chosen = choose(boxes, own, search, top, penalties(boxes, protected, search))
-            for rank, i in enumerate(chosen, start=1):
-                box = to_pixels(boxes[i], self.size_wh, value, self.must)
-                crops.append(Crop(box, float(to_mos(own[i])), ratio.label, rank))
-            start = end
+    def add(self, scores: np.ndarray) -> None:
+        """Take the scores of `unscored`, in its order."""
+        counts = [len(boxes) - len(known) for boxes, known in zip(self.boxes, self.scores, strict=True)]
+        parts = np.split(scores, np.cumsum(counts)[:-1])
+        self.scores = [np.concatenate(pair) for pair in zip(self.scores, parts, strict=True)]
+
+    def refine(self, search: SearchConfig) -> None:
+        """Add the neighbours of the best candidates of each ratio."""
+        for k, (_, value) in enumerate(self.ratios):
+            best = np.argsort(-self._worth(k, search), kind="stable")[:REFINED]
+            found = neighbours(self.boxes[k][best], value, self.size_wh, self.must)
+            self.boxes[k] = np.concatenate([self.boxes[k], found])
+
+    def crops(self, search: SearchConfig, top: int) -> list[Crop]:
+        crops = []
+        for k, (ratio, value) in enumerate(self.ratios):
+            for rank, i in enumerate(choose(self.boxes[k], self._worth(k, search), top), start=1):
+                box = to_pixels(self.boxes[k][i], self.size_wh, value, self.must)
+                crops.append(Crop(box, float(to_mos(self.scores[k][i])), ratio.label, rank))
         return crops
+
+    def _worth(self, k: int, search: SearchConfig) -> np.ndarray:
+        return worth(self.boxes[k], self.scores[k], search, penalties(self.boxes[k], self.protected, search))
 
 
 def to_mos(scores):

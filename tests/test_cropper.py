@@ -140,6 +140,7 @@ def face_at(box, size):
 
 def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch):
     array = picture(900, 300)
+    monkeypatch.setattr(cropper, "_score", lambda features, proposals, boxes: [np.zeros(len(b)) for b in boxes])  # no taste
     kept = 0
     for x in (0.02, 0.3, 0.6, 0.85):
         monkeypatch.setattr(cropper, "_detect", face_at((x, 0.3, x + 0.1, 0.6), None))
@@ -149,7 +150,7 @@ def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch
         (text,) = cropper.crop(array, ["1:1"], protect="text")
         assert free == text  # no text here
         kept += free.box[0] <= x * 900 and free.box[2] >= (x + 0.1) * 900
-    assert kept < 4  # the untrained network alone does not know
+    assert kept < 4  # without protection the middle is as good as any
 
 
 def test_argmax_search_gives_a_grid_anchor(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from s2crop.errors import InputError
 from s2crop.geometry.boxes import inside_share, iou_matrix, to_pixels
-from s2crop.geometry.search import SAME_CROP_IOU, Protected, SearchConfig, candidates, choose, penalties
+from s2crop.geometry.search import SAME_CROP_IOU, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
 
 
 def test_iou_and_share_by_hand():
@@ -66,25 +66,50 @@ def test_argmax_takes_the_best_score_and_expected_iou_an_agreement():
     cluster = np.array([[10.0, 10, 90, 90], [12, 10, 92, 90], [10, 12, 90, 92], [11, 11, 91, 91]])
     boxes = np.concatenate([[[0.0, 0, 30, 30]], cluster])
     scores = np.array([1.1, 1.0, 1.0, 1.0, 1.0])
-    assert choose(boxes, scores, SearchConfig(method="argmax"), 1) == [0]
-    assert choose(boxes, scores, SearchConfig(method="expected", temperature=1.0), 1)[0] in (1, 2, 3, 4)
+    assert worth(boxes, scores, SearchConfig(method="argmax")).argmax() == 0
+    assert worth(boxes, scores, SearchConfig(method="expected", temperature=1.0)).argmax() in (1, 2, 3, 4)
 
 
 def test_low_temperature_is_argmax():
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 40, (50, 2))
     boxes, scores = np.concatenate([corner, corner + 50], axis=1), rng.normal(size=50)
-    assert choose(boxes, scores, SearchConfig(temperature=1e-4), 1) == [int(scores.argmax())]
+    assert worth(boxes, scores, SearchConfig(temperature=1e-4)).argmax() == scores.argmax()
+
+
+def test_expected_iou_by_hand():
+    boxes = np.array([[0.0, 0, 2, 2], [0, 0, 2, 1]])
+    chance = 1 / (1 + np.exp(-1))  # of the first, whose score is one temperature higher
+    expected = [chance + 0.5 * (1 - chance), 0.5 * chance + 1 - chance]
+    np.testing.assert_allclose(worth(boxes, np.array([0.3, 0.1]), SearchConfig(temperature=0.2)), expected)
+
+
+@pytest.mark.parametrize("ratio", [None, 1.0, 16 / 9])
+def test_neighbours_are_near_inside_and_of_the_ratio(ratio):
+    size = (300, 200)
+    start = candidates(ratio, size)[:: 17]
+    found = neighbours(start, ratio, size)
+    assert len(found) > len(start) and len(np.unique(found, axis=0)) == len(found)
+    assert (found >= 0).all() and (found[:, 2:] <= np.array(size) + 2e-3).all()
+    assert (iou_matrix(found, start).max(axis=1) > 0.75).all()
+    if ratio:
+        sides = found[:, 2:] - found[:, :2]
+        np.testing.assert_allclose(sides[:, 0] / sides[:, 1], ratio, rtol=1e-3)
+    must = np.array([100.0, 90, 160, 120])
+    held = neighbours(candidates(ratio, size, must)[::17], ratio, size, must)
+    assert (held[:, :2] <= must[:2] + 1e-3).all() and (held[:, 2:] >= must[2:] - 1e-3).all()
 
 
 def test_top_crops_are_distinct_and_fewer_where_there_are_no_more():
     boxes = candidates(None, (300, 200))
     scores = np.random.default_rng(0).normal(size=len(boxes))
-    chosen = choose(boxes, scores, SearchConfig(), 5)
+    worths = worth(boxes, scores, SearchConfig())
+    chosen = choose(boxes, worths, 5)
+    assert list(worths[chosen]) == sorted(worths[chosen], reverse=True) and chosen[0] == worths.argmax()
     assert len(chosen) == 5 == len(set(chosen))
     overlap = iou_matrix(boxes[chosen], boxes[chosen])
     assert (overlap[~np.eye(5, dtype=bool)] < SAME_CROP_IOU).all()
-    assert choose(boxes[:1].repeat(3, axis=0), scores[:3], SearchConfig(), 5) == [0]
+    assert choose(boxes[:1].repeat(3, axis=0), worths[:1].repeat(3), 5) == [0]
 
 
 def test_cut_and_lost_parts_cost_and_whole_ones_do_not():
@@ -100,11 +125,11 @@ def test_a_face_too_large_for_the_ratio_is_held_as_far_as_it_goes():
     boxes = np.array([[0.0, 0, 100, 40], [0, 30, 100, 70], [0, 90, 100, 130]])
     cost = penalties(boxes, face, SearchConfig())
     assert cost[1] == 0 < cost[0] < cost[2]
-    assert choose(boxes, np.array([0.0, 0, 2]), SearchConfig(lost_penalty=5.0), 1, 5 * cost) == [1]
+    assert worth(boxes, np.array([0.0, 0, 0.2]), SearchConfig(), cost).argmax() == 1
 
 
 def test_a_penalty_outweighs_agreement_with_its_neighbours():
     boxes = np.array([[0.0, 0, 60, 60], [2, 0, 62, 60], [4, 0, 64, 60], [20, 0, 80, 60]])
     scores = np.zeros(4)
-    assert choose(boxes, scores, SearchConfig(temperature=1.0), 1)[0] in (1, 2)
-    assert choose(boxes, scores, SearchConfig(temperature=1.0, penalty_iou=1.0), 1, np.array([2.0, 2, 2, 0])) == [3]
+    assert worth(boxes, scores, SearchConfig(temperature=1.0)).argmax() in (1, 2)
+    assert worth(boxes, scores, SearchConfig(temperature=1.0, penalty_iou=1.0), np.array([2.0, 2, 2, 0])).argmax() == 3

@@ -9,13 +9,16 @@ from s2crop.geometry.anchors import border_anchors, grid_anchors, ratio_anchors
 from s2crop.geometry.boxes import area, inside_share, iou_matrix, largest_of_ratio
 
 SAME_CROP_IOU = 0.8  # two crops that overlap more are one crop to a person
+REFINED = 10  # best candidates around which the second stage searches (ASM-Net, sec. 3.3)
+SHIFT = 0.05  # of a box's side, or for a single side of the picture's
+SCALE = 1.07
 
 
 @dataclass(frozen=True)
 class SearchConfig:
     """Choices of the search; the defaults measured best on validation photos."""
 
-    method: str = "expected"  # highest expected IoU, or "argmax": the best-scored grid anchor, as published
+    method: str = "expected"  # highest expected IoU, refined, or "argmax": the best-scored anchor, as published
     temperature: float = 0.1  # T of softmax(score / T), in normalised scores
     cut_penalty: float = 1.0  # taken from a score where a crop cuts a face or text that it could hold
     lost_penalty: float = 1.0  # taken where it leaves it out, in proportion to the part left out
@@ -89,21 +92,54 @@ def penalties(boxes: np.ndarray, protected: Protected, config: SearchConfig) -> 
     return (config.cut_penalty * cut + config.lost_penalty * lost) @ protected.weights
 
 
-def choose(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, top: int,
-           penalty: np.ndarray | float = 0.0) -> list[int]:
-    """Indices of the best distinct candidates, best first.
+def worth(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, penalty: np.ndarray | float = 0.0) -> np.ndarray:
+    """How good a choice each candidate of one ratio is: [N, 4], [N] -> [N].
 
-    With method "expected" a candidate's worth is its expected IoU with the crop that a person
-    would choose, who chooses candidate c with probability softmax(scores / T)[c]: a plain
-    arg-max over many candidates picks outliers.
+    With method "expected" it is the expected IoU with the crop that a person would choose, who
+    chooses candidate c with probability softmax(scores / T)[c]: a plain arg-max over many
+    candidates picks outliers.
     """
     scores = scores - penalty
     if config.method == "argmax":
-        worth = scores
+        return scores
+    chance = np.exp((scores - scores.max()) / config.temperature)
+    return iou_matrix(boxes, boxes) @ (chance / chance.sum()) - config.penalty_iou * penalty
+
+
+def neighbours(boxes: np.ndarray, ratio: float | None, size_wh: tuple[int, int], must: np.ndarray | None = None) -> np.ndarray:
+    """Second stage of the search (ASM-Net, sec. 3.3): small shifts and scalings of good candidates.
+
+    Of a free ratio, each side moves on its own too.
+
+    Args:
+        boxes: [K, 4]; must: as for `candidates`.
+    Returns:
+        [M, 4] boxes of the ratio inside the picture, none twice.
+    """
+    size = np.array(size_wh)
+    sides = np.repeat(boxes[:, 2:] - boxes[:, :2], 6, axis=0)
+    centres = np.repeat((boxes[:, 2:] + boxes[:, :2]) / 2, 6, axis=0)
+    moves = np.tile([[-1, 0], [1, 0], [0, -1], [0, 1], [0, 0], [0, 0]], (len(boxes), 1)) * SHIFT
+    scales = np.tile([[1], [1], [1], [1], [SCALE], [1 / SCALE]], (len(boxes), 1))
+    centres, sides = centres + moves * sides, sides * scales
+    if ratio is None:
+        found = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+        one_side = np.concatenate([np.eye(4), -np.eye(4)]) * SHIFT * np.tile(size, 2)  # [8, 4]
+        found = np.concatenate([found, (boxes[:, None] + one_side).reshape(-1, 4)])
+        found = found.clip(0, np.tile(size, 2))
+        found = found[(found[:, 2:] - found[:, :2] >= 1).all(axis=1)]
     else:
-        chance = np.exp((scores - scores.max()) / config.temperature)
-        worth = iou_matrix(boxes, boxes) @ (chance / chance.sum()) - config.penalty_iou * penalty
-    order = np.lexsort((-area(boxes), -worth))  # of equals the larger
+        fits = (sides <= size + 1e-6).all(axis=1)
+        start = np.clip(centres[fits] - sides[fits] / 2, 0, np.maximum(size - sides[fits], 0))
+        found = np.concatenate([start, start + sides[fits]], axis=1)
+    if must is not None and len(found):
+        found = _holding(found, must, ratio, size_wh)
+    return np.unique(found.round(3), axis=0)
+
+
+def choose(boxes: np.ndarray, worths: np.ndarray, top: int) -> list[int]:
+    """Indices of the best distinct candidates, best first."""
+    order = np.lexsort((-area(boxes), -worths))  # of equals the larger
     chosen: list[int] = []
     for i in order:
         if all(iou_matrix(boxes[i, None], boxes[j, None])[0, 0] < SAME_CROP_IOU for j in chosen):

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from s2crop.cropper import input_size
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
-from s2crop.geometry.search import SearchConfig, candidates, choose
+from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.weights import read_weights, save_weights
 from s2crop.training.data import CropLabels, Photo, Ratings, is_validation, load_photos, read_gaicd_boxes
 from s2crop.training.losses import best_crop_loss, rating_loss, vote_loss
 from s2crop.training.run import Average, Run, cosine
 
-TEMPERATURES = (0.1, 0.2, 0.4, 0.8, 1.6)
+TEMPERATURES = (0.05, 0.1, 0.15, 0.2)  # of the coarse stage alone, to follow a training
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
             part = found[start:start + len(own)]
             for temperature in TEMPERATURES if method == "expected" else (1.0,):
                 name = method if method == "argmax" else f"expected_{temperature}"
-                best = choose(own, part, SearchConfig(method=method, temperature=temperature), 1)[0]
+                best = worth(own, part, SearchConfig(method=method, temperature=temperature)).argmax()
                 ious.setdefault(name, []).append(float(iou(own[best] / scale, sample.labels.best)))
                 disps.setdefault(name, []).append(float(displacement(own[best] / scale, sample.labels.best)))
             start += len(own)
