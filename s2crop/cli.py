@@ -646,32 +646,35 @@ def evaluate() -> None:
     """Measure a model on labelled pictures. Prints a table; keeps figures in a JSON file if asked."""
 
 
-def _measure(name: str, module: str, photos: Path, labels: Path, options: dict) -> None:
-    """Run one evaluation of `s2crop.evaluation` and print its table."""
+def _measure(name: str, *where: Path, results: Path | None, model: str, weights: Path | None, proposals: str, device: str,
+             precision: str, **options) -> None:
+    """Run the evaluation `s2crop.evaluation.NAME` and print its table."""
     import json
     from importlib import import_module
 
-    measure = import_module(f"s2crop.evaluation.{module}")
-    cropper = load_cropper(options["model"], options["weights"], options["device"], options["precision"], options["proposals"])
+    measure = import_module(f"s2crop.evaluation.{name}")
+    cropper = load_cropper(model, weights, device, precision, proposals)
 
     def progress(done: int, total: int) -> None:
         if _is_terminal(sys.stderr):
             click.echo(f"\r{done}/{total}", nl=done == total, err=True)
 
-    result = measure.evaluate(cropper, photos, labels, split=options["split"], fold=options["fold"], progress=progress)
+    result = measure.evaluate(cropper, *where, progress=progress, **options)
     click.echo(f"{result['data']}, {result['split']} split, {result['pictures']} pictures")
     click.echo(measure.table(result))
-    if path := options["results"]:
-        results = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(results | {name: result}, indent=1) + "\n")
+    if results:
+        kept = json.loads(results.read_text()) if results.exists() else {}
+        results.write_text(json.dumps(kept | {name: result}, indent=1) + "\n")
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_MEASURE_OPTIONS = (
+_SPLIT_OPTIONS = (
     click.option("--split", type=click.Choice(["validation", "training", "all"]), default="validation", show_default=True,
                  help="Which photos: those that the shipped recipes keep aside, the others, or all."),
     click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is kept aside."),
+)
+_MEASURE_OPTIONS = (
     click.option("--results", type=click.Path(path_type=Path), help="JSON file to keep the figures in."),
     click.option("-m", "--model", type=click.Choice(["s2cnet"]), default="s2cnet", show_default=True, help="Network."),
     click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
@@ -683,34 +686,47 @@ _MEASURE_OPTIONS = (
 )
 
 
-def _measures(function):
-    for option in reversed(_MEASURE_OPTIONS):
-        function = option(function)
-    return function
+def _options(options):
+    def add(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+@evaluate.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Folder below images/.")
+@click.option("--own-proposals", is_flag=True, help="Use the model's own proposals though there are some in bbox/.")
+@_options(_MEASURE_OPTIONS)
+def gaic(folder: Path, **options) -> None:
+    """SRCC, PCC, ACC5 and ACC10 on a data set laid out as GAICD: images/, annotations/, bbox/."""
+    _run(lambda: _measure("gaic", folder, **options))
 
 
 @evaluate.command()
 @click.argument("photos", type=_FOLDER)
 @click.argument("labels", type=_FILE)
-@_measures
+@_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
 def fcdb(photos: Path, labels: Path, **options) -> None:
     """IoU, Disp and agreement with voted pairs on FCDB, beside constant boxes.
 
     PHOTOS holds <id>.webp, .jpg or .png; LABELS is a JSON list of {id, width, height, best, pairs}.
     """
-    _run(lambda: _measure("fcdb", "fcdb", photos, labels, options))
+    _run(lambda: _measure("fcdb", photos, labels, **options))
 
 
 @evaluate.command()
 @click.argument("photos", type=_FOLDER)
 @click.argument("boxes", type=_FILE)
-@_measures
+@_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options) -> None:
     """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces and text, beside the centre crop.
 
     BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo.
     """
-    _run(lambda: _measure("integrity", "integrity", photos, boxes, options))
+    _run(lambda: _measure("integrity", photos, boxes, **options))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -176,10 +176,20 @@ class Cropper:
             return np.zeros(0, np.float32)
         return self.score_prepared(self.prepare(Picture.open(image)), boxes)
 
-    def score_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
-        """`score` for a picture that is already prepared."""
-        features, proposals = self._look([prepared])
-        return to_mos(self._score(features, proposals, [boxes * prepared.scale])[0]).astype(np.float32)
+    def score_prepared(self, prepared: Prepared, boxes: np.ndarray, proposals: np.ndarray | None = None, *,
+                       clip: bool = True) -> np.ndarray:
+        """`score` for a picture that is already prepared.
+
+        Args:
+            proposals: [D, 4] boxes in pixels of the picture, in place of the cropper's own.
+            clip: keep scores between 1 and 5; ranks want them as they are.
+        """
+        features, found = self._look([prepared])
+        if proposals is not None:
+            given = torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device)
+            # what kind of thing they show, and how surely, is not known
+            found = Proposals(given, torch.zeros_like(given[..., 0]), torch.zeros_like(given[..., 0], dtype=torch.int64))
+        return to_mos(self._score(features, found, [boxes * prepared.scale])[0], clip).astype(np.float32)
 
     def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
         """Object, face and text proposals (box in pixels of the upright picture, score, kind), best first."""
@@ -280,9 +290,10 @@ class _Plan:
         return worth(self.boxes[k], self.scores[k], search, penalties(self.boxes[k], self.protected, search))
 
 
-def to_mos(scores):
+def to_mos(scores, clip: bool = True):
     """Normalised network scores to the MOS scale, 1 to 5."""
-    return np.clip(MOS_MEAN + MOS_STD * scores, 1.0, 5.0)
+    mos = MOS_MEAN + MOS_STD * scores
+    return np.clip(mos, 1.0, 5.0) if clip else mos
 
 
 def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from s2crop import cli
 from s2crop.cropper import Cropper
-from s2crop.evaluation import fcdb, tables
+from s2crop.evaluation import fcdb, gaic, tables
+from s2crop.evaluation.metrics import srcc
+from s2crop.inputs import Picture
 from s2crop.training.data import is_validation
 from test_cropper import make_weights
 
@@ -68,6 +70,48 @@ def test_integrity_counts_what_could_be_held(data, weights):
     # the face fits all four ratios; the text line is wider than any but the crop of 16:9
     assert "| centre crop | face | 80 | 0.000 | 0.000 | 0.000 |" in out.output
     assert "| centre crop | text | 20 |" in out.output
+
+
+@pytest.fixture(scope="module")
+def gaicd(tmp_path_factory):
+    """Three noise pictures in GAICD's layout."""
+    folder = tmp_path_factory.mktemp("gaicd")
+    for name in ("images/test", "annotations", "bbox"):
+        (folder / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 255, (60, 90, 3), dtype=np.uint8)).save(folder / f"images/test/{i}.jpg")
+        corners = rng.integers(0, 20, (12, 2))
+        rows = [[y, x, y + 35, x + 60, score] for (y, x), score in zip(corners, rng.uniform(1, 5, 12).round(2), strict=True)]
+        rows.append([0, 0, 60, 90, -2])
+        (folder / f"annotations/{i}.txt").write_text("\n".join(" ".join(map(str, row)) for row in rows))
+        (folder / f"bbox/{i}.txt").write_text("10 20 30 50\n0 0 20 20\n5 5 40 80\n1 1 2 2\n")
+    return folder
+
+
+def test_gaic_averages_over_pictures_and_leaves_unrated_crops_out(gaicd, weights):
+    rated = gaic.read_gaic(gaicd, "test")
+    assert [len(r.mos) for r in rated] == [12, 12, 12] and (rated[0].proposals[0] == [20, 10, 50, 30]).all()
+    cropper = Cropper(weights=weights, device="cpu")
+    result = gaic.evaluate(cropper, gaicd)
+    expected = [srcc(cropper.score_prepared(cropper.prepare(Picture.open(r.path)), r.crops, r.proposals, clip=False), r.mos) for r in rated]
+    (row,) = result["rows"]
+    assert result["pictures"] == 3 and result["proposals"] == "bbox" and row["srcc"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert row["acc5"] == pytest.approx(np.mean([row[f"acc{k}_5"] for k in range(1, 5)]))
+    own = gaic.evaluate(cropper, gaicd, own_proposals=True)
+    assert own["proposals"] == "own" and own["rows"][0]["pcc"] != row["pcc"]
+
+
+def test_gaic_prints_its_table_and_names_what_is_wrong(gaicd, weights, tmp_path):
+    out = CliRunner().invoke(cli.evaluate, ["gaic", str(gaicd), "--weights", weights, "-d", "cpu"])
+    assert out.exit_code == 0, out.output
+    assert "test split, 3 pictures" in out.output and "| scorer | SRCC | PCC | ACC1/5 |" in out.output
+    out = CliRunner().invoke(cli.evaluate, ["gaic", str(tmp_path), "--weights", weights, "-d", "cpu"])
+    assert out.exit_code == 1 and "no pictures there" in out.stderr
+    (tmp_path / "images/test").mkdir(parents=True)
+    (tmp_path / "images/test/0.jpg").write_bytes((gaicd / "images/test/0.jpg").read_bytes())
+    out = CliRunner().invoke(cli.evaluate, ["gaic", str(tmp_path), "--weights", weights, "-d", "cpu"])
+    assert out.exit_code == 1 and "0.txt: not there" in out.stderr
 
 
 def test_missing_photos_weights_and_data_are_one_line(data, weights, tmp_path):

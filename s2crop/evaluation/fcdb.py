@@ -54,7 +54,7 @@ def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = 
         (crops,) = cropper.rank([prepared], request)
         free.append(np.array(crops[0].box) / scale)
         at_ratio.append(np.array(crops[1].box) / scale)
-        scores.append(cropper.score_prepared(prepared, label.pairs.reshape(-1, 4) * scale).reshape(-1, 2))
+        scores.append(cropper.score_prepared(prepared, label.pairs.reshape(-1, 4) * scale, clip=False).reshape(-1, 2))
         progress(done + 1, len(paths))
     free, at_ratio, scores = np.stack(free), np.stack(at_ratio), np.concatenate(scores)
     rows.append({"scorer": cropper.model, "iou": float(iou(free, best).mean()), "disp": float(displacement(free, best).mean()),

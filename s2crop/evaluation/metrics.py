@@ -39,6 +39,29 @@ def srcc(scores: np.ndarray, mos: np.ndarray) -> float:
     return float((a * b).sum() / norm) if norm > 0 else float("nan")
 
 
+def pcc(scores: np.ndarray, mos: np.ndarray) -> float:
+    """Pearson's linear correlation; NaN where one side is constant."""
+    a, b = scores - scores.mean(), mos - mos.mean()
+    norm = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / norm) if norm > 0 else float("nan")
+
+
+def acc(scores: np.ndarray, mos: np.ndarray, k: int, n: int) -> float:
+    """ACC_{K/N} of one picture (Zeng et al. 2019, sec. 4.1): how many of its top K crops are among the N best rated.
+
+    As in the reference, a crop counts when its MOS is at least the N-th best, so that ties with it
+    count too. With fewer than N candidates every one counts.
+    """
+    threshold = np.sort(mos)[::-1][min(n, len(mos)) - 1]
+    top = np.argsort(-scores, kind="stable")[:k]
+    return float((mos[top] >= threshold).mean())
+
+
+def acc_n(scores: np.ndarray, mos: np.ndarray, n: int) -> float:
+    """ACC_N of one picture: mean of ACC_{K/N} for K from 1 to 4."""
+    return float(np.mean([acc(scores, mos, k, n) for k in range(1, 5)]))
+
+
 def _ranks(values: np.ndarray) -> np.ndarray:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

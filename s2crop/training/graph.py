@@ -5,6 +5,7 @@ best crops as soft targets. GAICD ratings, whose pictures are not at hand, put t
 MOS scale: there nodes are made of geometry alone.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,14 @@ class Sample:
     labels: CropLabels
 
 
-def train(recipe: GraphRecipe, data: Path, out: Path, *, resume: bool, report=print) -> dict:
-    """Train and write `out/weights.safetensors`; returns validation measures."""
+def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: bool, report=print) -> dict:
+    """Train and write `out/weights.safetensors`; returns validation measures.
+
+    Args:
+        network: choices of S2CNetConfig that differ from those of the run it starts from.
+    """
     run = Run(out, recipe.seed, report)
-    model = load_start(out.parent / recipe.start / "weights.safetensors", recipe.seed)
+    model = load_start(out.parent / recipe.start / "weights.safetensors", network, recipe.seed)
     photos = load_photos(data, ["fcdb"])
     ratings = read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
     samples = {mirrored: cache_samples(model, photos, mirrored) for mirrored in (False, True)}
@@ -74,10 +79,12 @@ def train(recipe: GraphRecipe, data: Path, out: Path, *, resume: bool, report=pr
                validation, rated_validation, out, resume)
 
 
-def load_start(path: Path, seed: int) -> S2CNet:
+def load_start(path: Path, network: dict, seed: int) -> S2CNet:
+    """A network with the backbone and proposal head of a file; graph and nodes start anew."""
     config, state = read_weights(path)
+    config = dataclasses.replace(config, **network)
     torch.manual_seed(seed)
-    fresh = S2CNet(config).state_dict()  # graph and nodes start anew
+    fresh = S2CNet(config).state_dict()
     kept = ("backbone.", "proposal_head.")
     model = S2CNet(config)
     model.load_state_dict({k: state[k] if k.startswith(kept) else v for k, v in fresh.items()})

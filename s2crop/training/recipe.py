@@ -43,15 +43,16 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool, seed: int | No
     folder = out / Path(name).stem
     choices = recipe.get("training", {}) | ({} if seed is None else {"seed": seed})
     try:
+        network = recipe.get("network", {})
         if recipe["kind"] == "proposals":
             from s2crop.models.s2cnet import S2CNetConfig
             from s2crop.training import proposals
 
-            config = S2CNetConfig(**recipe.get("network", {}))
+            config = S2CNetConfig(**network)
             return proposals.train(proposals.ProposalRecipe(**choices), config, data, folder, resume=resume, report=report)
         from s2crop.training import graph
 
-        return graph.train(graph.GraphRecipe(**choices), data, folder, resume=resume, report=report)
+        return graph.train(graph.GraphRecipe(**choices), network, data, folder, resume=resume, report=report)
     except TypeError as error:
         if "unexpected keyword" in str(error):
             raise InputError(f"recipe {name}: {error}") from None
