@@ -171,7 +171,7 @@ def _cpu_count() -> int:
 @_option(
     _CROPS, "-a", "--ratio", "ratios", type=_Ratios(), multiple=True,
     help="Aspect ratio: 16:9, 4x3, 1.91, square, original, free. Repeatable, commas allowed. Default: free, the best"
-    " of the 90 grid anchors. All ratios of an image cost one pass through the backbone.",
+    " of any ratio. All ratios of an image cost one pass through the backbone.",
 )
 @_option(
     _CROPS, "-s", "--size", type=_Size(),
