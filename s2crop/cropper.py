@@ -26,6 +26,8 @@ GRID = 32  # the network's sides are multiples of its largest stride
 PROTECT_MIN_SCORE = 0.3  # faces and text below this are not protected
 PROTECT_KINDS = {"none": (), "face": ("face",), "text": ("text",), "all": ("face", "text")}
 PROMINENT_AREA_FRAC = 0.015  # from this share of the picture on, a face or text counts in full
+TEXT_WEIGHT = 0.5  # of a text block, where a face has 1: writing on a sail matters less than who sails
+MAX_TEXT = 1.0  # all text of a picture together counts as much as this many blocks
 FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: detectors leave out hair and chin
 TEXT_MARGIN = (0.05, 0.15, 0.05, 0.15)
 
@@ -221,7 +223,7 @@ class Cropper:
         crops = torch.from_numpy(padded.astype(np.float32)).to(self._device)
         first = proposals.first(self.config.num_proposals)
         attributes = first.attributes() if self.config.node_geometry else None
-        scores = self.net.score(features.reduced, crops, first.boxes, features.size, attributes).double().cpu().numpy()
+        scores = self.net.score(features.reduced, crops, first.boxes, features.size, attributes).cpu().double().numpy()
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
     def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
@@ -332,7 +334,10 @@ def protect(proposals: Proposals, row: int, picture: Prepared, what: str) -> Pro
     prominence = 0.25 + 0.75 * np.clip(np.sqrt(share / PROMINENT_AREA_FRAC), 0, 1)  # one of a crowd matters less
     boxes = boxes + margins * sides * [-1, -1, 1, 1]
     limit = [picture.width, picture.height] * 2
-    return Protected(np.clip(boxes, 0, limit), scores[chosen] * prominence)
+    weights = scores[chosen] * prominence
+    text = found[chosen] == KINDS.index("text")
+    weights[text] *= TEXT_WEIGHT / max(1.0, weights[text].sum() / MAX_TEXT)
+    return Protected(np.clip(boxes, 0, limit), weights)
 
 
 def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:

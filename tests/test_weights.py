@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from s2crop.errors import WeightsError
 from s2crop.models import weights as weights_module
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
-from s2crop.models.weights import load_model, save_weights
+from s2crop.models.weights import load_model, save_weights, shipped_weights
 
 SMALL = dict(align_size=3, node_dim=16, relation_dim=8, mlp_dim=24, num_proposals=4)
 
@@ -168,3 +168,15 @@ def test_damaged_shipped_weights_are_refused(tmp_path, monkeypatch):
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(WeightsError, match="no usable entry"):
         load_model()
+
+
+def test_shipped_weights_are_what_the_manifest_says():
+    """Hash, size limit and half precision of what travels in the wheel."""
+    folder = weights_module.weights_folder()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, entry in manifest["models"].items():
+        path = shipped_weights(name)
+        assert path.stat().st_size <= 16 * 2**20
+        config, state = weights_module.read_weights(path, name)
+        assert entry["config"] == json.loads(json.dumps(vars(config)))
+        assert {"recipe", "data", "licence", "scores", "preprocessing"} <= entry.keys()

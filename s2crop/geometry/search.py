@@ -20,8 +20,8 @@ class SearchConfig:
 
     method: str = "expected"  # highest expected IoU, refined, or "argmax": the best-scored anchor, as published
     temperature: float = 0.1  # T of softmax(score / T), in normalised scores
-    cut_penalty: float = 2.0  # taken from a score where a crop cuts a face or text that it could hold
-    lost_penalty: float = 2.0  # taken where it leaves it out, in proportion to the part left out
+    cut_penalty: float = 3.0  # taken from a score where a crop cuts a face or text that it could hold
+    lost_penalty: float = 3.0  # taken where it leaves it out, in proportion to the part left out
     penalty_iou: float = 0.25  # what a penalty of 1 takes from an expected IoU
 
 

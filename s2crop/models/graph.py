@@ -49,10 +49,11 @@ class DisEmb(nn.Module):
 
     def forward(self, crops: Tensor, proposals: Tensor) -> Tensor:
         """Centres in fractions of width and height, [B, N, 2], [B, D, 2] -> [B, N, D+1, D+1]."""
-        # float64: close pairs are small differences of large sums
-        theta, phi = self.theta.weight.double(), self.phi.weight.double()
-        offset = (self.theta.bias - self.phi.bias).double()
-        nodes = _join_nodes(crops, proposals).double()  # [B, N, D+1, 2]
+        # float64, where the device has it: close pairs are small differences of large sums
+        exact = torch.float32 if crops.device.type == "mps" else torch.float64
+        theta, phi = self.theta.weight.to(exact), self.phi.weight.to(exact)
+        offset = (self.theta.bias - self.phi.bias).to(exact)
+        nodes = _join_nodes(crops, proposals).to(exact)  # [B, N, D+1, 2]
         start = (nodes @ (theta.T @ theta) * nodes).sum(-1) + 2 * (nodes @ (theta.T @ offset)) + offset @ offset
         end = (nodes @ (phi.T @ phi) * nodes).sum(-1) - 2 * (nodes @ (phi.T @ offset))
         between = nodes @ (-2 * theta.T @ phi) @ nodes.mT  # [B, N, D+1, D+1]

@@ -1,0 +1,79 @@
+"""The README says what is: its tables, commands, options and Python."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from s2crop import cli
+from s2crop.evaluation import tables
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = {"README.md": README, "weights/README.md": (ROOT / "weights/README.md").read_text(),
+         "examples/README.md": (ROOT / "examples/README.md").read_text()}
+
+
+def test_tables_are_those_of_the_results_file():
+    results = json.loads(tables.RESULTS.read_text())
+    for name in ("README.md", "weights/README.md"):
+        assert tables.filled(PAGES[name], results) == PAGES[name], f"run python -m s2crop.evaluation.tables ({name})"
+    assert set(re.findall(r"<!-- table: (\w+) -->", README)) == set(tables.TABLES)
+
+
+def test_the_manifest_has_the_measured_scores():
+    results = json.loads(tables.RESULTS.read_text())
+    manifest = json.loads((ROOT / "weights/manifest.json").read_text())
+    scores = manifest["models"]["s2cnet"]["scores"]
+    row = next(row for row in results["fcdb"]["rows"] if row["scorer"] == "s2cnet")
+    assert {key: scores[key] for key in row if key != "scorer"} == {k: v for k, v in row.items() if k != "scorer"}
+
+
+def test_the_shipped_weights_beat_every_constant_box():
+    """What a first training owes: IoU, Disp and votes on photos that it did not see."""
+    rows = {row["scorer"]: row for row in json.loads(tables.RESULTS.read_text())["fcdb"]["rows"]}
+    ours = rows.pop("s2cnet")
+    assert len(rows) == 3
+    for row in rows.values():
+        assert ours["iou"] > row["iou"] and ours["disp"] < row["disp"]
+        assert ours["pairs"] > row["pairs"] and ours["pairs_3"] > row["pairs_3"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_in_the_examples_exist(page):
+    known = {"s2crop": cli.main, "s2crop-eval": cli.evaluate, "s2crop-train": cli.train}
+    checked = 0
+    for block in re.findall(r"```(?:ba)?sh\n(.*?)```", PAGES[page], re.DOTALL):
+        for line in re.split(r"\n|\||&&|;", block.replace("\\\n", " ")):
+            words = line.split("#")[0].split()
+            tool = next((w for w in words if w.rsplit("/", 1)[-1] in known), None)
+            if tool is None or "install" in words:
+                continue
+            command = known[tool.rsplit("/", 1)[-1]]
+            options = {o for p in command.params for o in p.opts}
+            if isinstance(command, click.Group):
+                options |= {o for c in command.commands.values() for p in c.params for o in p.opts}
+            for word in words[words.index(tool) + 1:]:
+                if re.fullmatch(r"-[A-Za-z0]|--[a-z-]+", word):
+                    assert word in options | {"-h", "--help"}, f"{page}: {line}"
+                    checked += 1
+    assert checked or page == "weights/README.md"
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    block = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    (tmp_path / "a.jpg").write_bytes((ROOT / "examples/group.jpg").read_bytes())
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a_16x9.jpg", "a_1x1.jpg"]
+
+
+def test_ci_calls_the_test_command():
+    script = (ROOT / ".ci/run").read_text()
+    block = re.search(r"<!-- command: test -->\n```bash\n(.*?)```", README, re.DOTALL)[1]
+    assert "command: test" in script and "pytest" in block
