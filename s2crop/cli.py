@@ -37,6 +37,8 @@ log = logging.getLogger("s2crop")
 
 def load_cropper(model: str, weights: Path | None, device: str, precision: str, proposals: str) -> "Cropper":
     """Load the network; importing torch takes most of the time."""
+    # Read when torch is imported: its threads must not spin on the cores that others decode on.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from s2crop.cropper import Cropper
 
     return Cropper(model, weights, device, precision=precision, proposals=proposals)

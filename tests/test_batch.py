@@ -4,9 +4,9 @@ import threading
 import time
 
 import pytest
-from fake_cropper import FakeCropper
 from PIL import Image
 
+from fake_cropper import FakeCropper
 from s2crop import batch, outputs
 from s2crop.batch import BatchOptions, Interrupted, run
 from s2crop.cropper import CropRequest

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from fake_cropper import FakeCropper
 from PIL import Image
 
+from fake_cropper import FakeCropper
 from s2crop import cli, inputs, outputs
 from s2crop.errors import DeviceError, OutputError, WeightsError
 

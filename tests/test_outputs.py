@@ -252,7 +252,7 @@ class TestEncoding:
             assert not written.info.get("icc_profile")
             assert abs(written.getpixel((9, 9))[0] - 188) < 4, "half the light is 188 in sRGB"
 
-    @pytest.mark.parametrize("mode", "1 L LA P PA RGB RGBA RGBX CMYK YCbCr HSV I F".split())
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F"])
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
     def test_every_mode_can_be_written(self, mode, suffix):
         image = PHOTO.convert("L") if mode in ("I", "F") else PHOTO

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from s2crop.errors import InputError
+from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS, decode
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import load_model
 from s2crop.training import graph, proposals
-from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, iou_matrix, is_validation
+from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, is_validation
 from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
 from s2crop.training.recipe import read_recipe, recipe_names, run_recipe
 from s2crop.training.run import Run

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS
 
 OBJECT, FACE, TEXT = range(len(KINDS))
@@ -149,12 +150,3 @@ def _trust(row: dict) -> float:
     if row["label"] == "generic":  # mostly noise below 0.2
         return min(1.0, score * 2) if score >= 0.18 else 0.0
     return min(1.0, score * 1.25)  # many loose boxes below 0.3
-
-
-def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of boxes [..., K, 4] and [..., M, 4] -> [..., K, M]."""
-    a, b = a[..., :, None, :], b[..., None, :, :]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = sides.clip(min=0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
-    return intersection / np.maximum(union, 1e-9)

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from s2crop.cropper import input_size
+from s2crop.cropper import input_size, resize
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
 from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
@@ -152,9 +151,8 @@ def cache_samples(model: S2CNet, photos: list[Photo], mirrored: bool) -> list[Sa
     for photo in photos:
         height, width = photo.pixels.shape[:2]
         size = input_size(width, height, model.config.short_side)
-        pixels = np.asarray(Image.fromarray(photo.pixels).resize(size[::-1], Image.Resampling.BILINEAR))
-        pixels = np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
-        maps = model.backbone(model.normalise(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())))
+        pixels = resize(photo.pixels, size, model.config.antialias)[None]
+        maps = model.backbone(model.normalise(pixels.flip(3) if mirrored else pixels))
         found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
         labels = mirror(photo.labels) if mirrored else photo.labels
         samples.append(Sample(size, tuple(m[0].half() for m in maps), found.boxes[0].clone(),

@@ -12,11 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
+from s2crop.cropper import input_size, resize
+from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.backbone import turn_kernels
 from s2crop.models.proposals import KINDS, STRIDE
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import fold_mobilenet, save_weights
-from s2crop.training.data import Photo, is_validation, iou_matrix, load_photos
+from s2crop.training.data import Photo, is_validation, load_photos
 from s2crop.training.run import Average, Run, cosine
 
 SHAPES = ((256, 384), (256, 320), (256, 256), (320, 256), (384, 256))  # (height, width) of a batch
@@ -237,10 +239,8 @@ def measure_recall(model: S2CNet, photos: list[Photo], min_quality: float = 0.6)
     found, total = np.zeros(len(KINDS)), np.zeros(len(KINDS))
     for photo in photos:
         height, width = photo.pixels.shape[:2]
-        scale = model.config.short_side / min(height, width)
-        size = tuple(max(64, round(side * scale / 32) * 32) for side in (height, width))
-        image = np.asarray(Image.fromarray(photo.pixels).resize(size[::-1], Image.BILINEAR))
-        pixels = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+        size = input_size(width, height, model.config.short_side)
+        pixels = resize(photo.pixels, size, model.config.antialias)[None]
         proposals = model.proposal_head.propose(model.backbone(model.normalise(pixels)), size).first(RECALL_TOP)
         boxes = proposals.boxes[0].numpy() / np.float32([size[1], size[0]] * 2)
         kinds = proposals.kinds[0].numpy()
