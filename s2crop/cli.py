@@ -708,6 +708,17 @@ def gaic(folder: Path, **options) -> None:
 
 
 @evaluate.command()
+@click.argument("boxes", type=_FILE)
+@_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+def boxes(boxes: Path, **options) -> None:
+    """SRCC, PCC, ACC5 and ACC10 on rated crops without their pictures: from boxes and proposals alone.
+
+    BOXES is a JSON list of {id, width, height, proposals, candidates, mos}, boxes in fractions.
+    """
+    _run(lambda: _measure("boxes", boxes, **options))
+
+
+@evaluate.command()
 @click.argument("photos", type=_FOLDER)
 @click.argument("labels", type=_FILE)
 @_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
@@ -736,12 +747,14 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
 @click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/training/data.py says.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="runs", show_default=True,
               help="Folder of runs; the recipe's name is added.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
-@click.option("--seed", type=click.IntRange(0), help="In place of the recipe's.")
+@click.option("-d", "--device", type=_Device(), default="auto", show_default=True, help="For s2cnet-gaic; the others train on the CPU.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
 @click.version_option(__version__, "-V", "--version")
-def train(recipe: str, data: Path, out: Path, resume: bool, seed: int | None, threads: int | None) -> None:
-    """Train RECIPE: the name of one of ours (proposals, s2cnet) or a TOML file."""
+def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: bool, device: str, threads: int | None) -> None:
+    """Train RECIPE: the name of one of ours (proposals, s2cnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
         from s2crop.training.recipe import run_recipe
@@ -750,6 +763,6 @@ def train(recipe: str, data: Path, out: Path, resume: bool, seed: int | None, th
             import torch
 
             torch.set_num_threads(threads)
-        run_recipe(recipe, data, out, resume=resume, seed=seed, report=click.echo)
+        run_recipe(recipe, data, out, resume=resume, changes=changes, device=device, report=click.echo)
 
     _run(job)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from s2crop.errors import InputError
 from s2crop.geometry.boxes import iou_matrix
@@ -175,10 +176,57 @@ graph_cosine = graph.cosine
 FIRST = 8  # steps of one epoch: 32 photos and 32 ratings in batches of 8
 
 
+def made_up_gaicd(folder, count):
+    """Pictures with one bright square; a crop is rated by how much of it the square fills and how whole it is."""
+    rng = np.random.default_rng(3)
+    for split, numbers in (("train", range(count)), ("val", range(count, count + 6))):
+        (folder / "images" / split).mkdir(parents=True)
+        for name in ("annotations", "bbox"):
+            (folder / name).mkdir(exist_ok=True)
+        for i in numbers:
+            x, y = rng.integers(4, 60, 2)
+            pixels = np.full((96, 96, 3), 60, np.uint8)
+            pixels[y:y + 32, x:x + 32] = 230
+            Image.fromarray(pixels).save(folder / f"images/{split}/{i}.png")
+            square = np.array([x, y, x + 32, y + 32.0])
+            corner = rng.uniform(0, 50, (24, 2)).round()
+            crops = np.concatenate([corner, corner + rng.uniform(34, 46, (24, 2)).round()], axis=1)
+            mos = 1 + 4 * graph.iou(crops, square)
+            rows = [f"{c[1]} {c[0]} {c[3]} {c[2]} {m:.3f}" for c, m in zip(crops, mos, strict=True)]
+            (folder / f"annotations/{i}.txt").write_text("\n".join([*rows, "0 0 96 96 -2"]))
+            (folder / f"bbox/{i}.txt").write_text(f"{y} {x} {y + 32} {x + 32}\n0 0 10 10\n")
+
+
+def test_the_papers_training_learns_a_right_ranking(tmp_path):
+    made_up_gaicd(tmp_path / "data", 24)
+    changes = ["network.short_side=64", "network.align_size=5", "network.num_proposals=3", "network.node_dim=32",
+               "network.mlp_dim=64", "training.epochs=4", "training.crops=24", "training.rate=1e-3"]
+    lines = []
+    results = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", resume=False, changes=changes, device="cpu",
+                         report=lines.append)
+    assert results["srcc"] > 0.6 and len(lines) == 4
+    net = load_model(weights=tmp_path / "runs/s2cnet-gaic/weights.safetensors")
+    assert (net.config.num_proposals, net.config.node_dim, net.config.head) == (3, 32, "crop")
+    longer = [*changes[:-3], "training.epochs=5", *changes[-2:]]
+    again = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", resume=True, changes=longer, device="cpu", report=lines.append)
+    assert len(lines) == 5 and again["srcc"] >= results["srcc"]
+
+
+def test_changes_of_a_recipe_are_typed_and_checked(tmp_path):
+    recipe = read_recipe("s2cnet-gaic", ["network.gate=false", "network.spatial_edges=disdrop", "training.rate=2e-4"])
+    assert recipe["network"]["gate"] is False and recipe["network"]["spatial_edges"] == "disdrop"
+    assert recipe["training"]["rate"] == 2e-4
+    for change in ("gate=false", "network.gate", "other.gate=1"):
+        with pytest.raises(InputError, match="not a change"):
+            read_recipe("s2cnet-gaic", [change])
+    with pytest.raises(InputError, match="spatial_edges is one of"):
+        run_recipe("s2cnet-gaic", tmp_path, tmp_path, resume=False, changes=["network.spatial_edges=nonesuch"])
+
+
 def test_recipes_are_read_and_bad_ones_are_refused(tmp_path):
-    assert {"proposals", "s2cnet"} <= set(recipe_names())
+    assert {"proposals", "s2cnet", "s2cnet-gaic"} <= set(recipe_names())
     for name in recipe_names():
-        assert read_recipe(name)["kind"] in ("proposals", "graph")
+        assert read_recipe(name)["kind"] in ("proposals", "graph", "gaic")
     with pytest.raises(InputError, match="no recipe"):
         read_recipe("nonesuch")
     (tmp_path / "bad.toml").write_text("kind = ")

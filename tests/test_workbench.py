@@ -114,6 +114,23 @@ def test_gaic_prints_its_table_and_names_what_is_wrong(gaicd, weights, tmp_path)
     assert out.exit_code == 1 and "0.txt: not there" in out.stderr
 
 
+def test_boxes_alone_are_ranked_without_pictures(weights, tmp_path):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 0.3, (5, 15, 2))
+    rows = [{"id": f"g{i}", "width": 800, "height": 600, "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
+             "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(), "mos": rng.uniform(1, 5, 15).tolist()} for i, c in enumerate(corner)]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    out = CliRunner().invoke(cli.evaluate, ["boxes", str(tmp_path / "boxes.json"), "--split", "all", "--weights", weights, "-d", "cpu",
+                                            "--results", str(tmp_path / "r.json")])
+    assert out.exit_code == 0, out.output
+    assert "boxes.json, all split, 5 pictures" in out.output
+    (row,) = json.loads((tmp_path / "r.json").read_text())["boxes"]["rows"]
+    assert -1 <= row["srcc"] <= 1 and 0 <= row["acc5"] <= row["acc10"] <= 1
+    plain = str(make_weights(tmp_path, node_geometry=False, overlap_messages=False))
+    out = CliRunner().invoke(cli.evaluate, ["boxes", str(tmp_path / "boxes.json"), "--weights", plain, "-d", "cpu"])
+    assert out.exit_code == 1 and "pixels only" in out.stderr
+
+
 def test_missing_photos_weights_and_data_are_one_line(data, weights, tmp_path):
     (tmp_path / "empty").mkdir()
     out = CliRunner().invoke(cli.evaluate, ["fcdb", str(tmp_path / "empty"), str(data / "labels.json"), "--weights", weights, "-d", "cpu"])

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from s2crop.evaluation import fcdb, integrity
+from s2crop.evaluation import boxes, fcdb, integrity
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "weights" / "results.json"
@@ -30,7 +30,7 @@ def recall_table(result: dict) -> str:
             f"| {' | '.join(f'{value:.3f}' for value in kinds.values())} |")
 
 
-TABLES = {"fcdb": fcdb.table, "integrity": integrity.table, "network": network_table, "proposals": recall_table}
+TABLES = {"fcdb": fcdb.table, "boxes": boxes.table, "integrity": integrity.table, "network": network_table, "proposals": recall_table}
 
 
 def filled(text: str, results: dict) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s2crop.cropper import input_size, resize
+from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
 from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
@@ -109,7 +110,7 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
     done = run.resume(**parts) if resume else 0
     dropout = model.nodes.norm.register_forward_hook(
         lambda module, args, output: nn.functional.dropout(output, recipe.node_dropout) if model.training else output)
-    results = {}
+    results = run.results() if resume else {}
     for epoch in range(done, recipe.epochs):
         rng = run.generator(epoch)
         model.train()
@@ -137,9 +138,8 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
         run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
                 **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
         save_weights(final, out / "weights.safetensors")
-    dropout.remove()
-    if results:
         run.finish(**results, validation_photos=len(validation), training_photos=len(training))
+    dropout.remove()
     return results
 
 
@@ -261,12 +261,7 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
         scores.append(found[start:].reshape(-1, 2))
         votes.append(sample.labels.votes)
     scores, votes = np.concatenate(scores), np.concatenate(votes)
-    rank = []
-    for r in ratings:
-        size = input_size(*r.size_wh, model.config.short_side)
-        scale = np.float32([size[1], size[0]] * 2)
-        found = model.score(None, torch.from_numpy(r.candidates * scale)[None], torch.from_numpy(r.proposals * scale)[None], size)
-        rank.append(srcc(found[0].numpy(), r.mos))
+    rank = [srcc(score_boxes(model, r), r.mos) for r in ratings]
     return {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()} | \
         {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()} | \
         {"pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],

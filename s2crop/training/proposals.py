@@ -70,6 +70,7 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
     average = Average(model, recipe.average)
     done = run.resume(model=model, optimizer=optimizer, average=average) if resume else 0
     steps_per_epoch = len(training) // recipe.batch_size
+    recall = run.results()
     for epoch in range(done, recipe.epochs):
         model.train()
         losses = []
@@ -94,7 +95,7 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
         recall = {"recall": measure_recall(final.eval(), validation)}
         heat_mean, box_mean = np.mean(losses, axis=0)
         run.log(epoch=epoch, heat_loss=float(heat_mean), box_loss=float(box_mean), **recall)
-    run.finish(**recall, validation_photos=len(validation), training_photos=len(training))
+        run.finish(**recall, validation_photos=len(validation), training_photos=len(training))
     return recall
 
 

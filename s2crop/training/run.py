@@ -51,6 +51,11 @@ class Run:
             part.load_state_dict(state[name])
         return state["epoch"]
 
+    def results(self) -> dict:
+        """What `finish` wrote last; empty if nothing yet."""
+        path = self.folder / "results.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
     def finish(self, **results) -> None:
         text = json.dumps(results, indent=2, sort_keys=True)
         (self.folder / "results.json").write_text(text + "\n")

@@ -1,0 +1,55 @@
+"""Grid-anchor data sets without pictures: how well boxes and proposals alone rank the rated crops."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from s2crop.cropper import Cropper, input_size
+from s2crop.errors import InputError
+from s2crop.evaluation.metrics import acc_n, pcc, srcc
+from s2crop.models.s2cnet import S2CNet
+from s2crop.training.data import Ratings, is_validation, read_gaicd_boxes
+
+
+def evaluate(cropper: Cropper, path: Path, *, split: str = "validation", fold: int = 0,
+             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+    """SRCC, PCC, ACC5 and ACC10 from geometry alone, averaged over pictures.
+
+    Args:
+        path: JSON, a list of {id, width, height, proposals, candidates, mos}, boxes in fractions.
+        split: "validation" (kept aside by the shipped recipes), "training" or "all".
+    Raises:
+        InputError: weights that cannot score without pixels, or no picture in the split.
+    """
+    if not cropper.config.node_geometry:
+        raise InputError("these weights score pixels only: their nodes know no geometry")
+    ratings = [r for r in read_gaicd_boxes(path) if split == "all" or is_validation(r.id, fold) == (split == "validation")]
+    if not ratings:
+        raise InputError(f"{path}: no picture in the {split} split")
+    measures = []
+    for done, rating in enumerate(ratings, start=1):
+        scores = score_boxes(cropper.net, rating)
+        measures.append([srcc(scores, rating.mos), pcc(scores, rating.mos), acc_n(scores, rating.mos, 5), acc_n(scores, rating.mos, 10)])
+        progress(done, len(ratings))
+    mean = np.nanmean(measures, axis=0)
+    return {"data": path.name, "split": split, "pictures": len(ratings),
+            "rows": [{"scorer": f"{cropper.model}, boxes alone", **dict(zip(("srcc", "pcc", "acc5", "acc10"), map(float, mean), strict=True))}]}
+
+
+@torch.inference_mode()
+def score_boxes(model: S2CNet, rating: Ratings) -> np.ndarray:
+    """Normalised scores [K] of the candidates of a picture that is not at hand."""
+    size = input_size(*rating.size_wh, model.config.short_side)
+    scale = np.float32([size[1], size[0]] * 2)
+    device = next(model.parameters()).device
+    crops, proposals = (torch.from_numpy(b * scale)[None].to(device) for b in (rating.candidates, rating.proposals))
+    return model.score(None, crops, proposals, size)[0].cpu().numpy()
+
+
+def table(result: dict) -> str:
+    """The result as a Markdown table."""
+    lines = ["| scorer | SRCC | PCC | ACC5 | ACC10 |", "|---|---|---|---|---|"]
+    lines += [f"| {r['scorer']} | {r['srcc']:.3f} | {r['pcc']:.3f} | {r['acc5']:.3f} | {r['acc10']:.3f} |" for r in result["rows"]]
+    return "\n".join(lines)

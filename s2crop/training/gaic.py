@@ -1,0 +1,128 @@
+"""The paper's training: all of S2CNet on rated crops, in the folder layout of GAICD.
+
+UGCrop5K comes in the same layout. The paper's tables 1 to 3 are this recipe with other choices of
+`network`: num_proposals, spatial_edges and drop_threshold, gate, semantic_bias, spatial_bias.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from s2crop.cropper import Cropper, find_device, input_size, resize
+from s2crop.errors import InputError
+from s2crop.evaluation import gaic
+from s2crop.inputs import Picture
+from s2crop.models.backbone import turn_kernels
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet, S2CNetConfig
+from s2crop.models.weights import fold_mobilenet, read_weights, save_weights, shipped_weights
+from s2crop.training.losses import rating_loss
+from s2crop.training.run import Run
+
+# Principal components of ImageNet's colours, for lighting noise (Krizhevsky et al. 2012, sec. 4.1).
+COLOUR_STD = np.array([0.2175, 0.0188, 0.0045])
+COLOUR_AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+
+
+@dataclass(frozen=True)
+class GaicRecipe:
+    """Choices of the paper's training (its section "Implementation Details")."""
+
+    backbone: str = ""  # safetensors file with torchvision's mobilenet_v2 keys; "" takes the shipped backbone
+    epochs: int = 80
+    crops: int = 64  # drawn from each picture
+    rate: float = 1e-4
+    weight_decay: float = 0.01  # AdamW's own; the paper names none
+    saturation: float = 0.5  # largest change, as a share
+    lighting: float = 0.1  # deviation along each colour axis
+    seed: int = 0
+
+
+def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, resume: bool, report=print, device: str = "auto") -> dict:
+    """Train on `images/train` and write `out/weights.safetensors`.
+
+    Each epoch is measured on `images/val` where there is one, and the epoch of the highest SRCC is
+    kept; otherwise the last. `images/test` is not looked at: `s2crop-eval gaic` is for that.
+
+    BatchNorm stays folded into the convolutions, which are trained as they are: one picture a step
+    gives no batch statistics worth having.
+
+    Returns:
+        SRCC, ACC5 and ACC10 of the kept epoch on the validation split, if any.
+    """
+    run = Run(out, recipe.seed, report)
+    where = find_device(device)
+    torch.manual_seed(recipe.seed)
+    model = S2CNet(config)
+    model.backbone.load_state_dict(load_backbone(recipe.backbone, config.padding))
+    model = model.to(device=where, memory_format=torch.channels_last)
+    pictures = gaic.read_gaic(data, "train")
+    has_validation = (data / "images" / "val").is_dir()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")
+    parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
+    done = run.resume(**parts) if resume else 0
+    best = run.results() if resume else {}
+    for epoch in range(done, recipe.epochs):
+        rng = run.generator(epoch)
+        model.train()
+        losses = []
+        for i in rng.permutation(len(pictures)):
+            pixels, crops, proposals, mos = draw(pictures[i], model.config, recipe, rng)
+            with torch.autocast(where.type, torch.float16, enabled=where.type == "cuda"):
+                features = model.features(model.normalise(pixels.to(where)))
+                scores = model.score(features.reduced, crops.to(where), proposals.to(where), features.size)
+            loss = rating_loss(scores.float(), mos.to(where))
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            losses.append(loss.item())
+        run.save(epoch + 1, **parts)
+        measured = {"epoch": epoch, "loss": float(np.mean(losses))}
+        if has_validation:
+            save_weights(model, out / "latest.safetensors")
+            row = gaic.evaluate(Cropper(weights=out / "latest.safetensors", device=device), data, split="val")["rows"][0]
+            measured |= {name: row[name] for name in ("srcc", "acc5", "acc10")}
+        run.log(**measured)
+        if measured.get("srcc", 0.0) >= best.get("srcc", -1.0):
+            best = measured
+            save_weights(model, out / "weights.safetensors")
+            run.finish(**best)
+    return best
+
+
+def load_backbone(path: str, padding: str) -> dict[str, Tensor]:
+    """State of a folded backbone; the shipped one has the padding that it was trained with, or InputError."""
+    if path:
+        folded = fold_mobilenet(load_file(path))
+        return turn_kernels(folded) if padding == "same" else folded
+    config, state = read_weights(shipped_weights("s2cnet"))
+    if config.padding != padding:
+        raise InputError(f"the shipped backbone has padding {config.padding!r}: say so in the recipe, or name a backbone file")
+    return {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+
+
+def draw(picture: gaic.RatedPicture, config: S2CNetConfig, recipe: GaicRecipe, rng: np.random.Generator):
+    """One augmented picture: pixels [1, 3, h, w], crops [1, K, 4] and proposals [1, D, 4] in input pixels, scores [1, K]."""
+    with Picture.open(picture.path) as opened:
+        size = input_size(opened.width, opened.height, config.short_side)
+        pixels = resize(opened.reduced(config.short_side), size, config.antialias)[None].float()
+        scale = np.array([size[1] / opened.width, size[0] / opened.height] * 2)
+    rows = rng.choice(len(picture.mos), recipe.crops, replace=len(picture.mos) < recipe.crops)
+    found = np.zeros((0, 4)) if picture.proposals is None else picture.proposals[: config.num_proposals] * scale
+    whole = np.tile([0.0, 0, size[1], size[0]], (config.num_proposals - len(found), 1))
+    boxes = np.concatenate([picture.crops[rows] * scale, found, whole])
+    if rng.random() < 0.5:
+        pixels = pixels.flip(3)
+        boxes = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [size[1], 0, size[1], 0]
+    grey = pixels.mean(dim=1, keepdim=True)
+    pixels = grey + (pixels - grey) * rng.uniform(1 - recipe.saturation, 1 + recipe.saturation)
+    light = COLOUR_AXES @ (COLOUR_STD * rng.normal(0, recipe.lighting, 3)) * 255
+    pixels = (pixels + torch.from_numpy(light.astype(np.float32)).view(1, 3, 1, 1)).clamp(0, 255)
+    boxes = torch.from_numpy(boxes.astype(np.float32))[None]
+    mos = torch.from_numpy(((picture.mos[rows] - MOS_MEAN) / MOS_STD).astype(np.float32))[None]
+    return pixels, boxes[:, : recipe.crops], boxes[:, recipe.crops:], mos
