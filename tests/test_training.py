@@ -162,6 +162,28 @@ def test_graph_training_learns_votes_best_crops_and_ratings(tmp_path):
     assert load_model(weights=tmp_path / "weights.safetensors").config == CONFIG
 
 
+def test_share_of_points_held_by_hand():
+    points = np.array([[1.0, 1], [3, 3], [9, 9], [2, 8]])
+    assert graph.held_share(np.array([[0.0, 0, 4, 4], [0, 0, 10, 10], [5, 5, 6, 6]]), points).tolist() == [0.5, 1, 0]
+
+
+def test_graph_training_learns_where_people_look(tmp_path):
+    """People look at the first proposal; narrow crops come to hold it."""
+    samples, ratings = made_up_task(40)
+    rng = np.random.default_rng(0)
+    for sample in samples[:32]:
+        sample.labels = None
+        middle = (sample.proposals[0, :2] + sample.proposals[0, 2:]).numpy() / 2 / [96, 64]
+        sample.fixations = (middle + rng.normal(0, 0.04, (30, 2))).astype(np.float32)
+    torch.manual_seed(0)
+    recipe = graph.GraphRecipe(epochs=8, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, held_weight=2.0)
+    model, run = S2CNet(CONFIG), Run(tmp_path, 0, report=lambda line: None)
+    before = graph.validate(model.eval(), [*samples[:8], *samples[32:]], ratings[:2])["held_share"]
+    after = graph.fit(model, recipe, run, [[s, s] for s in samples[8:]], ratings[8:], [*samples[:8], *samples[32:]], ratings[:2],
+                      tmp_path, False)["held_share"]
+    assert after > max(0.9, before)
+
+
 def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):
     straight, _ = fit(tmp_path / "a", 2)
     monkeypatch.setattr(graph, "cosine", lambda step, steps, warmup: graph_cosine(step, 2 * steps if steps == FIRST else steps, warmup))

@@ -1,7 +1,7 @@
 """Training photos in memory, their labels, and the split into training and validation.
 
-The folder layout is that of the data README of the project: `fcdb/photos`, `fcdb/labels_train.json`,
-`text/photos`, `text/boxes.json`, `unlabelled`, `teacher_boxes.json.gz`, `gaicd_boxes_mos_train.json`.
+The folder holds `fcdb/photos`, `fcdb/labels_train.json`, `text/photos`, `text/boxes.json`, `unlabelled`,
+`teacher_boxes.json.gz`, `osie_fixations.json`, `gaicd_boxes_mos_train.json` and `teachers`.
 Coordinates in all of them are fractions of the photo.
 """
 
@@ -61,6 +61,7 @@ class Photo:
     path: Path
     boxes: Boxes | None = None
     labels: CropLabels | None = None
+    fixations: np.ndarray | None = None  # [K, 2] fractions, where viewers looked
     pixels: np.ndarray = field(default=None, repr=False)
 
 
@@ -72,7 +73,10 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
         labels = read_fcdb(folder / "fcdb/labels_train.json")
         photos += [Photo(i, folder / f"fcdb/photos/{i}.webp", labels=labels[i]) for i in sorted(labels)]
     if "unlabelled" in sources:
-        photos += [Photo(p.stem, p) for p in sorted((folder / "unlabelled").glob("*.webp"))]
+        looks = json.loads((folder / "osie_fixations.json").read_text())
+        for path in sorted((folder / "unlabelled").glob("*.webp")):
+            points = looks.get(path.stem.removeprefix("osie_"))
+            photos.append(Photo(path.stem, path, fixations=None if points is None else np.float32(points).reshape(-1, 2)))
     if sources & {"fcdb", "unlabelled"}:
         with gzip.open(folder / "teacher_boxes.json.gz") as file:
             teacher = json.load(file)

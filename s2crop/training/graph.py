@@ -1,8 +1,9 @@
 """Train node embedding, graph and head on cached maps of a frozen backbone.
 
-Two sources teach the same scores. FCDB photos say which crops people choose: voted pairs, and
+Three sources teach the same scores. FCDB photos say which crops people choose: voted pairs, and
 best crops as soft targets. GAICD ratings, whose pictures are not at hand, put the scores on the
-MOS scale: there nodes are made of geometry alone.
+MOS scale: there nodes are made of geometry alone. Fixations on OSIE photos say where crops of a
+fixed ratio and size belong, which free best crops do not: on what people look at.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from s2crop.cropper import input_size, resize
 from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
+from s2crop.geometry.boxes import largest_of_ratio
 from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.weights import read_weights, save_weights
@@ -23,6 +25,7 @@ from s2crop.training.data import CropLabels, Photo, Ratings, is_validation, load
 from s2crop.training.losses import best_crop_loss, rating_loss, vote_loss
 from s2crop.training.run import Average, Run, cosine
 
+HELD_RATIOS = (0.45, 2.4)  # of the crops that learn from fixations, from narrow to wide
 TEMPERATURES = (0.05, 0.1, 0.15, 0.2)  # of the coarse stage alone, to follow a training
 
 
@@ -41,6 +44,7 @@ class GraphRecipe:
     vote_weight: float = 1.0
     best_weight: float = 1.0
     rating_weight: float = 0.5
+    held_weight: float = 0.5
     node_dropout: float = 0.1
     blind: float = 0.2  # share of photo batches scored from geometry alone
     jitter: float = 0.03  # of proposal boxes, in their sides
@@ -56,7 +60,8 @@ class Sample:
     maps: tuple[Tensor, Tensor, Tensor]  # float16
     proposals: Tensor  # [D, 4] input pixels
     attributes: Tensor  # [D, 4]
-    labels: CropLabels
+    labels: CropLabels | None  # of FCDB photos
+    fixations: np.ndarray | None = None  # [K, 2] fractions, of OSIE photos
 
 
 def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: bool, report=print) -> dict:
@@ -67,7 +72,7 @@ def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: 
     """
     run = Run(out, recipe.seed, report)
     model = load_start(out.parent / recipe.start / "weights.safetensors", network, recipe.seed)
-    photos = load_photos(data, ["fcdb"])
+    photos = [p for p in load_photos(data, ["fcdb", "unlabelled"]) if p.labels or p.fixations is not None]
     ratings = read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
     samples = {mirrored: cache_samples(model, photos, mirrored) for mirrored in (False, True)}
     aside = {p.id for p in photos if is_validation(p.id, recipe.fold)}
@@ -94,7 +99,7 @@ def load_start(path: Path, network: dict, seed: int) -> S2CNet:
 def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample]], rated: list[Ratings],
         validation: list[Sample], rated_validation: list[Ratings], out: Path, resume: bool) -> dict:
     temperatures = nn.ParameterDict({name: nn.Parameter(torch.tensor(value).log())
-                                     for name, value in (("vote", 0.5), ("best", 0.3))})
+                                     for name, value in (("vote", 0.5), ("best", 0.3), ("held", 0.3))})
     trained = [*model.multi_scale.parameters(), *model.nodes.parameters(), *model.graph.parameters(),
                *model.head.parameters()]
     for p in model.parameters():
@@ -122,6 +127,8 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
                 parameters["lr"] = recipe.rate * factor
             if isinstance(group[0], Ratings):
                 losses = {"rating": recipe.rating_weight * ratings_step(model, group, recipe.candidates, rng)}
+            elif group[0].labels is None:
+                losses = {"held": recipe.held_weight * fixations_step(model, group, recipe, temperatures["held"].exp(), rng)}
             else:
                 losses = photos_step(model, group, recipe, temperatures, rng)
             optimizer.zero_grad()
@@ -138,7 +145,7 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
         run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
                 **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
         save_weights(final, out / "weights.safetensors")
-        run.finish(**results, validation_photos=len(validation), training_photos=len(training))
+        run.finish(**results, validation_photos=sum(s.labels is not None for s in validation), training_photos=len(training))
     dropout.remove()
     return results
 
@@ -154,9 +161,12 @@ def cache_samples(model: S2CNet, photos: list[Photo], mirrored: bool) -> list[Sa
         pixels = resize(photo.pixels, size, model.config.antialias)[None]
         maps = model.backbone(model.normalise(pixels.flip(3) if mirrored else pixels))
         found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
-        labels = mirror(photo.labels) if mirrored else photo.labels
+        labels, fixations = photo.labels, photo.fixations
+        if mirrored:
+            labels = labels and mirror(labels)
+            fixations = None if fixations is None else np.abs(fixations - [1, 0])
         samples.append(Sample(size, tuple(m[0].half() for m in maps), found.boxes[0].clone(),
-                              found.attributes()[0].clone(), labels))
+                              found.attributes()[0].clone(), labels, fixations))
     return samples
 
 
@@ -171,7 +181,7 @@ def draw_groups(training: list[list[Sample]], rated: list[Ratings], batch_size: 
     """Shuffled batches of like-shaped photos (each mirrored or not, by chance) and of ratings."""
     photos = [pair[rng.integers(2)] for pair in training]
     groups = []
-    for items, shape in ((photos, lambda s: s.size), (rated, lambda r: input_size(*r.size_wh, 256))):
+    for items, shape in ((photos, lambda s: (s.size, s.labels is None)), (rated, lambda r: input_size(*r.size_wh, 256))):
         by_shape: dict[tuple, list] = {}
         for i in rng.permutation(len(items)):
             by_shape.setdefault(shape(items[i]), []).append(items[i])
@@ -189,22 +199,50 @@ def photos_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, tempera
         ious.append(iou(boxes, sample.labels.best[None]))
     pairs = np.stack([s.labels.pairs for s in group])  # [B, P, 2, 4]
     crops = np.concatenate([np.stack(pools), pairs.reshape(len(group), -1, 4)], axis=1) * scale
+    scores = score_group(model, group, crops, recipe, rng)
+    drawn = recipe.candidates
+    votes = torch.from_numpy(np.stack([s.labels.votes for s in group]))
+    return {"vote": recipe.vote_weight * vote_loss(scores[:, drawn:].unflatten(1, (-1, 2)), votes, temperatures["vote"].exp()),
+            "best": recipe.best_weight * best_crop_loss(scores[:, :drawn], torch.from_numpy(np.float32(ious)),
+                                                        temperatures["best"].exp(), recipe.sharpness)}
+
+
+def fixations_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, rng) -> Tensor:
+    """Crops of one ratio and size, drawn for each photo: the more fixations a position holds, the better."""
+    height, width = group[0].size
+    crops, held = [], []
+    for sample in group:
+        ratio = np.exp(rng.uniform(*np.log(HELD_RATIOS)))
+        sides = np.array(largest_of_ratio(ratio, width, height)) * rng.uniform(0.7, 1.0)
+        start = rng.uniform(0, 1, (recipe.candidates // 2, 2)) * ([width, height] - sides)
+        boxes = np.concatenate([start, start + sides], axis=1)
+        crops.append(boxes)
+        held.append(held_share(boxes, sample.fixations * [width, height]))
+    scores = score_group(model, group, np.stack(crops), recipe, rng)
+    return best_crop_loss(scores, torch.from_numpy(np.float32(held)), temperature, recipe.sharpness)
+
+
+def held_share(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Share of the points [K, 2] inside each box [N, 4] -> [N]."""
+    inside = (points >= boxes[:, None, :2]) & (points <= boxes[:, None, 2:])
+    return inside.all(axis=2).mean(axis=1)
+
+
+def score_group(model: S2CNet, group: list[Sample], crops: np.ndarray, recipe: GraphRecipe, rng) -> Tensor:
+    """Scores of crops [B, N, 4] in input pixels; proposals jittered, pixels left out now and then."""
+    size = group[0].size
+    limit = torch.tensor([size[1], size[0]] * 2)
     proposals = torch.stack([s.proposals for s in group])
     sides = (proposals[..., 2:] - proposals[..., :2]).repeat(1, 1, 2)
     noise = torch.from_numpy(rng.normal(0, recipe.jitter, proposals.shape).astype(np.float32))
-    proposals = (proposals + noise * sides).clamp(min=0).minimum(torch.from_numpy(scale))
+    proposals = (proposals + noise * sides).clamp(min=0).minimum(limit)
     attributes = torch.stack([s.attributes for s in group])
     reduced = None
     if rng.random() >= recipe.blind:
         reduced = model.multi_scale(tuple(torch.stack([s.maps[i] for s in group]).float() for i in range(3)))
     elif rng.random() < 0.5:
         attributes = None  # as with the ratings
-    scores = model.score(reduced, torch.from_numpy(crops.astype(np.float32)), proposals, size, attributes)
-    drawn = recipe.candidates
-    votes = torch.from_numpy(np.stack([s.labels.votes for s in group]))
-    return {"vote": recipe.vote_weight * vote_loss(scores[:, drawn:].unflatten(1, (-1, 2)), votes, temperatures["vote"].exp()),
-            "best": recipe.best_weight * best_crop_loss(scores[:, :drawn], torch.from_numpy(np.float32(ious)),
-                                                        temperatures["best"].exp(), recipe.sharpness)}
+    return model.score(reduced, torch.from_numpy(crops.astype(np.float32)), proposals, size, attributes)
 
 
 def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -237,13 +275,16 @@ def ratings_step(model: S2CNet, group: list[Ratings], count: int, rng: np.random
 
 @torch.inference_mode()
 def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> dict[str, float]:
-    """FCDB measures on kept-aside photos, and GAICD's SRCC from boxes alone."""
+    """FCDB measures on kept-aside photos, GAICD's SRCC from boxes alone, and fixations held by narrow crops."""
     ious: dict[str, list[float]] = {}
     disps: dict[str, list[float]] = {}
-    scores, votes = [], []
+    scores, votes, held = [], [], []
     for sample in samples:
         height, width = sample.size
         scale = np.float32([width, height] * 2)
+        if sample.labels is None:
+            held.append([held_by_best(model, sample, ratio) for ratio in HELD_RATIOS])
+            continue
         sets = {"argmax": candidates(None, (width, height), method="argmax"), "expected": candidates(None, (width, height))}
         boxes = np.concatenate([*sets.values(), sample.labels.pairs.reshape(-1, 4) * scale])
         reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
@@ -265,4 +306,17 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
     return {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()} | \
         {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()} | \
         {"pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
-         "srcc_boxes": float(np.mean(rank))}
+         "srcc_boxes": float(np.mean(rank))} | \
+        ({"held_share": float(np.mean(held))} if held else {})
+
+
+def held_by_best(model: S2CNet, sample: Sample, ratio: float) -> float:
+    """Share of fixations in the best-scored of the largest crops of a ratio."""
+    height, width = sample.size
+    sides = np.array(largest_of_ratio(ratio, width, height))
+    start = np.linspace(0, 1, 15)[:, None] * ([width, height] - sides)
+    boxes = np.concatenate([start, start + sides], axis=1)
+    reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
+    scores = model.score(reduced, torch.from_numpy(boxes.astype(np.float32))[None], sample.proposals[None], sample.size,
+                         sample.attributes[None])[0]
+    return float(held_share(boxes[scores.argmax(), None], sample.fixations * [width, height])[0])

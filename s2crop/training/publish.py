@@ -13,6 +13,7 @@ from s2crop.models.weights import read_weights, weights_folder
 
 DATA = {
     "fcdb": "Flickr Cropping Dataset, official training part (photos: Flickr Creative Commons, for research; labels: MIT)",
+    "osie": "eye fixations on OSIE photos (MIT)",
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
                 "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
