@@ -107,7 +107,7 @@ class Cropper:
         self._detect = self._proposer(proposals)
 
     def _proposer(self, name: str):
-        """A function from (features, normalised image) to Proposals."""
+        """A function from (features, uint8 pixels of the network input) to Proposals."""
         if name == "torchvision":
             detector = load_detector(self._device)
             return lambda features, pixels: detector.propose(pixels)
@@ -186,8 +186,10 @@ class Cropper:
             proposals: [D, 4] boxes in pixels of the picture, in place of the cropper's own.
             clip: keep scores between 1 and 5; ranks want them as they are.
         """
-        features, found = self._look([prepared])
-        if proposals is not None:
+        if proposals is None:
+            features, found = self._look([prepared])
+        else:
+            features, _ = self._features([prepared])
             given = torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device)
             # what kind of thing they show, and how surely, is not known
             found = Proposals(given, torch.zeros_like(given[..., 0]), torch.zeros_like(given[..., 0], dtype=torch.int64))
@@ -202,14 +204,19 @@ class Cropper:
                 for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True) if score > 0]
 
     @torch.inference_mode()
-    def _look(self, prepared: Sequence[Prepared]) -> tuple[Features, Proposals]:
-        """One backbone pass over like-shaped pictures, and their proposals."""
+    def _features(self, prepared: Sequence[Prepared]) -> tuple[Features, torch.Tensor]:
+        """One backbone pass over like-shaped pictures, and their pixels on the device."""
         pixels = torch.stack([p.pixels for p in prepared])
         if self._device.type == "cuda":
             pixels = pixels.pin_memory().to(self._device, non_blocking=True)
         else:
             pixels = pixels.to(self._device)
-        features = self.net.features(self.net.normalise(pixels))
+        return self.net.features(self.net.normalise(pixels)), pixels
+
+    @torch.inference_mode()
+    def _look(self, prepared: Sequence[Prepared]) -> tuple[Features, Proposals]:
+        """One backbone pass over like-shaped pictures, and their proposals."""
+        features, pixels = self._features(prepared)
         return features, self._detect(features, pixels)
 
     @torch.inference_mode()

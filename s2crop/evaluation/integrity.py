@@ -47,6 +47,7 @@ def evaluate(cropper: Cropper, photos: Path, boxes_path: Path, *, split: str = "
     if not wanted:
         raise InputError(f"{photos}: no photo of the {split} split with a face or text in {boxes_path} is there")
     scorers = {cropper.model: "all", f"{cropper.model}, --protect none": "none", "centre crop": None}
+    ratios = tuple(map(parse_ratio, RATIOS))
     inside: dict[tuple[str, str], list[float]] = {}
     for done, (path, kept) in enumerate(wanted.items(), start=1):
         with Picture.open(path) as picture:
@@ -54,14 +55,13 @@ def evaluate(cropper: Cropper, photos: Path, boxes_path: Path, *, split: str = "
         size = np.array([prepared.width, prepared.height])
         parts = np.array([box for box, _ in kept]) * np.tile(size, 2)
         for scorer, protect in scorers.items():
-            for label in RATIOS:
-                ratio = parse_ratio(label)
+            boxes = {}
+            if protect is not None:  # all ratios from one backbone pass
+                (crops,) = cropper.rank([prepared], CropRequest(ratios, protect=protect))
+                boxes = {crop.ratio: np.array(crop.box) for crop in crops}
+            for ratio in ratios:
                 largest = np.array(largest_of_ratio(ratio.value, *size))
-                if protect is None:
-                    box = np.concatenate([(size - largest) / 2, (size + largest) / 2])
-                else:
-                    (crops,) = cropper.rank([prepared], CropRequest((ratio,), protect=protect))
-                    box = np.array(crops[0].box)
+                box = boxes.get(ratio.label, np.concatenate([(size - largest) / 2, (size + largest) / 2]))
                 shares = inside_share(box[None].astype(float), parts)[0]
                 fits = (parts[:, 2:] - parts[:, :2] <= largest).all(axis=1)
                 for share, fit, (_, kind) in zip(shares, fits, kept, strict=True):

@@ -24,6 +24,11 @@ def area(boxes: np.ndarray) -> np.ndarray:
     return (boxes[..., 2:] - boxes[..., :2]).prod(-1)
 
 
+def mirrored(boxes: np.ndarray, width: float = 1.0) -> np.ndarray:
+    """Boxes [..., 4] of a picture that was turned left to right. Args: width of the picture, 1 for fractions."""
+    return boxes[..., [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([width, 0, width, 0])
+
+
 def largest_of_ratio(ratio: float, width: float, height: float) -> tuple[float, float]:
     """Width and height of the largest box of a ratio that a picture holds."""
     return (width, width / ratio) if width / ratio <= height else (height * ratio, height)

@@ -15,6 +15,7 @@ from torch import Tensor
 from s2crop.cropper import Cropper, find_device, input_size, resize
 from s2crop.errors import InputError
 from s2crop.evaluation import gaic
+from s2crop.geometry.boxes import mirrored
 from s2crop.inputs import Picture
 from s2crop.models.backbone import turn_kernels
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet, S2CNetConfig
@@ -118,7 +119,7 @@ def draw(picture: gaic.RatedPicture, config: S2CNetConfig, recipe: GaicRecipe, r
     boxes = np.concatenate([picture.crops[rows] * scale, found, whole])
     if rng.random() < 0.5:
         pixels = pixels.flip(3)
-        boxes = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [size[1], 0, size[1], 0]
+        boxes = mirrored(boxes, size[1])
     grey = pixels.mean(dim=1, keepdim=True)
     pixels = grey + (pixels - grey) * rng.uniform(1 - recipe.saturation, 1 + recipe.saturation)
     light = COLOUR_AXES @ (COLOUR_STD * rng.normal(0, recipe.lighting, 3)) * 255

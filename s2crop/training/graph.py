@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from s2crop.cropper import input_size, resize
 from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
-from s2crop.geometry.boxes import largest_of_ratio
+from s2crop.geometry.boxes import largest_of_ratio, mirrored
 from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.weights import read_weights, save_weights
@@ -74,7 +74,7 @@ def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: 
     model = load_start(out.parent / recipe.start / "weights.safetensors", network, recipe.seed)
     photos = [p for p in load_photos(data, ["fcdb", "unlabelled"]) if p.labels or p.fixations is not None]
     ratings = read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
-    samples = {mirrored: cache_samples(model, photos, mirrored) for mirrored in (False, True)}
+    samples = {flipped: cache_samples(model, photos, flipped) for flipped in (False, True)}
     aside = {p.id for p in photos if is_validation(p.id, recipe.fold)}
     training = [i for i, p in enumerate(photos) if p.id not in aside]
     validation = [samples[False][i] for i, p in enumerate(photos) if p.id in aside]
@@ -119,7 +119,7 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
     for epoch in range(done, recipe.epochs):
         rng = run.generator(epoch)
         model.train()
-        groups = draw_groups(training, rated, recipe.batch_size, rng)
+        groups = draw_groups(training, rated, recipe.batch_size, model.config.short_side, rng)
         sums: dict[str, list[float]] = {}
         for step, group in enumerate(groups):
             factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 100)
@@ -151,7 +151,7 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
 
 
 @torch.inference_mode()
-def cache_samples(model: S2CNet, photos: list[Photo], mirrored: bool) -> list[Sample]:
+def cache_samples(model: S2CNet, photos: list[Photo], flipped: bool) -> list[Sample]:
     """Backbone maps and proposals of every photo, resized as for cropping."""
     model.eval()
     samples = []
@@ -159,10 +159,10 @@ def cache_samples(model: S2CNet, photos: list[Photo], mirrored: bool) -> list[Sa
         height, width = photo.pixels.shape[:2]
         size = input_size(width, height, model.config.short_side)
         pixels = resize(photo.pixels, size, model.config.antialias)[None]
-        maps = model.backbone(model.normalise(pixels.flip(3) if mirrored else pixels))
+        maps = model.backbone(model.normalise(pixels.flip(3) if flipped else pixels))
         found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
         labels, fixations = photo.labels, photo.fixations
-        if mirrored:
+        if flipped:
             labels = labels and mirror(labels)
             fixations = None if fixations is None else np.abs(fixations - [1, 0])
         samples.append(Sample(size, tuple(m[0].half() for m in maps), found.boxes[0].clone(),
@@ -171,17 +171,15 @@ def cache_samples(model: S2CNet, photos: list[Photo], mirrored: bool) -> list[Sa
 
 
 def mirror(labels: CropLabels) -> CropLabels:
-    def flip(boxes):
-        return boxes[..., [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([1, 0, 1, 0])
-
-    return CropLabels(labels.size_wh, flip(labels.best), flip(labels.pairs), labels.votes)
+    return CropLabels(labels.size_wh, mirrored(labels.best), mirrored(labels.pairs), labels.votes)
 
 
-def draw_groups(training: list[list[Sample]], rated: list[Ratings], batch_size: int, rng: np.random.Generator) -> list[list]:
+def draw_groups(training: list[list[Sample]], rated: list[Ratings], batch_size: int, short_side: int,
+                rng: np.random.Generator) -> list[list]:
     """Shuffled batches of like-shaped photos (each mirrored or not, by chance) and of ratings."""
     photos = [pair[rng.integers(2)] for pair in training]
     groups = []
-    for items, shape in ((photos, lambda s: (s.size, s.labels is None)), (rated, lambda r: input_size(*r.size_wh, 256))):
+    for items, shape in ((photos, lambda s: (s.size, s.labels is None)), (rated, lambda r: input_size(*r.size_wh, short_side))):
         by_shape: dict[tuple, list] = {}
         for i in rng.permutation(len(items)):
             by_shape.setdefault(shape(items[i]), []).append(items[i])
@@ -267,8 +265,7 @@ def ratings_step(model: S2CNet, group: list[Ratings], count: int, rng: np.random
     mos = np.stack([r.mos[c] for r, c in zip(group, chosen, strict=True)])
     proposals = np.stack([r.proposals for r in group])
     if rng.random() < 0.5:
-        crops, proposals = (b[..., [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([1, 0, 1, 0])
-                            for b in (crops, proposals))
+        crops, proposals = mirrored(crops), mirrored(proposals)
     scores = model.score(None, torch.from_numpy(crops * scale), torch.from_numpy(proposals * scale), size)
     return rating_loss(scores, torch.from_numpy((mos - MOS_MEAN) / MOS_STD))
 

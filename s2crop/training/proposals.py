@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from s2crop.cropper import input_size, resize
-from s2crop.geometry.boxes import iou_matrix
+from s2crop.geometry.boxes import iou_matrix, mirrored
 from s2crop.models.backbone import turn_kernels
 from s2crop.models.proposals import KINDS, STRIDE
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
@@ -150,7 +150,7 @@ def augmented_view(photo: Photo, shape: tuple[int, int], min_window: float, rng:
     boxes = (photo.boxes.boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-        boxes = boxes[:, [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([1, 0, 1, 0])
+        boxes = mirrored(boxes)
     pixels = _shift_colours(pixels, rng)
     targets = make_targets(boxes, photo.boxes.kinds, photo.boxes.quality, photo.boxes.known, shape)
     return pixels.transpose(2, 0, 1), *targets
