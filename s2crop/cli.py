@@ -388,6 +388,8 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
         return NOTHING_TO_DO
     plans = _plans(options, sources)
     protected = frozenset(Path(os.path.realpath(source.path)) for source in sources if source.path is not None)
+    if options.log_file and Path(os.path.realpath(options.log_file)) in protected:
+        raise click.UsageError(f"--log-file {options.log_file} is an input")
     if options.shard:
         part, parts = options.shard
         sources, plans = sources[part - 1 :: parts], plans[part - 1 :: parts]

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from s2crop import pixels
 from s2crop.errors import InputError
 
 MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded
+
+MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
 
 # Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF).
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
@@ -324,16 +326,17 @@ def _identity(source: Source) -> str:
 
 _limit_lock = threading.Lock()
 _limit_users = 0
-_pillow_limit: int | None = None
+_pillow_limits: tuple[int | None, int] = None, 0
 
 
 @contextmanager
 def _no_pillow_limit() -> Iterator[None]:
-    """Set Pillow's own limit on pixels aside while any thread is in here: ours was checked, or is about to be."""
-    global _limit_users, _pillow_limit
+    """Set Pillow's own limits aside while any thread is in here: ours on pixels was checked, or is about to be."""
+    global _limit_users, _pillow_limits
     with _limit_lock:
         if _limit_users == 0:
-            _pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            _pillow_limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, MAX_TEXT_BYTES
         _limit_users += 1
     try:
         yield
@@ -341,7 +344,7 @@ def _no_pillow_limit() -> Iterator[None]:
         with _limit_lock:
             _limit_users -= 1
             if _limit_users == 0:
-                Image.MAX_IMAGE_PIXELS = _pillow_limit
+                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = _pillow_limits
 
 
 def _open_bytes(source: Path | bytes) -> BinaryIO:
@@ -372,6 +375,8 @@ def _reason(error: Exception, format: str | None) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()  # "permission denied", "is a directory"
     text = " ".join(str(error).split()) or type(error).__name__
+    if "MAX_TEXT" in text:
+        return "too much text in its metadata"
     return f"{'truncated' if 'truncated' in text.lower() else 'damaged'} {format or 'picture'}: {text}"
 
 
