@@ -1,5 +1,7 @@
 """MobileNetV2 with BatchNorm folded into its convolutions, cut at strides 8, 16 and 32."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 # (expansion, channels, repeats, stride) of each stage: Sandler et al. 2018, table 2.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 CUTS = {6: 32, 13: 96, 17: 320}  # layer -> channels of the maps at strides 8, 16 and 32
+LAYERS = 18  # up to the last cut; the paper's 19th is a 1x1 convolution to 1280 channels
 BATCH_NORM_EPS = 1e-5
 
 
@@ -60,13 +63,18 @@ class Backbone(nn.Module):
         Returns:
             Maps [B, 32, H/8, W/8], [B, 96, H/16, W/16] and [B, 320, H/32, W/32].
         """
+        return tuple(self.upright(x) for number, x in enumerate(self.activations(image)) if number in CUTS)
+
+    def activations(self, image: Tensor) -> Iterator[Tensor]:
+        """What each of the layers gives in turn; turned, with padding "same" (see `upright`)."""
         x = image.flip((2, 3)) if self.turned else image
-        maps = []
         for number, layer in enumerate(self.layers):
             x = F.relu6(layer(x), inplace=True) if number == 0 else layer(x)
-            if number in CUTS:
-                maps.append(x.flip((2, 3)) if self.turned else x)
-        return tuple(maps)
+            yield x
+
+    def upright(self, x: Tensor) -> Tensor:
+        """A map of `activations` the right way round."""
+        return x.flip((2, 3)) if self.turned else x
 
 
 def turn_kernels(state: dict[str, Tensor]) -> dict[str, Tensor]:

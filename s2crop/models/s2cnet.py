@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.graph import AttentionGraph, OverlapMessages
-from s2crop.models.proposals import ProposalHead
+from s2crop.models.proposals import ProposalHead, Proposals
+from s2crop.models.scorer import Scorer, check_image
 
 MOS_MEAN, MOS_STD = 2.95, 0.8  # the networks' scores are MOS less this mean, over this deviation
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_KINDS = 3  # object, face, text
 
 
@@ -112,16 +112,16 @@ class NodeEmbedding(nn.Module):
         return F.relu(self.norm(nodes))
 
 
-class S2CNet(nn.Module):
+class S2CNet(Scorer):
     """The network of Su et al., AAAI 2024 (fig. 2).
 
     `forward` takes what the published reference takes. Callers that score several sets of
-    candidates of one picture call `features` once and `score` for each set.
+    candidates of one picture call `features` once and `rate` or `score` for each set.
     """
 
     def __init__(self, config: S2CNetConfig = S2CNetConfig()):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
+        self.num_proposals = config.num_proposals
         self.backbone = Backbone(config.padding)
         self.multi_scale = MultiScale(config.reduced_dim)
         self.proposal_head = ProposalHead() if config.proposal_head else None
@@ -132,23 +132,19 @@ class S2CNet(nn.Module):
         else:  # the published 16x16, 1x1 and 1x1 convolutions over [D+1, 16, 16], as linear layers
             self.head = nn.Sequential(nn.Linear((config.num_proposals + 1) * config.node_dim, 768), nn.ReLU(),
                                       nn.Linear(768, 128), nn.ReLU(), nn.Linear(128, 1))
-        scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
-        self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
-        offset = torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
-        self.register_buffer("_input_offset", offset.view(1, 3, 1, 1), persistent=False)
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> the network's input, float32."""
-        return (pixels * self._input_scale - self._input_offset).contiguous(memory_format=torch.channels_last)
 
     def features(self, image: Tensor) -> Features:
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
-        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
-            raise ValueError(f"image is [B, 3, H, W] with H and W multiples of 32, not {list(image.shape)}")
+        check_image(image)
         weight = self.backbone.layers[0].weight
         maps = self.backbone(image.to(weight.dtype))
         maps = tuple(m.float() for m in maps)
         return Features(maps, self.multi_scale(maps), tuple(image.shape[-2:]))
+
+    def rate(self, features: Features, crops: Tensor, proposals: Proposals, circle: bool = False) -> Tensor:
+        """See `Scorer.rate`; a circle is scored as its square."""
+        attributes = proposals.attributes() if self.config.node_geometry else None
+        return self.score(features.reduced, crops, proposals.boxes, features.size, attributes)
 
     def score(self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int],
               attributes: Tensor | None = None) -> Tensor:
@@ -172,39 +168,6 @@ class S2CNet(nn.Module):
         out = self.graph(crop_nodes, proposal_nodes, _centres(crops, size), _centres(proposals, size),
                          size[0] / size[1], overlaps, crop_only)
         return self.head(out if crop_only else out.flatten(2)).squeeze(-1)
-
-    def forward(self, image: Tensor, crops: Tensor, proposals: Tensor) -> Tensor:
-        """Score crops, as the published reference does.
-
-        Args:
-            image: [B, 3, H, W], normalised.
-            crops: [N, 5]; proposals: [D, 5]: rows (batch index, x1, y1, x2, y2) in network-input
-                pixels. Each picture of the batch has as many proposals as the others.
-        Returns:
-            [N] scores in the order of `crops`, normalised: MOS is 2.95 + 0.8 times the score.
-        """
-        batch = image.shape[0]
-        packed_proposals, present = pack(proposals, batch)
-        if not present.all():
-            raise ValueError("every picture of a batch needs the same number of proposals")
-        packed_crops, present = pack(crops, batch)
-        features = self.features(image)
-        scores = self.score(features.reduced, packed_crops, packed_proposals, features.size)
-        out = scores.new_empty(crops.shape[0])
-        out[torch.argsort(crops[:, 0].long(), stable=True)] = scores[present]
-        return out
-
-
-def pack(rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Rows [K, 5] with a batch index -> [B, K', 4] padded with the first box, and which are present."""
-    index = rows[:, 0].long()
-    if rows.ndim != 2 or rows.shape[1] != 5 or len(index) == 0 or index.min() < 0 or index.max() >= batch:
-        raise ValueError("boxes are rows (batch index, x1, y1, x2, y2), at least one for each picture")
-    counts = torch.bincount(index, minlength=batch)
-    present = torch.arange(int(counts.max()), device=rows.device) < counts[:, None]
-    packed = rows[0, 1:].repeat(batch, present.shape[1], 1)
-    packed[present] = rows[torch.argsort(index, stable=True), 1:]
-    return packed, present
 
 
 def _centres(boxes: Tensor, size: tuple[int, int]) -> Tensor:

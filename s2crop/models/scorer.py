@@ -1,0 +1,96 @@
+"""What search and batch need of a network, whichever it is."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from s2crop.models.proposals import Proposals
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Scorer(nn.Module):
+    """A network that scores crop candidates from one backbone pass over a picture.
+
+    Subclasses give `backbone`, `proposal_head` (None where there is none), `features` and `rate`.
+    What `features` returns has at least `maps`, on which proposals are found, and `size`, the
+    (height, width) of the network input.
+
+    Args:
+        config: with `short_side`, `pixel_scale` and `antialias` of the input.
+    """
+
+    num_proposals = 0  # how many proposals `rate` looks at
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
+        self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
+        offset = torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
+        self.register_buffer("_input_offset", offset.view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] -> the network's input, float32."""
+        return (pixels * self._input_scale - self._input_offset).contiguous(memory_format=torch.channels_last)
+
+    def features(self, image: Tensor) -> NamedTuple:
+        """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
+        raise NotImplementedError
+
+    def rate(self, features: NamedTuple, crops: Tensor, proposals: Proposals, circle: bool = False) -> Tensor:
+        """Score candidates on one backbone pass.
+
+        Args:
+            features: what `features` returned.
+            crops: [B, N, 4] (x1, y1, x2, y2) in network-input pixels.
+            proposals: at most `num_proposals` for each picture; scores of 0 where kind and trust
+                are not known.
+            circle: score the inscribed circles, where the network can tell them from the boxes.
+        Returns:
+            [B, N] scores, normalised: MOS is 2.95 + 0.8 times the score.
+        """
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, crops: Tensor, proposals: Tensor) -> Tensor:
+        """Score crops, as the published S2CNet does.
+
+        Args:
+            image: [B, 3, H, W], normalised.
+            crops: [N, 5]; proposals: [D, 5]: rows (batch index, x1, y1, x2, y2) in network-input
+                pixels. Each picture of the batch has as many proposals as the others.
+        Returns:
+            [N] scores in the order of `crops`, normalised: MOS is 2.95 + 0.8 times the score.
+        """
+        batch = image.shape[0]
+        packed_proposals, present = pack(proposals, batch)
+        if not present.all():
+            raise ValueError("every picture of a batch needs the same number of proposals")
+        packed_crops, present = pack(crops, batch)
+        scores = self.rate(self.features(image), packed_crops, unknown(packed_proposals))
+        out = scores.new_empty(crops.shape[0])
+        out[torch.argsort(crops[:, 0].long(), stable=True)] = scores[present]
+        return out
+
+
+def check_image(image: Tensor) -> None:
+    if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
+        raise ValueError(f"image is [B, 3, H, W] with H and W multiples of 32, not {list(image.shape)}")
+
+
+def unknown(boxes: Tensor) -> Proposals:
+    """Boxes [B, D, 4] of which it is not known what they show, nor how surely."""
+    return Proposals(boxes, torch.zeros_like(boxes[..., 0]), torch.zeros_like(boxes[..., 0], dtype=torch.int64))
+
+
+def pack(rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Rows [K, 5] with a batch index -> [B, K', 4] padded with the first box, and which are present."""
+    index = rows[:, 0].long()
+    if rows.ndim != 2 or rows.shape[1] != 5 or len(index) == 0 or index.min() < 0 or index.max() >= batch:
+        raise ValueError("boxes are rows (batch index, x1, y1, x2, y2), at least one for each picture")
+    counts = torch.bincount(index, minlength=batch)
+    present = torch.arange(int(counts.max()), device=rows.device) < counts[:, None]
+    packed = rows[0, 1:].repeat(batch, present.shape[1], 1)
+    packed[present] = rows[torch.argsort(index, stable=True), 1:]
+    return packed, present
