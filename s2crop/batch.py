@@ -10,15 +10,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from s2crop import outputs, report
+from s2crop import outputs, overlay, pixels, report, sheet
 from s2crop.errors import InputError, OutputError, S2CropError
 from s2crop.inputs import MAX_PIXELS, Picture, Source
+from s2crop.outputs import OVERLAY
 from s2crop.report import Record, Summary
+from s2crop.sheet import Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
     from s2crop.cropper import Crop, Cropper, CropRequest, Prepared
@@ -31,7 +33,7 @@ _PATIENCE_BATCHES = 4
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
 
-Plan = dict[tuple[str, int], Path]  # (ratio label, rank) -> output
+Plan = dict[tuple[str, int], Path]  # (ratio label, rank) or OVERLAY -> output
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class BatchOptions:
     folder: Path | None = None  # links lead no output out of it
     stream: BinaryIO | None = None  # where an output planned as STDOUT goes
     stream_format: str = "same"  # its format, which no file name tells
+    overlay_proposals: bool = False  # overlays show the proposals too
+    thumbnails: bool = False  # for a sheet
 
 
 class _Stopped(BaseException):
@@ -96,7 +100,7 @@ def run(
     cropper: "Cropper",
     options: BatchOptions,
     on_record: Callable[[Record], None],
-    on_picture: Callable[[], None] = lambda: None,
+    on_picture: Callable[[list[Record], Thumbnails | None], None] = lambda records, thumbnails: None,
     interrupts: Interrupts = Interrupts(),
 ) -> Summary:
     """Crop the sources; the outcome is the same for any number of jobs and any batch size.
@@ -110,7 +114,7 @@ def run(
         cropper: scores, in the calling thread; prepares pictures, in the worker threads.
         options: see there.
         on_record: called in the calling thread, in the order of the sources, with what became of each crop.
-        on_picture: called after the last record of each source.
+        on_picture: called for each source with all its records, before on_record, and thumbnails if asked for.
         interrupts: how to learn that the run is to stop.
     Raises:
         Interrupted: on KeyboardInterrupt.
@@ -125,11 +129,11 @@ def run(
     workers = _Workers(cropper, options, stdin)
     pipeline = _Pipeline(workers, cropper, options, interrupts)
     try:
-        for records in pipeline.results(sources, plans):
-            summary.add(records, time.monotonic() - started)
-            for record in records:
+        for job in pipeline.results(sources, plans):
+            summary.add(job.records, time.monotonic() - started)
+            on_picture(job.records, job.thumbnails)
+            for record in job.records:
                 on_record(record)
-            on_picture()
     except KeyboardInterrupt:
         raise Interrupted(summary, pipeline.stop(_STOP_SECONDS)) from None
     except BaseException:
@@ -149,8 +153,10 @@ class _Job:
     preparing: "Future[list[Record] | None] | None" = None
     picture: Picture | None = None
     prepared: "Prepared | None" = None
+    proposals: list[tuple] = field(default_factory=list)
     writing: "Future[list[Record]] | None" = None
     records: list[Record] | None = None  # set when nothing is left to do
+    thumbnails: Thumbnails | None = None
 
 
 class _Pipeline:
@@ -172,8 +178,8 @@ class _Pipeline:
         self._waiting: list[_Job] = []  # prepared, to be scored; oldest first
         self._writing: deque[Future] = deque()
 
-    def results(self, sources: Sequence[Source], plans: Sequence[Plan]) -> Iterator[list[Record]]:
-        """Yield the records of each source, in their order."""
+    def results(self, sources: Sequence[Source], plans: Sequence[Plan]) -> Iterator[_Job]:
+        """Yield each source's job, in their order, when it has its records."""
         todo = (_Job(i, source, plan) for i, (source, plan) in enumerate(zip(sources, plans, strict=True)))
         preparing: deque[_Job] = deque()
         while True:
@@ -219,6 +225,9 @@ class _Pipeline:
             self._result(self._writing.popleft())
         for job, crops in zip(batch, self._rank(batch), strict=True):
             self._waiting.remove(job)
+            if self._options.overlay_proposals and OVERLAY in job.plan:
+                with self._interrupts.at_once():
+                    job.proposals = self._cropper.proposals_prepared(job.prepared)
             job.prepared = None
             if isinstance(crops, Exception):
                 job.records = [_error(self._workers.record(job), crops)]
@@ -245,8 +254,8 @@ class _Pipeline:
             self._interrupts.check()
         return future.result()
 
-    def _finished(self, to_the_end: bool = False) -> Iterator[list[Record]]:
-        """Yield the records of the oldest pictures as far as they are done, or of all that are left."""
+    def _finished(self, to_the_end: bool = False) -> Iterator[_Job]:
+        """Yield the oldest pictures as far as they are done, or all that are left."""
         while self._unreported:
             job = self._unreported[0]
             if job.records is None:
@@ -257,7 +266,7 @@ class _Pipeline:
                 job.records = self._result(job.writing)
             if job.picture and job.picture.frames > 1 and job.picture.format != "JPEG":  # phones hide a second one there
                 log.info("%s: %d frames, the first is cropped", report.one_line(job.source.name), job.picture.frames)
-            yield job.records
+            yield job
             self._unreported.popleft()
 
 
@@ -286,19 +295,24 @@ class _Workers:
     def prepare(self, job: _Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         if self._is_done(job):
-            return [
-                self.record(job, ratio=label, rank=rank, output=str(path), status=report.SKIPPED)
-                for (label, rank), path in job.plan.items()
-            ]
+            records = [
+                self.record(job, ratio=key[0], rank=key[1], output=str(path), status=report.SKIPPED)
+                for key, path in job.plan.items() if key != OVERLAY
+            ]  # fmt: skip
+            job.thumbnails = self._thumbnails(job, records)
+            return records
         self._check_stop()
         try:
-            source = self._stdin if job.source.path is None else job.source.path
-            picture = Picture.open(source, max_pixels=self._options.max_pixels)
+            picture = self._open(job)
             prepared = self._cropper.prepare(picture)
         except Exception as error:
             return [_error(self.record(job), error)]
         job.picture, job.prepared = picture, prepared
         return None
+
+    def _open(self, job: _Job) -> Picture:
+        source = self._stdin if job.source.path is None else job.source.path
+        return Picture.open(source, max_pixels=self._options.max_pixels)
 
     def write(self, job: _Job, crops: "Sequence[Crop]") -> list[Record]:
         """Cut, encode and write the crops of a picture, up to the first that fails."""
@@ -321,6 +335,9 @@ class _Workers:
                 except Exception as error:
                     records.append(_error(record, error))
                     break
+            else:
+                records += self._overlay(job, crops)
+            job.thumbnails = self._thumbnails(job, records)
         return records
 
     def _is_done(self, job: _Job) -> bool:
@@ -352,17 +369,55 @@ class _Workers:
         image = job.picture.crop(record.box, size_wh)
         self._check_stop()
         data = outputs.encode(image, suffix, options.quality, circle=options.circle)
-        with self._gate:
-            self._check_stop()
-            if to_stream:
-                written = _write_stream(options.stream, data)
-            else:
-                written = outputs.write_atomic(
-                    output, data, overwrite=options.overwrite, protected=options.protected, folder=options.folder
-                )
-        if not written:  # someone else wrote it meanwhile
+        if not self._write_data(output, data):  # someone else wrote it meanwhile
             return replace(record, output_width=None, output_height=None, status=report.SKIPPED)
         return replace(record, status=report.WRITTEN)
+
+    def _write_data(self, output: Path, data: bytes) -> bool:
+        options = self._options
+        with self._gate:
+            self._check_stop()
+            if output == STDOUT:
+                return _write_stream(options.stream, data)
+            return outputs.write_atomic(
+                output, data, overwrite=options.overwrite, protected=options.protected, folder=options.folder
+            )
+
+    def _overlay(self, job: _Job, crops: "Sequence[Crop]") -> list[Record]:
+        """Write the overlay of a picture if there is to be one; a record if it cannot be written."""
+        output = job.plan.get(OVERLAY)
+        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
+            return []
+        try:
+            self._check_stop()
+            size_wh = job.picture.width, job.picture.height
+            image = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
+            outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
+            image = overlay.draw(image, size_wh, outlines, overlay.proposal_outlines(job.proposals))
+            self._write_data(output, outputs.encode(image, output.suffix, self._options.quality))
+        except Exception as error:
+            return [_error(self.record(job, output=str(output)), error)]
+        return []
+
+    def _thumbnails(self, job: _Job, records: Sequence[Record]) -> Thumbnails | None:
+        """Of a picture and of its crops: as they are cut, or of the files that there were already."""
+        if not self._options.thumbnails:
+            return None
+        crops = []
+        for record in records:
+            if record.status == report.SKIPPED:
+                crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
+            else:
+                crops.append(self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None)
+        return Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)
+
+    def _thumbnail(self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None) -> Thumbnail | None:
+        self._check_stop()
+        try:
+            return sheet.thumbnail(opened(), box)
+        except Exception as error:  # a page without it is better than none
+            log.debug("no thumbnail: %s", report.one_line(str(error)))
+            return None
 
     def _check_stop(self) -> None:
         if self.stop.is_set():

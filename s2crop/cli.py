@@ -219,6 +219,14 @@ def _cpu_count() -> int:
 )
 @_option(_OUTPUT, "--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
 @_option(_OUTPUT, "--dry-run", is_flag=True, help="Score and report, write nothing.")
+@_option(
+    _OUTPUT, "--overlay", is_flag=True,
+    help="For looking: also write each input with its crops drawn on it, and with -v the proposals.",
+)
+@_option(
+    _OUTPUT, "--sheet", type=click.Path(path_type=Path), metavar="FILE.html",
+    help="For looking: one page with every input and its crops; of a --dry-run too.",
+)
 @_option(_INPUT, "-r", "--recursive", is_flag=True, help="Walk the folders inside folders too.")
 @_option(
     _INPUT, "--include", multiple=True, metavar="GLOB",
@@ -336,8 +344,12 @@ def _check(options: SimpleNamespace) -> None:
     if options.to_file or options.to_stdout:
         if options.template is not None:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
+        if options.overlay:
+            raise click.UsageError("--overlay writes a picture beside the crops: give --output a folder")
         if (count := len(options.ratios) * options.top) > 1:
             raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
+    if options.sheet:
+        _check_sheet(options)
     if sys.stdout is None and (options.to_stdout or options.as_json or options.verbose):
         raise click.UsageError("--json, --verbose and --output - need standard output, which is closed")
     if options.to_stdout and options.as_json:
@@ -347,6 +359,17 @@ def _check(options: SimpleNamespace) -> None:
         raise click.UsageError("nothing to crop: give images, folders, globs, - or --files-from")
     if options.null_separated and not options.files_from:
         raise click.UsageError("-0 says how the list of --files-from is separated: give --files-from too")
+
+
+def _check_sheet(options: SimpleNamespace) -> None:
+    from s2crop import sheet
+
+    if options.sheet.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--sheet {options.sheet}: the page is HTML; give a name like crops.html")
+    if options.sheet.is_dir():
+        raise click.UsageError(f"--sheet {options.sheet} is a folder; give a name in it")
+    if not options.overwrite and not sheet.may_replace(options.sheet):
+        raise click.UsageError(f"--sheet {options.sheet} exists and is none of ours: --overwrite replaces it")
 
 
 def _ratio_of_size(ratios: Sequence[Ratio], size) -> Ratio:
@@ -388,8 +411,9 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
         return NOTHING_TO_DO
     plans = _plans(options, sources)
     protected = frozenset(Path(os.path.realpath(source.path)) for source in sources if source.path is not None)
-    if options.log_file and Path(os.path.realpath(options.log_file)) in protected:
-        raise click.UsageError(f"--log-file {options.log_file} is an input")
+    for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
+        if path and Path(os.path.realpath(path)) in protected:
+            raise click.UsageError(f"{option} {path} is an input")
     if options.shard:
         part, parts = options.shard
         sources, plans = sources[part - 1 :: parts], plans[part - 1 :: parts]
@@ -420,6 +444,8 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
         folder=None if options.to_file or options.to_stdout else Path(options.output),
         stream=sys.stdout.buffer if options.to_stdout else None,
         stream_format=options.fmt,
+        overlay_proposals=options.overlay and options.verbose,
+        thumbnails=options.sheet is not None,
     )
 
     def show(record: report.Record) -> None:
@@ -431,10 +457,28 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
             elif options.verbose and record.status == report.WRITTEN and not options.to_stdout:
                 _print(report.one_line(record.output))
 
-    with _progress(options, len(sources), terminal) as advance:
-        summary = batch.run(sources, plans, cropper, batch_options, show, advance, signals)
+    with _progress(options, len(sources), terminal) as advance, _sheet(options, len(sources)) as add:
+
+        def done(*picture) -> None:
+            add(*picture)
+            advance()
+
+        summary = batch.run(sources, plans, cropper, batch_options, show, done, signals)
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
+
+
+@contextmanager
+def _sheet(options: SimpleNamespace, total: int) -> Iterator[Callable[..., None]]:
+    """Yields what puts a picture on the sheet, if there is to be one."""
+    if not options.sheet:
+        yield lambda records, thumbnails: None
+        return
+    from s2crop.sheet import Sheet
+
+    ratios = [ratio.label for ratio in options.ratios]
+    with Sheet(options.sheet, ratios, total, options.top, options.shape == "circle") as page:
+        yield page.add
 
 
 def _sources(options: SimpleNamespace) -> "list[Source]":
@@ -468,7 +512,7 @@ def _plans(options: SimpleNamespace, sources: "Sequence[Source]") -> "list[Plan]
     try:
         return outputs.plan_names(
             sources, options.ratios, options.top, folder=Path(options.output), fmt=options.fmt,
-            circle=options.shape == "circle", **template,
+            circle=options.shape == "circle", overlay=options.overlay, **template,
         )
     except ValueError as error:
         raise click.UsageError(f"--name: {error}") from None

@@ -197,7 +197,10 @@ class Cropper:
 
     def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
         """Object, face and text proposals (box in pixels of the upright picture, score, kind), best first."""
-        prepared = self.prepare(Picture.open(image))
+        return self.proposals_prepared(self.prepare(Picture.open(image)))
+
+    def proposals_prepared(self, prepared: Prepared) -> list[tuple[tuple[float, float, float, float], float, str]]:
+        """`proposals` of a picture that is already prepared."""
         _, found = self._look([prepared])
         boxes = found.boxes[0].cpu().numpy() / prepared.scale
         return [(tuple(map(float, box)), float(score), KINDS[kind])

@@ -20,6 +20,7 @@ from s2crop.inputs import Source
 
 FORMATS = ("same", "jpg", "png", "webp", "avif")
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
+OVERLAY = "overlay", 0  # stands in a plan, where crops have (ratio label, rank), for the input with their boxes
 MAX_SIDE = 65535  # pixels; what a JPEG header can hold
 
 _FIELDS = ("stem", "cover", "ratio", "rank", "ext")
@@ -105,6 +106,7 @@ def plan_names(
     folder: Path,
     fmt: str,
     circle: bool,
+    overlay: bool = False,
 ) -> list[dict[tuple[str, int], Path]]:
     """Give each crop of each source a path of its own, which depends on the names of all sources only.
 
@@ -114,6 +116,7 @@ def plan_names(
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
             {rank} (empty if `top` is 1) and {ext} are filled in, and `/` makes folders.
+        overlay: name a JPEG for the overlay too, under OVERLAY.
     Returns:
         For each source its paths by (ratio label, rank).
     Raises:
@@ -133,6 +136,9 @@ def plan_names(
             for ratio, rank in crops:
                 name = _fill(template, fields, source, tag, ratio, f"_{rank}" if top > 1 else "")
                 plan[ratio.label, rank] = place / f"{name}{suffix}"
+            if overlay:
+                name = _fill(template, fields, source, tag, Ratio(OVERLAY[0], None), "")
+                plan[OVERLAY] = place / f"{name}{'' if 'ratio' in fields else '_overlay'}.jpg"
             keys = {_key(path) for path in plan.values()}
             if len(keys) < len(plan):
                 raise ValueError(f"{template!r} gives crops of one input the same name: add {{ratio}} or {{rank}}")

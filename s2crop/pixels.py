@@ -78,3 +78,8 @@ def rgb(image: Image.Image) -> Image.Image:
     """Any of the natural modes as opaque 8-bit RGB for looking at."""
     image = on_white(eight_bit(image))
     return to_srgb(image) if image.mode == "CMYK" else image.convert("RGB")
+
+
+def for_screens(image: Image.Image) -> Image.Image:
+    """Any of the natural modes as opaque 8-bit RGB in sRGB."""
+    return to_srgb(on_white(eight_bit(image)))

@@ -52,6 +52,10 @@ class FakeCropper:
         self.batches.append(len(prepared))
         return [self._crops(p, request) for p in prepared]
 
+    def proposals_prepared(self, prepared):
+        w, h = prepared.width, prepared.height
+        return [((w * 0.4, h * 0.1, w * 0.6, h * 0.3), 0.9, "face"), ((0, h * 0.8, w, h), 0.4, "text")]
+
     def _crops(self, prepared, request):
         w, h = prepared.width, prepared.height
         if request.focus and not (request.focus[0] < w and request.focus[1] < h):

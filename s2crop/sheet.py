@@ -1,0 +1,253 @@
+"""The sheet: one page, whole in itself, with every input and its crops, to look through, sort and filter."""
+
+import base64
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import quote
+
+from s2crop import pixels, report
+from s2crop.errors import OutputError
+from s2crop.inputs import Picture
+from s2crop.overlay import COLOURS
+from s2crop.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
+
+THUMBNAIL_WH = 320, 160  # pixels, at most
+THUMBNAIL_QUALITY = 62  # of WebP: some 5 kB each
+_MARK = '<meta name="generator" content="s2crop">'  # what tells a sheet from pages that are not ours to replace
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    data: bytes  # WebP
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Of one input: None for what cannot be shown."""
+
+    picture: Thumbnail | None
+    crops: Sequence[Thumbnail | None]  # one for each record
+
+
+def thumbnail(picture: Picture, box: tuple[int, int, int, int] | None = None) -> Thumbnail:
+    """A picture, or a box of it, made small; never enlarged.
+
+    Raises:
+        InputError: the picture cannot be decoded.
+    """
+    x1, y1, x2, y2 = box = box or (0, 0, picture.width, picture.height)
+    scale = min(1, THUMBNAIL_WH[0] / (x2 - x1), THUMBNAIL_WH[1] / (y2 - y1))
+    width, height = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
+    image = pixels.for_screens(picture.crop(box, (width, height)))
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=THUMBNAIL_QUALITY, method=3)
+    return Thumbnail(file.getvalue(), width, height)
+
+
+def may_replace(path: Path) -> bool:
+    """Whether nothing, or a sheet of ours, is at this path."""
+    try:
+        with open(path, "rb") as file:
+            return _MARK.encode() in file.read(1000)
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.lexists(path)
+    except OSError:
+        return False
+
+
+class Sheet:
+    """Writes the page picture by picture; the memory it takes does not grow with their number.
+
+    As a context manager: the page gets its name when the block ends, however it ends.
+
+    Args:
+        path: where the page goes; what is there is replaced. Its folder is made.
+        ratios: labels of those asked for.
+        total: how many inputs there are.
+        top: crops for each ratio.
+        circle: crops are shown round.
+    Raises:
+        OutputError: the page cannot be written.
+    """
+
+    def __init__(self, path: Path, ratios: Sequence[str], total: int, top: int = 1, circle: bool = False):
+        self._path, self._ratios, self._top, self._circle = path, list(ratios), top, circle
+        self._summary = Summary(total=total)
+        self._temporary = path.parent / f".s2crop-{uuid.uuid4().hex}.tmp"
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> "Sheet":
+        try:
+            if not self._path.parent.exists():
+                self._path.parent.mkdir(parents=True)
+            self._file = open(self._temporary, "x", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise self._failure(error) from error
+        self._write(_head(self._ratios, self._top))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._write(_tail(self._summary))
+            self._file.close()
+            os.replace(self._temporary, self._path)
+        except OSError as error:
+            raise self._failure(error) from error
+        finally:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+    def add(self, records: Sequence[Record], thumbnails: Thumbnails | None) -> None:
+        """Add an input: what became of each of its crops."""
+        self._summary.add(records, 0.0)
+        self._write(self._entry(records, thumbnails or Thumbnails(None, [None] * len(records))))
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {(error.strerror or str(error)).lower()}")
+
+    def _entry(self, records: Sequence[Record], thumbnails: Thumbnails) -> str:
+        first = records[0]
+        made = [record for record in records if record.status != ERROR]
+        boxes = "".join(self._box(i, record) for i, record in enumerate(made) if record.box)
+        size = f'<span class="size">{first.width} × {first.height}</span>' if first.width else ""
+        crops = [self._crop(record, image) for record, image in zip(records, thumbnails.crops, strict=True) if record in made]
+        errors = [f'<p class="error">{_text(record.error)}</p>' for record in records if record.status == ERROR]
+        picture = ""
+        if thumbnails.picture:
+            lines = f'<svg viewBox="0 0 {first.width} {first.height}" preserveAspectRatio="none">{boxes}</svg>' if boxes else ""
+            picture = f'<div class="picture">{_image(thumbnails.picture, "")}{lines}</div>'
+        statuses = " ".join(dict.fromkeys(record.status for record in records))
+        return (
+            f'<article data-name="{_text(first.input)}" data-status="{statuses}">'
+            f"<h2>{self._link(None if first.input == '-' else first.input, _name(first.input))}{size}</h2>"
+            f'<div class="row">{picture}{"".join(crops)}{"".join(errors)}</div></article>\n'
+        )
+
+    def _crop(self, record: Record, image: Thumbnail | None) -> str:
+        ratio = self._ratios.index(record.ratio)
+        words = [f'<i class="c{ratio % len(COLOURS)}"></i>{_text(record.ratio)}']
+        if self._top > 1:
+            words.append(f"#{record.rank}")
+        if record.score is not None:
+            words.append(f"<b>{record.score:.2f}</b>")
+        if record.time_s is not None:
+            words.append(_clock(record.time_s))
+        if record.output_width:
+            words.append(f"{record.output_width} × {record.output_height}")
+        if record.status != WRITTEN:
+            words.append(record.status)
+        score = "" if record.score is None else f' data-score="{record.score:.4f}"'
+        shown = _image(image, f"{record.input}, {record.ratio}") if image else '<span class="none"></span>'
+        target = record.output if record.status in (WRITTEN, SKIPPED) else None
+        round_ = " round" if self._circle else ""
+        return (
+            f'<figure class="crop{round_}" data-ratio="{ratio}"{score}>{self._link(target, shown)}'
+            f"<figcaption>{' '.join(words)}</figcaption></figure>"
+        )
+
+    def _box(self, i: int, record: Record) -> str:
+        x1, y1, x2, y2 = record.box
+        shape = f'x="{x1}" y="{y1}" width="{x2 - x1}" height="{y2 - y1}"'
+        colour = self._ratios.index(record.ratio) % len(COLOURS)
+        return f'<rect class="under" {shape}/><rect class="c{colour}" data-crop="{i}" {shape}/>'
+
+    def _link(self, target: str | None, inside: str) -> str:
+        """What stands inside, linked to a file by its place relative to the page."""
+        if target is None or target == "-":
+            return inside
+        place = os.path.relpath(os.path.abspath(target), os.path.abspath(self._path.parent))
+        return f'<a href="{quote(os.fsencode(place))}" target="_blank" rel="noreferrer">{inside}</a>'
+
+
+def _head(ratios: Sequence[str], top: int) -> str:
+    style, script = _style(), _script()
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
+    choices = "".join(f'<option value="{i}">{_text(ratio)}</option>' for i, ratio in enumerate(ratios))
+    statuses = "".join(f"<option>{status}</option>" for status in (WRITTEN, SKIPPED, PLANNED, ERROR))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+{_MARK}
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Crops</title>
+<style>{style}</style>
+</head>
+<body>
+<form id="controls" hidden>
+<label>Name <input id="name" type="search" autocomplete="off" spellcheck="false"></label>
+<label>Ratio <select id="ratio"><option value="">all</option>{choices}</select></label>
+<label>Status <select id="status"><option value="">all</option>{statuses}</select></label>
+<label>Score from <input id="least" type="range" min="1" max="5" step="0.05" value="1"><output id="least-shown">1.00</output></label>
+<label>Sort <select id="order"><option value="">as listed</option><option value="best">best first</option>
+<option value="worst">worst first</option><option value="name">by name</option></select></label>
+<span id="count" role="status"></span>
+</form>
+<main class="crops{len(ratios) * top}">
+"""
+
+
+def _tail(summary: Summary) -> str:
+    whole = summary.pictures == summary.total
+    return f"""</main>
+<p id="nothing" hidden>Nothing matches.</p>
+<header><h1>Crops</h1><p>{summary.text() if whole else summary.interrupted_text()}</p></header>
+<script>{_script()}</script>
+</body>
+</html>
+"""
+
+
+def _style() -> str:
+    colours = "".join(f".c{i}{{--c:{colour}}}" for i, colour in enumerate(COLOURS))
+    return colours + (_HERE / "sheet.css").read_text("utf-8")
+
+
+def _script() -> str:
+    return (_HERE / "sheet.js").read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _image(image: Thumbnail, alt: str) -> str:
+    data = base64.b64encode(image.data).decode()
+    return (
+        f'<img loading="lazy" decoding="async" width="{image.width}" height="{image.height}" alt="{_text(alt)}"'
+        f' src="data:image/webp;base64,{data}">'
+    )
+
+
+def _text(text: str) -> str:
+    return escape(report.one_line(text))
+
+
+def _name(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f'<span class="folder">{_text(folder)}/</span>{_text(name)}' if folder else _text(name)
+
+
+def _clock(time_s: float) -> str:
+    """ "1:02:03.5" """
+    minutes, seconds = divmod(round(time_s, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{seconds:04.1f}" if hours else f"{minutes}:{seconds:04.1f}"
