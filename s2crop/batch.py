@@ -19,7 +19,7 @@ from s2crop import outputs, overlay, pixels, report, sheet
 from s2crop.errors import InputError, OutputError, S2CropError
 from s2crop.inputs import MAX_PIXELS, Picture, Source
 from s2crop.outputs import OVERLAY
-from s2crop.report import Record, Summary
+from s2crop.report import Clock, Record, Summary
 from s2crop.sheet import Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def run(
         stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
     summary = Summary(total=len(sources))
     started = time.monotonic()
-    workers = _Workers(cropper, options, stdin)
-    pipeline = _Pipeline(workers, cropper, options, interrupts)
+    workers = _Workers(cropper, options, stdin, summary.clock)
+    pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
     try:
         for job in pipeline.results(sources, plans):
             summary.add(job.records, time.monotonic() - started)
@@ -166,7 +166,10 @@ class _Pipeline:
     on the pictures and the batch size only.
     """
 
-    def __init__(self, workers: "_Workers", cropper: "Cropper", options: BatchOptions, interrupts: Interrupts):
+    def __init__(
+        self, workers: "_Workers", cropper: "Cropper", options: BatchOptions, interrupts: Interrupts, clock: Clock
+    ):
+        self._clock = clock
         self._workers = workers
         self._interrupts = interrupts
         self._cropper = cropper
@@ -237,7 +240,7 @@ class _Pipeline:
 
     def _rank(self, batch: list[_Job]) -> "list[list[Crop] | Exception]":
         try:
-            with self._interrupts.at_once():
+            with self._interrupts.at_once(), self._clock("score"):
                 return self._cropper.rank([job.prepared for job in batch], self._options.request)
         except Exception as error:
             self._interrupts.check()  # an import that is interrupted makes another error of it
@@ -250,8 +253,9 @@ class _Pipeline:
 
     def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
         self._interrupts.check()
-        while not wait([future], _POLL_SECONDS).done:
-            self._interrupts.check()
+        with self._clock("waiting"):
+            while not wait([future], _POLL_SECONDS).done:
+                self._interrupts.check()
         return future.result()
 
     def _finished(self, to_the_end: bool = False) -> Iterator[_Job]:
@@ -273,7 +277,8 @@ class _Pipeline:
 class _Workers:
     """What happens to one picture in a worker thread."""
 
-    def __init__(self, cropper: "Cropper", options: BatchOptions, stdin: bytes):
+    def __init__(self, cropper: "Cropper", options: BatchOptions, stdin: bytes, clock: Clock):
+        self._clock = clock
         self._cropper = cropper
         self._options = options
         self._stdin = stdin
@@ -303,8 +308,9 @@ class _Workers:
             return records
         self._check_stop()
         try:
-            picture = self._open(job)
-            prepared = self._cropper.prepare(picture)
+            with self._clock("decode"):
+                picture = self._open(job)
+                prepared = self._cropper.prepare(picture)
         except Exception as error:
             return [_error(self.record(job), error)]
         job.picture, job.prepared = picture, prepared
@@ -366,16 +372,20 @@ class _Workers:
             suffix = outputs.output_suffix(job.picture.format, options.stream_format, options.circle)
         else:
             suffix = output.suffix
-        image = job.picture.crop(record.box, size_wh)
+        with self._clock("decode"):
+            job.picture.decode_for(record.box, size_wh)
+        with self._clock("crop and resize"):
+            image = job.picture.crop(record.box, size_wh)
         self._check_stop()
-        data = outputs.encode(image, suffix, options.quality, circle=options.circle)
+        with self._clock("encode"):
+            data = outputs.encode(image, suffix, options.quality, circle=options.circle)
         if not self._write_data(output, data):  # someone else wrote it meanwhile
             return replace(record, output_width=None, output_height=None, status=report.SKIPPED)
         return replace(record, status=report.WRITTEN)
 
     def _write_data(self, output: Path, data: bytes) -> bool:
         options = self._options
-        with self._gate:
+        with self._gate, self._clock("write"):
             self._check_stop()
             if output == STDOUT:
                 return _write_stream(options.stream, data)
@@ -391,10 +401,12 @@ class _Workers:
         try:
             self._check_stop()
             size_wh = job.picture.width, job.picture.height
-            image = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
-            outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
-            image = overlay.draw(image, size_wh, outlines, overlay.proposal_outlines(job.proposals))
-            self._write_data(output, outputs.encode(image, output.suffix, self._options.quality))
+            with self._clock("overlay and thumbnails"):
+                image = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
+                outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
+                image = overlay.draw(image, size_wh, outlines, overlay.proposal_outlines(job.proposals))
+                data = outputs.encode(image, output.suffix, self._options.quality)
+            self._write_data(output, data)
         except Exception as error:
             return [_error(self.record(job, output=str(output)), error)]
         return []
@@ -403,13 +415,14 @@ class _Workers:
         """Of a picture and of its crops: as they are cut, or of the files that there were already."""
         if not self._options.thumbnails:
             return None
-        crops = []
-        for record in records:
-            if record.status == report.SKIPPED:
-                crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
-            else:
-                crops.append(self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None)
-        return Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)
+        with self._clock("overlay and thumbnails"):
+            crops = []
+            for record in records:
+                if record.status == report.SKIPPED:
+                    crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
+                else:
+                    crops.append(self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None)
+            return Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)
 
     def _thumbnail(self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None) -> Thumbnail | None:
         self._check_stop()

@@ -464,6 +464,7 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
             advance()
 
         summary = batch.run(sources, plans, cropper, batch_options, show, done, signals)
+    log.debug("%s", summary.clock.text(options.jobs))
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
 

@@ -185,15 +185,9 @@ class Picture:
             InputError: the file is damaged, or changed since it was opened.
             ValueError: the box does not lie in the picture.
         """
-        x1, y1, x2, y2 = box
-        if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
-            raise ValueError(f"box {tuple(box)} is not inside {self.width}x{self.height}")
-        box_wh = x2 - x1, y2 - y1
+        self.decode_for(box, size_wh)
+        box_wh = box[2] - box[0], box[3] - box[1]
         size_wh = size_wh or box_wh
-        # The decoder may shrink the picture only so far that half of the shrinking is left to Lanczos.
-        scale = max(1, min(box_wh[0] // size_wh[0], box_wh[1] // size_wh[1]) // 2)
-        if self._decoded is None or self._decoded_scale > scale:
-            self._decoded, self._decoded_scale = self._decode(scale)
         stored_box = self._stored_box(box)
         if size_wh == box_wh:
             with _no_pillow_limit():
@@ -206,6 +200,17 @@ class Picture:
         profile = image.info.get("icc_profile")
         image.info = {"icc_profile": profile} if profile else {}
         return image
+
+    def decode_for(self, box: tuple[int, int, int, int], size_wh: tuple[int, int] | None = None) -> None:
+        """Decode what `crop` needs for the same, which is the first that it does otherwise."""
+        x1, y1, x2, y2 = box
+        if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
+            raise ValueError(f"box {tuple(box)} is not inside {self.width}x{self.height}")
+        width, height = size_wh or (x2 - x1, y2 - y1)
+        # The decoder may shrink the picture only so far that half of the shrinking is left to Lanczos.
+        scale = max(1, min((x2 - x1) // width, (y2 - y1) // height) // 2)
+        if self._decoded is None or self._decoded_scale > scale:
+            self._decoded, self._decoded_scale = self._decode(scale)
 
     def close(self) -> None:
         """Drop the decoded pixels."""

@@ -1,7 +1,10 @@
 """What a run tells: one record for each crop and each failed input, and the line at its end."""
 
 import json
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
@@ -44,6 +47,34 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+class Clock:
+    """Seconds that a run spends in each stage: of the calling thread, or of all its workers together."""
+
+    CALLER = "score", "waiting"
+    WORKERS = "decode", "crop and resize", "encode", "write", "overlay and thumbnails"
+
+    def __init__(self):
+        self.seconds = dict.fromkeys(self.CALLER + self.WORKERS, 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count what happens inside."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - started
+
+    def text(self, threads: int) -> str:
+        """ "8.1 s score, 3.9 s waiting; on 2 threads 10.2 s decode, ..." without the stages that took no time."""
+        parts = []
+        for stages in (self.CALLER, self.WORKERS):
+            parts.append(", ".join(f"{self.seconds[stage]:.1f} s {stage}" for stage in stages if self.seconds[stage]))
+        return f"{parts[0] or '0 s'}; on {_count(threads, 'thread')} {parts[1] or '0 s'}"
+
+
 @dataclass
 class Summary:
     """Counts of a run."""
@@ -54,6 +85,7 @@ class Summary:
     crops: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITTEN, SKIPPED, PLANNED), 0))
     failed: int = 0  # pictures
     seconds: float = 0.0
+    clock: Clock = field(default_factory=Clock)
 
     def add(self, records: Sequence[Record], seconds: float) -> None:
         """Count a picture, by its records, that was done this long after the start."""

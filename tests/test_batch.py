@@ -330,6 +330,17 @@ def test_fewer_crops_than_asked_for_are_all_right(pictures):
     assert [record.rank for record in pictures.records] == [1, 2]
 
 
+def test_the_time_of_each_stage_is_told(pictures, monkeypatch):
+    for name in "abcd":
+        draw(pictures.photos / f"{name}.png")
+    encode = outputs.encode
+    monkeypatch.setattr(outputs, "encode", lambda *args, **kwargs: time.sleep(0.05) or encode(*args, **kwargs))
+    seconds = pictures.run(FakeCropper(delay_s=0.1), jobs=2, batch_size=2).clock.seconds
+    assert seconds["encode"] >= 8 * 0.05 and seconds["score"] >= 2 * 0.1
+    assert min(seconds[stage] for stage in ("decode", "crop and resize", "write", "waiting")) > 0
+    assert seconds["overlay and thumbnails"] == 0
+
+
 def test_output_size(pictures):
     draw(pictures.photos / "a.png")
     pictures.run(size=outputs.parse_size("60"))

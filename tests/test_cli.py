@@ -425,9 +425,14 @@ def test_verbose_prints_the_paths_written():
     draw("photos/a.png")
     draw("photos/b.png")
     s2crop("photos/a.png")
-    code, out, err = s2crop("photos", "-v")
+    code, out, err = s2crop("photos", "-v", "-j", "3")
     assert (code, out) == (0, "s2crop-out/b_free.png\n")
-    assert re.fullmatch(r"s2crop: fake on cpu, loaded in 0\.0 s", err.splitlines()[0])
+    first, times, last = err.splitlines()
+    assert re.fullmatch(r"s2crop: fake on cpu, loaded in 0\.0 s", first)
+    number = r"\d+\.\d s"
+    stages = ", ".join(f"{number} {stage}" for stage in ("decode", "crop and resize", "encode", "write"))
+    assert re.fullmatch(f"s2crop: {number} score, {number} waiting; on 3 threads {stages}", times)
+    assert summary(last) == "s2crop: 2 pictures, 1 crop written, 1 skipped, 0 failed"
 
 
 def test_quiet_leaves_errors():
@@ -445,7 +450,7 @@ def test_log_file_is_appended_to_and_has_the_time():
     stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
     assert first == "before" and all(re.match(stamp, line) for line in rest)
     told = [without_rate(re.sub(stamp, "", line)) for line in rest]
-    assert [line for line in told if not line.startswith("fake on cpu")] == [
+    assert [line for line in told if not re.match("fake on cpu|.* waiting; on ", line)] == [
         "missing.png: no such file",
         "2 pictures, 1 crop written, 0 skipped, 1 failed",
         "1 picture, 0 crops written, 1 skipped, 0 failed",

@@ -2,10 +2,12 @@
 
 import json
 import os
+import threading
+import time
 
 import pytest
 
-from s2crop.report import Record, Summary, one_line
+from s2crop.report import Clock, Record, Summary, one_line
 
 EXAMPLE = (
     '{"input": "photos/a.jpg", "type": "image", "width": 4000, "height": 3000, "time_s": null, "cover_rank": null, '
@@ -68,3 +70,22 @@ def test_the_rate_is_of_pictures_that_were_cropped():
 
 def test_summary_of_an_interrupted_run():
     assert summary_of("w", "s").interrupted_text() == "interrupted after 2 of 40 pictures, 1 crop written"
+
+
+def test_a_clock_adds_up_what_its_threads_spend():
+    clock = Clock()
+    assert clock.text(1) == "0 s; on 1 thread 0 s"
+    clock.seconds |= {"score": 8.12, "waiting": 3.94, "decode": 10.2, "write": 0.04}
+    assert clock.text(2) == "8.1 s score, 3.9 s waiting; on 2 threads 10.2 s decode, 0.0 s write"
+
+    def work():
+        with pytest.raises(KeyError), clock("encode"):
+            time.sleep(0.02)
+            raise KeyError
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clock.seconds["encode"] >= 4 * 0.02
