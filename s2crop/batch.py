@@ -19,7 +19,7 @@ from s2crop import outputs, overlay, pixels, report, sheet
 from s2crop.errors import InputError, OutputError, S2CropError
 from s2crop.inputs import MAX_PIXELS, Picture, Source
 from s2crop.outputs import OVERLAY
-from s2crop.report import Clock, Record, Summary
+from s2crop.report import Clock, Record, Summary, failed
 from s2crop.sheet import Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class _Pipeline:
                     job.proposals = self._cropper.proposals_prepared(job.prepared)
             job.prepared = None
             if isinstance(crops, Exception):
-                job.records = [_error(self._workers.record(job), crops)]
+                job.records = [failed(self._workers.record(job), crops)]
             else:
                 job.writing = self._pool.submit(self._workers.write, job, crops)
                 self._writing.append(job.writing)
@@ -312,7 +312,7 @@ class _Workers:
                 picture = self._open(job)
                 prepared = self._cropper.prepare(picture)
         except Exception as error:
-            return [_error(self.record(job), error)]
+            return [failed(self.record(job), error)]
         job.picture, job.prepared = picture, prepared
         return None
 
@@ -323,7 +323,7 @@ class _Workers:
     def write(self, job: _Job, crops: "Sequence[Crop]") -> list[Record]:
         """Cut, encode and write the crops of a picture, up to the first that fails."""
         if not crops:
-            return [_error(self.record(job), InputError("no crop fits"))]
+            return [failed(self.record(job), InputError("no crop fits"))]
         records = []
         with job.picture:
             for crop in crops:
@@ -339,7 +339,7 @@ class _Workers:
                 except BrokenPipeError:
                     raise  # the stream's; files give OutputError
                 except Exception as error:
-                    records.append(_error(record, error))
+                    records.append(failed(record, error))
                     break
             else:
                 records += self._overlay(job, crops)
@@ -408,7 +408,7 @@ class _Workers:
                 data = outputs.encode(image, output.suffix, self._options.quality)
             self._write_data(output, data)
         except Exception as error:
-            return [_error(self.record(job, output=str(output)), error)]
+            return [failed(self.record(job, output=str(output)), error)]
         return []
 
     def _thumbnails(self, job: _Job, records: Sequence[Record]) -> Thumbnails | None:
@@ -446,15 +446,3 @@ def _write_stream(stream: BinaryIO, data: bytes) -> bool:
     except OSError as error:
         raise OutputError(f"cannot write to standard output: {error.strerror.lower()}") from error
     return True
-
-
-def _error(record: Record, error: Exception) -> Record:
-    """The record of a failure, with one line of reason; the traceback of a bug goes to the log."""
-    if isinstance(error, S2CropError):
-        reason = str(error)
-    elif isinstance(error, MemoryError):
-        reason = "not enough memory"
-    else:
-        reason = f"internal error: {type(error).__name__}: {error}"
-        log.debug("%s: %s", report.one_line(record.input), reason, exc_info=error)
-    return replace(record, status=report.ERROR, error=report.one_line(reason))

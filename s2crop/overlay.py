@@ -9,6 +9,7 @@ LONGEST, SHORTEST = 1600, 1024  # pixels of an overlay's long side, whatever the
 # One for each ratio, in their order: apart in hue and light enough for dark lettering, on photos of any colour.
 COLOURS = ("#ffb000", "#48cae4", "#ff6b9d", "#80ed99", "#c4a7ff", "#ff8a5b", "#f1f08a", "#2ec4b6")
 SEEN = "#ffffff"  # proposals
+MOST_SEEN = 10  # proposals, the best: those that the graph takes
 _DARK = (0, 0, 0, 150)  # on both sides of a line, so that it is seen on white too
 _SHADE = (0, 0, 0, 96)  # on what no crop holds
 
@@ -47,8 +48,8 @@ def crop_outlines(crops: Sequence, ratios: Sequence[str], circle: bool) -> list[
 
 
 def proposal_outlines(proposals: Sequence[tuple[Box, float, str]]) -> list[Outline]:
-    """Of proposals (box, score, kind): dashed."""
-    return [Outline(box, f"{kind} {score:.2f}", SEEN, dashed=True) for box, score, kind in proposals]
+    """Of proposals (box, score, kind), best first: dashed."""
+    return [Outline(box, f"{kind} {score:.2f}", SEEN, dashed=True) for box, score, kind in proposals[:MOST_SEEN]]
 
 
 def draw(picture: Image.Image, size: tuple[int, int], crops: Sequence[Outline], seen: Sequence[Outline] = ()) -> Image.Image:

@@ -1,13 +1,18 @@
 """What a run tells: one record for each crop and each failed input, and the line at its end."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+
+from s2crop.errors import S2CropError
 
 WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,18 @@ def _rounded(value: float | None, digits: int) -> float | None:
 def one_line(text: str) -> str:
     r"""The text with line breaks and whatever else does not print escaped: "a\nb.jpg"."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def failed(record: Record, error: Exception) -> Record:
+    """The record of a failure, with one line of reason; the traceback of a bug goes to the log."""
+    if isinstance(error, S2CropError):
+        reason = str(error)
+    elif isinstance(error, MemoryError):
+        reason = "not enough memory"
+    else:
+        reason = f"internal error: {type(error).__name__}: {error}"
+        log.debug("%s: %s", one_line(record.input), reason, exc_info=error)
+    return replace(record, status=ERROR, error=one_line(reason))
 
 
 class Clock:

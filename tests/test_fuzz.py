@@ -95,7 +95,8 @@ def test_mutants_cost_one_line_each_at_most(tmp_path, monkeypatch):
             path.write_bytes(data)
             hashes[str(path)] = hashlib.sha256(data).hexdigest()
 
-    run = process("in", "-a", "1:1,free", "-s", "32", "-f", "webp", "--json", "--max-pixels", "4000000", "-j", "4")
+    run = process("in", "-a", "1:1,free", "-s", "32", "-f", "webp", "--json", "--max-pixels", "4000000", "-j", "4",
+                  "--sheet", "sheet.html")  # fmt: skip
     try:
         out, err = (stream.decode() for stream in run.communicate(timeout=TIMEOUT_S))
     except Exception:
@@ -125,4 +126,5 @@ def test_mutants_cost_one_line_each_at_most(tmp_path, monkeypatch):
     assert [line.partition(": ")[2].partition(": ")[0] for line in told] == [r["input"] for r in failed]
     assert all(line.startswith("s2crop: ") for line in lines)
     assert {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in hashes} == hashes
-    assert files(".") == sorted([*hashes, *(r["output"] for r in written)])
+    assert files(".") == sorted([*hashes, *(r["output"] for r in written), "sheet.html"])
+    assert Path("sheet.html").read_text("utf-8").count("<article ") == len(hashes)
