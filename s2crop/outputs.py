@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -21,6 +22,7 @@ from s2crop.inputs import Source
 FORMATS = ("same", "jpg", "png", "webp", "avif")
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
 OVERLAY = "overlay", 0  # stands in a plan, where crops have (ratio label, rank), for the input with their boxes
+PNG_LEVEL = 3  # of 9: photos take 40 % of the time of Pillow's 6 and are no larger, drawings grow by 8 %
 MAX_SIDE = 65535  # pixels; what a JPEG header can hold
 
 _FIELDS = ("stem", "cover", "ratio", "rank", "ext")
@@ -29,6 +31,7 @@ _KEPT_SUFFIXES = {  # "same" writes these formats as they are read, and every ot
     ".png": ".png", ".webp": ".webp", ".avif": ".avif",
 }  # fmt: skip
 _ENCODERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".avif": "AVIF"}
+_JPEG_END = b"\xff\xd9"
 _DIGITS = r"([0-9]{1,6})"
 _SIZE = re.compile(f"(?=.){_DIGITS}?(?:x{_DIGITS})?")
 
@@ -173,18 +176,29 @@ def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = 
     if encoder == "JPEG":
         image = pixels.on_white(pixels.eight_bit(image))
         # At this quality half-resolution colour would be what is seen first, above all in lettering.
-        options |= {"optimize": True, "subsampling": "4:4:4" if quality >= 95 else "4:2:0"}
+        options |= {"subsampling": "4:4:4" if quality >= 95 else "4:2:0"}
     elif encoder == "PNG":
         image = pixels.to_srgb(image) if image.mode == "CMYK" else image
-        options = {}
+        options = {"compress_level": PNG_LEVEL}
     else:
         image = _as_colour(pixels.eight_bit(image))
-    file = io.BytesIO()
     try:
-        image.save(file, encoder, icc_profile=image.info.get("icc_profile"), **options)
+        with _file_in_memory(encoder) as file:
+            image.save(file, encoder, icc_profile=image.info.get("icc_profile"), **options)
+            file.seek(0)
+            data = file.read()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise OutputError(f"cannot write {image.width}x{image.height} as {encoder}: {error}") from error
-    return file.getvalue()
+    if encoder == "JPEG" and not data.endswith(_JPEG_END):  # Pillow does not look at how much of it was written
+        raise OutputError(f"cannot write {image.width}x{image.height} as JPEG: out of memory")
+    return data
+
+
+def _file_in_memory(encoder: str) -> BinaryIO:
+    """Where a picture is encoded to. Pillow lets other threads run while it encodes JPEG into a file that the system knows."""
+    if encoder == "JPEG" and hasattr(os, "memfd_create"):
+        return open(os.memfd_create("s2crop"), "w+b")
+    return io.BytesIO()
 
 
 def write_atomic(

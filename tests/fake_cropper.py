@@ -40,9 +40,9 @@ class FakeCropper:
         self.decode, self.fail, self.delay_s = decode, fail, delay_s
         self.batches: list[int] = []  # their sizes
 
-    def prepare(self, picture):
+    def prepare(self, picture, keep=None):
         if self.decode:
-            picture.reduced(16)
+            picture.reduced(16, keep)
         shape = (2, 3) if picture.width > picture.height else (3, 2)
         return FakePrepared(picture.width, picture.height, shape)
 

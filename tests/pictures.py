@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw
@@ -98,6 +99,7 @@ def png_with_late_exif(image: Image.Image, orientation: int) -> bytes:
 # Colour profiles (ICC.1:2010): a 128-byte header, a table of tags, their data.
 
 
+@cache  # it holds the time it was made
 def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -10,9 +10,9 @@ from fake_cropper import FakeCropper
 from s2crop import batch, outputs
 from s2crop.batch import BatchOptions, Interrupted, run
 from s2crop.cropper import CropRequest
-from s2crop.errors import DeviceError, OutputError
+from s2crop.errors import DeviceError, InputError, OutputError
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import find_sources
+from s2crop.inputs import Picture, find_sources
 
 WIDE, TALL = (48, 32), (32, 48)
 
@@ -47,6 +47,9 @@ class Batch:
     def told(self):
         """(file name, ratio, status) of each record."""
         return [(r.input.rsplit("/", 1)[-1], r.ratio, r.status) for r in self.records]
+
+    def contents(self):
+        return {path.name: path.read_bytes() for path in self.out.rglob("*") if path.is_file()}
 
     def files(self):
         return sorted(path.name for path in self.out.rglob("*") if path.is_file())
@@ -117,9 +120,9 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
     reported, ahead = [], []
 
     class Counting(FakeCropper):
-        def prepare(self, picture):
+        def prepare(self, picture, keep=None):
             ahead.append(next(started) - len(reported))
-            return super().prepare(picture)
+            return super().prepare(picture, keep)
 
     started = iter(range(1000))
     pictures.request = CropRequest((parse_ratio("1:1"),))
@@ -366,10 +369,10 @@ def test_an_interrupted_run_stops_and_leaves_no_partial_files(pictures, where):
             raise KeyboardInterrupt
 
     class Cropper(FakeCropper):
-        def prepare(self, picture):
+        def prepare(self, picture, keep=None):
             if where == "prepare" and threading.current_thread() is not threading.main_thread() and len(seen) > 2:
                 raise KeyboardInterrupt  # comes up where its result is taken
-            return super().prepare(picture)
+            return super().prepare(picture, keep)
 
     with pytest.raises(Interrupted) as stopped:
         pictures.run(Cropper(fail=fail), on_record, batch_size=1, jobs=2)
@@ -388,6 +391,64 @@ def settled_threads():
         if thread.name.startswith("s2crop"):
             thread.join(5)
     return threading.enumerate()
+
+
+@pytest.fixture
+def decodes(monkeypatch):
+    """(stored width, scale of the decoder) of each decode."""
+    seen = []
+    decode = Picture._decode
+    monkeypatch.setattr(
+        Picture, "_decode", lambda picture, scale: seen.append((picture._stored_wh[0], scale)) or decode(picture, scale)
+    )
+    return seen
+
+
+def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
+    draw(pictures.photos / "a.jpg", (960, 640))
+    draw(pictures.photos / "b.png", (97, 64))
+    pictures.run(size=outputs.parse_size("60"))
+    assert sorted(decodes) == [(97, 1), (960, 4)]
+    pictures.run(overwrite=True)
+    assert sorted(decodes[2:]) == [(97, 1), (960, 1)]
+
+
+def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_alike(pictures, decodes, monkeypatch):
+    for i in range(6):
+        draw(pictures.photos / f"{i}.jpg", (960, 640))
+    pictures.run(size=outputs.parse_size("60"), batch_size=6)
+    records, written = pictures.records, pictures.contents()
+    assert len(decodes) == 6
+    monkeypatch.setattr(batch, "_ROOM_BYTES", 240 * 160 * 4 // 3)  # for two and a bit, with seven in flight
+    pictures.run(size=outputs.parse_size("60"), batch_size=6, overwrite=True)
+    assert len(decodes) == 6 + 6 + 4
+    assert pictures.records == records and pictures.contents() == written
+
+
+def test_a_dry_run_decodes_as_the_run_itself_would_and_keeps_nothing(pictures, decodes, monkeypatch):
+    draw(pictures.photos / "a.jpg", (960, 640))
+    monkeypatch.setattr(batch._Room, "take", lambda *args: pytest.fail("kept"))
+    pictures.run(size=outputs.parse_size("60"), dry_run=True)
+    assert decodes == [(960, 4)]
+
+
+@pytest.mark.parametrize("failing", ["rank", "write", "nothing"])
+def test_room_is_given_back_whatever_becomes_of_a_picture(pictures, monkeypatch, failing):
+    rooms = []
+    init = batch._Room.__init__
+    monkeypatch.setattr(batch._Room, "__init__", lambda room, size: rooms.append((room, size)) or init(room, size))
+    for i in range(5):
+        draw(pictures.photos / f"{i}.png")
+
+    def fail(*args, **kwargs):
+        raise InputError("damaged") if failing == "rank" else OutputError("no space left on device")
+
+    if failing == "write":
+        monkeypatch.setattr(outputs, "write_atomic", fail)
+    pictures.run(FakeCropper(fail=fail if failing == "rank" else lambda prepared: None))
+    ((room, size),) = rooms
+    assert room._left == size
+    assert {record.status for record in pictures.records} == {"written" if failing == "nothing" else "error"}
 
 
 def test_an_interrupt_does_not_wait_for_a_slow_encoder(pictures, monkeypatch):

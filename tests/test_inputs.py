@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch  # noqa: F401 (loaded, it is what resizes)
 from PIL import Image, ImageFile
 
 import pictures
-from s2crop import inputs
+from s2crop import inputs, pixels
 from s2crop.errors import InputError
 from s2crop.inputs import Picture, Source, find_sources, read_file_list
 from s2crop.pixels import to_srgb
@@ -157,8 +159,11 @@ class TestOrientation:
         picture = Picture.open(pictures.encoded(upright, orientation=orientation))
         box = (9, 3, 1001, 611)
         small = picture.crop(box, (62, 38))
-        assert picture._decoded_scale == 8
-        assert difference(small, upright.resize((62, 38), Image.Resampling.LANCZOS, box)) < 1.5
+        assert picture.decoded_scale == 8
+        # The box is cut from pixels of eight, and so up to four off at each edge.
+        moves = itertools.product((-4, -2, 0, 2), (-3, -1, 0, 2))
+        at = [(box[0] + x, box[1] + y, box[2] + x, box[3] + y) for x, y in moves]
+        assert min(difference(small, upright.resize((62, 38), Image.Resampling.LANCZOS, place)) for place in at) < 1.5
         assert difference(picture.reduced(153), upright.resize((251, 153), Image.Resampling.BOX)) < 1.5
 
     def test_orientation_behind_the_pixels_of_a_png(self):
@@ -200,15 +205,15 @@ class TestReducing:
         monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
         reduced = Picture.open(pictures.encoded(pictures.photo(2400, 1600))).reduced(256)
         assert max(decoded_sizes) == (600, 400)
-        assert reduced.shape == (267, 400, 3)
+        assert reduced.shape == (400, 600, 3)
 
     @pytest.mark.parametrize("fmt", ["JPEG", "PNG"])
     @pytest.mark.parametrize("size", [(640, 400), (257, 999), (1021, 509), (100, 90), (1, 1), (1, 4000), (8000, 40)])
-    def test_short_side_is_reached_and_less_than_doubled(self, fmt, size):
+    def test_short_side_is_reached_and_at_most_doubled(self, fmt, size):
         picture = Picture.open(pictures.encoded(pictures.photo(*size), fmt))
         for wanted in (1, 64, 256):
             height, width, _ = picture.reduced(wanted).shape
-            assert min(wanted, *size) <= min(height, width) <= max(2 * wanted - 1, 1) or min(size) < wanted
+            assert min(wanted, *size) <= min(height, width) <= 2 * wanted or min(size) < wanted
             assert abs(width / size[0] - height / size[1]) <= max(0.5 / size[0], 0.5 / size[1]) * 2 + 1e-9
 
     def test_result_is_a_writable_array_of_its_own(self):
@@ -350,11 +355,58 @@ class TestCropping:
         data = pictures.encoded(upright)
         picture = Picture.open(data)
         whole = (0, 0, 1600, 1200)
-        for size_wh, scale in (((100, 75), 8), ((300, 225), 2), ((500, 375), 1), ((100, 75), 1)):
+        sizes = ((100, 75), 8), ((200, 150), 4), ((300, 225), 2), ((500, 375), 2), ((600, 450), 1), ((100, 75), 1)
+        for size_wh, scale in sizes:
             small = picture.crop(whole, size_wh)
-            assert picture._decoded_scale == scale
+            assert picture.decoded_scale == scale
             full = pictures.decoded(data).resize(size_wh, Image.Resampling.LANCZOS)
             assert difference(small, full) < 1.5
+
+    def test_one_decode_serves_scoring_and_crops(self, monkeypatch):
+        decodes = []
+        decode = Picture._decode
+        monkeypatch.setattr(Picture, "_decode", lambda picture, scale: decodes.append(scale) or decode(picture, scale))
+        upright = pictures.photo(1600, 1200)
+        picture = Picture.open(pictures.encoded(upright))
+        seen_alone = picture.reduced(150)
+        assert decodes == [8] and picture.decoded_bytes == 0
+        seen = picture.reduced(150, keep=4)
+        assert difference(seen, seen_alone) < 0.5, "the scale of the decoder is hardly seen"
+        assert decodes == [8, 4] and picture.decoded_bytes == 400 * 300 * 4
+        for box, size_wh in ((0, 0, 1600, 1200), (200, 150)), ((100, 100, 1300, 1300 - 400), (150, 100)):
+            assert difference(picture.crop(box, size_wh), upright.resize(size_wh, Image.Resampling.LANCZOS, box)) < 1.5
+        assert decodes == [8, 4]
+        picture.crop((0, 0, 400, 300), (200, 150))
+        assert decodes == [8, 4, 1], "a small crop takes a finer decode"
+        picture.close()
+        assert picture.decoded_bytes == 0
+
+    def test_scoring_never_sees_less_than_it_asked_for(self):
+        picture = Picture.open(pictures.encoded(pictures.photo(1600, 1200)))
+        assert picture.reduced(600, keep=8).shape == (600, 800, 3)
+
+    @pytest.mark.skipif(not pixels._torch_resizes(), reason="this torch has no Lanczos filter; Pillow's is used")
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    @pytest.mark.parametrize("size_wh", [(60, 40), (251, 97), (400, 300), (1, 1), (3, 200)])
+    def test_torch_resizes_as_pillow_does(self, mode, size_wh):
+        image = pictures.photo(320, 200, noise=20).convert(mode)
+        raster = pixels.for_resizing(image)
+        assert isinstance(raster, np.ndarray)
+        made = pixels.resized(raster, size_wh, (0, 0, 320, 200))
+        assert (made.mode, made.size) == (mode, size_wh)
+        expected = image.resize(size_wh, Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(made).astype(int) - np.asarray(expected)).max() <= 2
+        cut = pixels.cut(raster, (7, 9, 40, 60))
+        assert cut.mode == mode and difference(cut, image.crop((7, 9, 40, 60))) == 0
+
+    @pytest.mark.parametrize("torch_resizes", [True, False])
+    def test_pillow_resizes_where_torch_does_not(self, monkeypatch, torch_resizes):
+        monkeypatch.setattr(pixels, "_torch_resizes", lambda: torch_resizes)
+        for mode in ("RGBA", "CMYK") if torch_resizes else ("L", "RGB", "RGBA", "CMYK"):
+            image = pictures.photo(320, 200).convert(mode)
+            assert pixels.for_resizing(image) is image
+            picture = Picture.open(image)
+            assert difference(picture.crop((0, 0, 320, 200), (80, 50)), image.resize((80, 50), Image.Resampling.LANCZOS)) < 1
 
     def test_decoded_picture_is_kept_until_close(self, tmp_path):
         file = tmp_path / "a.png"
