@@ -1,4 +1,4 @@
-"""MobileNetV2 with BatchNorm folded into its convolutions, cut at strides 8, 16 and 32."""
+"""MobileNetV2 with BatchNorm folded into its convolutions, cut at strides 4, 8, 16 and 32."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 # (expansion, channels, repeats, stride) of each stage: Sandler et al. 2018, table 2.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-CUTS = {6: 32, 13: 96, 17: 320}  # layer -> channels of the maps at strides 8, 16 and 32
+CUTS = {3: 24, 6: 32, 13: 96, 17: 320}  # layer -> channels of the maps at strides 4, 8, 16 and 32
 LAYERS = 18  # up to the last cut; the paper's 19th is a 1x1 convolution to 1280 channels
 BATCH_NORM_EPS = 1e-5
 
@@ -55,13 +55,13 @@ class Backbone(nn.Module):
                 channels = channels_out
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run the layers on a normalised image.
 
         Args:
             image: [B, 3, H, W], H and W multiples of 32.
         Returns:
-            Maps [B, 32, H/8, W/8], [B, 96, H/16, W/16] and [B, 320, H/32, W/32].
+            Maps [B, 24, H/4, W/4], [B, 32, H/8, W/8], [B, 96, H/16, W/16] and [B, 320, H/32, W/32].
         """
         return tuple(self.upright(x) for number, x in enumerate(self.activations(image)) if number in CUTS)
 
@@ -93,7 +93,7 @@ def fold_batch_norm(weight: Tensor, norm: dict[str, Tensor]) -> tuple[Tensor, Te
 
 
 class MultiScale(nn.Module):
-    """Join the three maps at stride 16 and reduce them to a few channels.
+    """Join the maps of strides 8, 16 and 32 at stride 16 and reduce them to a few channels.
 
     The stride-8 map is halved and the stride-32 map doubled, bilinearly with aligned corners;
     the latter counts half; their concatenation goes through a 1x1 convolution. A 1x1
@@ -102,15 +102,17 @@ class MultiScale(nn.Module):
     """
 
     STRIDE = 16
+    CHANNELS = list(CUTS.values())[1:]
     DEEP_SCALE = 0.5  # the published networks halve the stride-32 map
 
     def __init__(self, reduced_dim: int):
         super().__init__()
-        self.reduce = nn.Conv2d(sum(CUTS.values()), reduced_dim, 1)
+        self.reduce = nn.Conv2d(sum(self.CHANNELS), reduced_dim, 1)
 
-    def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Maps of `Backbone` -> [B, reduced_dim, H/16, W/16]."""
-        shallow, middle, deep = self.reduce.weight.split(list(CUTS.values()), dim=1)
+    def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """The last three maps of `Backbone` -> [B, reduced_dim, H/16, W/16]."""
+        shallow, middle, deep = self.reduce.weight.split(self.CHANNELS, dim=1)
+        maps = maps[-3:]
         size = maps[1].shape[-2:]
         joined = F.conv2d(maps[1], middle, self.reduce.bias)
         joined = joined + _resize(F.conv2d(maps[0], shallow), size)

@@ -47,8 +47,8 @@ class ProposalHead(nn.Module):
 
     Anchor-free: a peak of the heat map is a box centre (Zhou et al. 2019, CenterNet), the sides
     are regressed as distances from the cell, trained on all cells of a Gaussian around the centre
-    (Liu et al. 2020, TTFNet). The three maps are added top-down at 96 channels, then mixed by
-    depthwise separable 5x5 convolutions. No class but the three kinds.
+    (Liu et al. 2020, TTFNet). The maps are added top-down at 96 channels, that of stride 4
+    too, for the sides of small boxes; then they are mixed by depthwise separable 5x5 convolutions. No class but the three kinds.
     """
 
     CHANNELS = 96
@@ -57,27 +57,31 @@ class ProposalHead(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, self.CHANNELS, 1) for channels in CUTS.values())
+        fine, *coarser = CUTS.values()
+        self.fine = nn.Conv2d(fine, self.CHANNELS, 2, stride=2)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, self.CHANNELS, 1) for channels in coarser)
         self.mix = nn.ModuleList(_separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
         self.sides = nn.Conv2d(self.CHANNELS, 4 * len(KINDS), 1)
         nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR)).item())
 
-    def forward(self, maps: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Maps of the backbone -> heat logits [B, 3, h, w] and box sides [B, 3, 4, h, w] at stride 8.
 
         Sides are distances (left, top, right, bottom) from the cell's centre, in input pixels.
         """
+        fine, *maps = maps
         x = self.lateral[2](maps[2])
         for lateral, finer in ((self.lateral[1], maps[1]), (self.lateral[0], maps[0])):
             x = lateral(finer) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = x + self.fine(fine)
         for block in self.mix:
             x = x + block(x)
         sides = self.sides(x).unflatten(1, (len(KINDS), 4)).clamp(max=5.0).exp() * BOX_SCALE
         return self.heat(x), sides
 
     @torch.no_grad()
-    def propose(self, maps: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]) -> Proposals:
+    def propose(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Proposals:
         """The best MAX_PROPOSALS boxes of each picture: heat-map peaks after NMS within each kind."""
         heat, sides = self(maps)
         return decode(heat.sigmoid(), sides, size)

@@ -66,7 +66,7 @@ class S2CNetConfig:
 class Features(NamedTuple):
     """What one backbone pass gives for a batch of pictures."""
 
-    maps: tuple[Tensor, Tensor, Tensor]  # strides 8, 16, 32
+    maps: tuple[Tensor, Tensor, Tensor, Tensor]  # strides 4, 8, 16, 32
     reduced: Tensor  # [B, C, H/16, W/16]
     size: tuple[int, int]  # (height, width) of the network input
 

@@ -1,8 +1,8 @@
 """Training photos in memory, their labels, and the split into training and validation.
 
 The folder holds `fcdb/photos`, `fcdb/labels_train.json`, `text/photos`, `text/boxes.json`, `unlabelled`,
-`teacher_boxes.json.gz`, `osie_fixations.json`, `gaicd_boxes_mos_train.json` and `teachers`.
-Coordinates in all of them are fractions of the photo.
+`teacher_boxes.json.gz`, `osie_fixations.json`, `gaicd_boxes_mos_train.json`, `teachers`, and `fonts`, scalable
+fonts that composites are lettered with (without them: Pillow's own). Coordinates in all of them are fractions of the photo.
 """
 
 import gzip
@@ -84,9 +84,11 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
             photo.boxes = _teacher_boxes(teacher[photo.id])
     if "text" in sources:
         for name, boxes in sorted(json.loads((folder / "text/boxes.json").read_text()).items()):
-            boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-            known = Boxes(boxes, np.full(len(boxes), TEXT), np.ones(len(boxes), np.float32), (False, False, True))
-            photos.append(Photo(name, folder / f"text/photos/{name}.webp", boxes=known))
+            path = folder / f"text/photos/{name}.webp"
+            with Image.open(path) as image:
+                lines = join_words(np.asarray(boxes, np.float32).reshape(-1, 4), image.width / image.height)
+            known = Boxes(lines, np.full(len(lines), TEXT), np.ones(len(lines), np.float32), (False, False, True))
+            photos.append(Photo(name, path, boxes=known))
     with ThreadPoolExecutor() as pool:
         for photo, pixels in zip(photos, pool.map(_decode, [p.path for p in photos]), strict=True):
             photo.pixels = pixels
@@ -120,6 +122,35 @@ def read_gaicd_boxes(path: Path) -> list[Ratings]:
     return [Ratings(row["id"], (row["width"], row["height"]), np.float32(row["proposals"]),
                     np.float32(row["candidates"]), np.float32(row["mos"]))
             for row in json.loads(path.read_text())]
+
+
+def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
+    """Words side by side become lines, as the text teacher boxes them.
+
+    Args:
+        words: [K, 4] fractions of a photo of this aspect (width / height).
+    """
+    lines = [word * [aspect, 1, aspect, 1] for word in words]  # in photo heights
+    joined = True
+    while joined:
+        joined = False
+        for i, a in enumerate(lines):
+            for j, b in enumerate(lines[:i]):
+                heights = a[3] - a[1], b[3] - b[1]
+                beside = min(a[3], b[3]) - max(a[1], b[1]) > 0.5 * max(heights)
+                if beside and max(a[0], b[0]) - min(a[2], b[2]) < min(heights):
+                    lines[j] = np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])])
+                    del lines[i]
+                    joined = True
+                    break
+            if joined:
+                break
+    return np.float32(lines).reshape(-1, 4) / np.float32([aspect, 1, aspect, 1])
+
+
+def find_fonts(folder: Path) -> tuple[Path, ...]:
+    """The fonts that come with the data; empty where there are none."""
+    return tuple(sorted(path for path in (folder / "fonts").glob("*") if path.suffix.lower() in (".ttf", ".otf")))
 
 
 def _decode(path: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Train the proposal head, and the backbone's later layers with it, on teachers' and human boxes."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,25 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
-from s2crop.cropper import input_size, resize
-from s2crop.geometry.boxes import iou_matrix, mirrored
+from s2crop.cropper import find_device, input_size, resize
+from s2crop.geometry.boxes import inside_share, iou_matrix, mirrored
 from s2crop.models.backbone import turn_kernels
 from s2crop.models.proposals import KINDS, STRIDE
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import fold_mobilenet, save_weights
-from s2crop.training.data import Photo, is_validation, load_photos
-from s2crop.training.run import Average, Run, cosine
+from s2crop.training.composites import letter
+from s2crop.training.data import TEXT, Photo, find_fonts, is_validation, load_photos
+from s2crop.training.run import Average, Run, cosine, half_precision
 
 SHAPES = ((256, 384), (256, 320), (256, 256), (320, 256), (384, 256))  # (height, width) of a batch
 GAUSSIAN = 0.54 / 6  # sigma of a target in box sides (Liu et al. 2020, TTFNet: alpha 0.54)
 CORE = 0.4  # cells above this share of the Gaussian learn the box's sides
 RECALL_IOU = 0.5
-RECALL_TOP = 10
+RECALL_TOP = 10  # of each kind
+TRUSTED = 0.6  # quality from which a box counts as there
+MIN_FACE_WIDTH_FRAC = 0.04
+MIN_TEXT_HEIGHT_FRAC = 0.04
+SANITY_PHOTOS = 10
 
 
 @dataclass(frozen=True)
@@ -36,27 +42,39 @@ class ProposalRecipe:
     padding: str = "same"  # the backbone file was trained so
     sources: tuple[str, ...] = ("fcdb", "unlabelled", "text")
     first_trained_layer: int = 4  # layers before it keep their ImageNet weights
-    epochs: int = 8
+    epochs: int = 16
     batch_size: int = 16
     head_rate: float = 1.5e-3
     backbone_rate: float = 3e-4
     weight_decay: float = 0.01
     average: float = 0.998
     min_window: float = 0.35  # smallest share of a photo that an augmented view shows
-    box_weight: float = 1.0
+    lettered: float = 0.35  # share of views that text is drawn over
+    box_weight: float = 2.0
     seed: int = 0
 
 
-def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *, resume: bool, report=print) -> dict:
-    """Train and write `out/weights.safetensors`. Returns recall of the top 10 by kind on held-out photos."""
+def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *, resume: bool, device: str = "auto",
+          sanity: bool = False, report=print) -> dict:
+    """Train and write `out/weights.safetensors`. Returns recall of the ten best by kind on held-out photos.
+
+    Args:
+        device: on CUDA the convolutions run in bfloat16.
+        sanity: learn ten photos by heart, and measure on those.
+    """
     run = Run(out, recipe.seed, report)
     torch.manual_seed(recipe.seed)
-    photos = load_photos(data, recipe.sources)
+    photos, fonts = load_photos(data, recipe.sources), find_fonts(data)
     training = [p for p in photos if not is_validation(p.id)]
     validation = [p for p in photos if is_validation(p.id)]
+    if sanity:
+        validation = [p for p in training if len(p.boxes.boxes)][:SANITY_PHOTOS]
+        training = validation * 8
+        recipe = dataclasses.replace(recipe, epochs=10, min_window=1.0, lettered=0.0)
+    where = find_device(device)
     model = S2CNet(config)
     model.backbone.load_state_dict(imagenet_backbone(data / "teachers" / recipe.backbone, recipe.padding))
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(where, memory_format=torch.channels_last)
     trained = [p for n, layer in enumerate(model.backbone.layers) if n >= recipe.first_trained_layer
                for p in layer.parameters()]
     for p in model.parameters():
@@ -69,17 +87,20 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
     rates = [group["lr"] for group in optimizer.param_groups]
     average = Average(model, recipe.average)
     done = run.resume(model=model, optimizer=optimizer, average=average) if resume else 0
-    steps_per_epoch = len(training) // recipe.batch_size
     recall = run.results()
     for epoch in range(done, recipe.epochs):
         model.train()
         losses = []
-        for step, (pixels, *targets) in enumerate(batches(training, recipe, run.generator(epoch))):
-            factor = cosine(epoch * steps_per_epoch + step, recipe.epochs * steps_per_epoch, 200)
+        rng = run.generator(epoch)
+        groups = draw_groups(training, recipe.batch_size, rng)
+        for step, batch in enumerate(batches(groups, recipe, fonts, rng)):
+            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            heat, sides = model.proposal_head(model.backbone(model.normalise(pixels)))
-            heat_loss, box_loss = proposal_losses(heat, sides, *targets)
+            pixels, *targets = (part.to(where, non_blocking=True) for part in batch)
+            with half_precision(where):
+                heat, sides = model.proposal_head(model.backbone(model.normalise(pixels)))
+            heat_loss, box_loss = proposal_losses(heat.float(), sides.float(), *targets)
             optimizer.zero_grad()
             (heat_loss + recipe.box_weight * box_loss).backward()
             torch.nn.utils.clip_grad_norm_(trained + head, 5.0)
@@ -95,7 +116,7 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
         recall = {"recall": measure_recall(final.eval(), validation)}
         heat_mean, box_mean = np.mean(losses, axis=0)
         run.log(epoch=epoch, heat_loss=float(heat_mean), box_loss=float(box_mean), **recall)
-        run.finish(**recall, validation_photos=len(validation), training_photos=len(training))
+        run.finish(**recall, validation_photos=len(validation), training_photos=len({p.id for p in training}))
     return recall
 
 
@@ -105,8 +126,8 @@ def imagenet_backbone(path: Path, padding: str) -> dict[str, Tensor]:
     return turn_kernels(folded) if padding == "same" else folded
 
 
-def batches(photos: list[Photo], recipe: ProposalRecipe, rng: np.random.Generator):
-    """Augmented batches of one epoch: (pixels, heat, known, sides, weight) as tensors."""
+def draw_groups(photos: list[Photo], batch_size: int, rng: np.random.Generator) -> list[tuple[tuple[int, int], list[Photo]]]:
+    """Shuffled batches of one epoch: the shape of the views, and the photos that are nearest to it."""
     by_shape: dict[tuple[int, int], list[Photo]] = {}
     for photo in photos:
         height, width = photo.pixels.shape[:2]
@@ -115,14 +136,18 @@ def batches(photos: list[Photo], recipe: ProposalRecipe, rng: np.random.Generato
     groups = []
     for shape, members in by_shape.items():
         order = rng.permutation(len(members))
-        groups += [(shape, [members[i] for i in order[k:k + recipe.batch_size]])
-                   for k in range(0, len(members) - recipe.batch_size + 1, recipe.batch_size)]
-    groups = [groups[i] for i in rng.permutation(len(groups))]
+        groups += [(shape, [members[i] for i in order[k:k + batch_size]]) for k in range(0, len(members), batch_size)]
+    return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def batches(groups: list[tuple[tuple[int, int], list[Photo]]], recipe: ProposalRecipe, fonts: tuple[Path, ...],
+            rng: np.random.Generator):
+    """Augmented views of each group: (pixels, heat, known, sides, weight) as tensors."""
     with ThreadPoolExecutor(1) as pool:  # one batch ahead of the training step
         waiting = None
         for shape, members in groups:
             seeds = rng.integers(2**32, size=len(members))
-            job = pool.submit(_batch, members, shape, recipe, seeds)
+            job = pool.submit(_batch, members, shape, recipe, fonts, seeds)
             if waiting is not None:
                 yield waiting.result()
             waiting = job
@@ -130,30 +155,36 @@ def batches(photos: list[Photo], recipe: ProposalRecipe, rng: np.random.Generato
             yield waiting.result()
 
 
-def _batch(members: list[Photo], shape: tuple[int, int], recipe: ProposalRecipe, seeds: np.ndarray):
-    views = [augmented_view(p, shape, recipe.min_window, np.random.default_rng(s))
-             for p, s in zip(members, seeds, strict=True)]
+def _batch(members: list[Photo], shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...], seeds: np.ndarray):
+    views = [augmented_view(p, shape, recipe, fonts, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)]
     return [torch.from_numpy(np.stack(parts)) for parts in zip(*views, strict=True)]
 
 
-def augmented_view(photo: Photo, shape: tuple[int, int], min_window: float, rng: np.random.Generator):
-    """A random window of a photo, mirrored half of the time, colours shifted, with its targets."""
+def augmented_view(photo: Photo, shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...],
+                   rng: np.random.Generator):
+    """A random window of a photo, mirrored half of the time, some lettered, colours shifted, with its targets."""
     height, width = photo.pixels.shape[:2]
-    area = rng.uniform(min_window, 1.0) if rng.random() < 0.7 else 1.0
+    area = rng.uniform(recipe.min_window, 1.0) if rng.random() < 0.7 else 1.0
     aspect = shape[1] / shape[0] * np.exp(rng.uniform(-0.15, 0.15))  # of the window, in pixels
     w = min(width, np.sqrt(area * width * height * aspect))
     h = min(height, np.sqrt(area * width * height / aspect))
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
-    image = Image.fromarray(photo.pixels).resize(shape[::-1], Image.BILINEAR, box=(x, y, x + w, y + h))
-    pixels = np.asarray(image, np.float32)
+    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.BILINEAR, box=(x, y, x + w, y + h)))
     window = np.float32([x / width, y / height, (x + w) / width, (y + h) / height])
     boxes = (photo.boxes.boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
         boxes = mirrored(boxes)
-    pixels = _shift_colours(pixels, rng)
-    targets = make_targets(boxes, photo.boxes.kinds, photo.boxes.quality, photo.boxes.known, shape)
-    return pixels.transpose(2, 0, 1), *targets
+    kinds, quality = photo.boxes.kinds, photo.boxes.quality
+    if rng.random() < recipe.lettered:
+        pixels, lines, covered = letter(pixels, rng, fonts)
+        scale = np.float32([shape[1], shape[0]] * 2)
+        left = inside_share(covered[None] / scale, boxes)[0] < 0.5 if len(boxes) else np.zeros(0, bool)
+        boxes = np.concatenate([boxes[left], lines / scale])
+        kinds = np.concatenate([kinds[left], np.full(len(lines), TEXT)])
+        quality = np.concatenate([quality[left], np.ones(len(lines), np.float32)])
+    targets = make_targets(np.float32(boxes), kinds, quality, photo.boxes.known, shape)
+    return _shift_colours(np.float32(pixels), rng).transpose(2, 0, 1), *targets
 
 
 def _shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -232,27 +263,39 @@ def proposal_losses(heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, 
 
 
 @torch.inference_mode()
-def measure_recall(model: S2CNet, photos: list[Photo], min_quality: float = 0.6) -> dict[str, float]:
-    """Share of trusted boxes, by kind, found among a photo's top 10 proposals at IoU 0.5.
+def measure_recall(model: S2CNet, photos: list[Photo]) -> dict[str, float]:
+    """Share of trusted boxes, by kind, found among a photo's ten best proposals of that kind at IoU 0.5.
 
-    Faces count from 4 % of the picture's width on.
+    Faces count from 4 % of the picture's width on; "large text" are the lines from 4 % of its height
+    on; "lettering" are lines drawn over the same photos in a font of which no training view had one.
     """
-    found, total = np.zeros(len(KINDS)), np.zeros(len(KINDS))
-    for photo in photos:
-        height, width = photo.pixels.shape[:2]
-        size = input_size(width, height, model.config.short_side)
-        pixels = resize(photo.pixels, size, model.config.antialias)[None]
-        proposals = model.proposal_head.propose(model.backbone(model.normalise(pixels)), size).first(RECALL_TOP)
-        boxes = proposals.boxes[0].numpy() / np.float32([size[1], size[0]] * 2)
-        kinds = proposals.kinds[0].numpy()
+    found: dict[str, list[bool]] = {name: [] for name in (*KINDS, "large text", "lettering")}
+    for number, photo in enumerate(photos):
+        seen = best_of_kinds(model, photo.pixels)
         labels = photo.boxes
         for kind, known in enumerate(labels.known):
-            wanted = labels.boxes[(labels.kinds == kind) & (labels.quality >= min_quality)]
+            wanted = labels.boxes[(labels.kinds == kind) & (labels.quality >= TRUSTED)]
+            sides = wanted[:, 2:] - wanted[:, :2]
             if KINDS[kind] == "face":
-                wanted = wanted[wanted[:, 2] - wanted[:, 0] >= 0.04]
+                wanted = wanted[sides[:, 0] >= MIN_FACE_WIDTH_FRAC]
             if not known or not len(wanted):
                 continue
-            overlap = iou_matrix(wanted, boxes[kinds == kind])
-            found[kind] += (overlap.max(axis=1, initial=0) >= RECALL_IOU).sum()
-            total[kind] += len(wanted)
-    return {kind: float(found[i] / max(total[i], 1)) for i, kind in enumerate(KINDS)}
+            hits = iou_matrix(wanted, seen[kind]).max(axis=1, initial=0) >= RECALL_IOU
+            found[KINDS[kind]] += list(hits)
+            if kind == TEXT:
+                found["large text"] += list(hits[sides[:, 1] >= MIN_TEXT_HEIGHT_FRAC])
+        pixels, lines, _ = letter(photo.pixels, np.random.default_rng(number))
+        lines = lines / np.float32([pixels.shape[1], pixels.shape[0]] * 2)
+        found["lettering"] += list(iou_matrix(lines, best_of_kinds(model, pixels)[TEXT]).max(axis=1, initial=0) >= RECALL_IOU)
+    return {name: float(np.mean(hits)) for name, hits in found.items() if hits}
+
+
+def best_of_kinds(model: S2CNet, pixels: np.ndarray) -> list[np.ndarray]:
+    """The ten best proposals of each kind, [K, 4] fractions of the picture. Args: pixels uint8 [H, W, 3]."""
+    height, width = pixels.shape[:2]
+    size = input_size(width, height, model.config.short_side)
+    inputs = model.normalise(resize(pixels, size, model.config.antialias)[None])
+    proposals = model.proposal_head.propose(model.backbone(inputs), size)
+    boxes = proposals.boxes[0].numpy() / np.float32([size[1], size[0]] * 2)
+    real, kinds = proposals.scores[0].numpy() > 0, proposals.kinds[0].numpy()
+    return [boxes[real & (kinds == kind)][:RECALL_TOP] for kind in range(len(KINDS))]

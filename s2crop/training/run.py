@@ -83,6 +83,11 @@ class Average(nn.Module):
         self.mean, self.steps = state["mean"], state["steps"]
 
 
+def half_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 where it pays, which is on CUDA; needs no scaling of the loss."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def cosine(step: int, steps: int, warmup: int) -> float:
     """Learning-rate factor: linear warm-up (at most a tenth of the steps), then half a cosine down to 0.01."""
     warmup = min(warmup, steps // 10)
