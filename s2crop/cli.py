@@ -797,10 +797,13 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
-@click.option("-d", "--device", type=_Device(), default="auto", show_default=True, help="For s2cnet-gaic; the others train on the CPU.")
+@click.option("-d", "--device", type=_Device(), default="auto", show_default=True, help="auto (CUDA, else CPU), cpu, cuda, cuda:1.")
+@click.option("--sanity", is_flag=True, help="Learn ten pictures by heart, in about a minute: a training that cannot is broken.")
+@click.option("--folds", type=click.IntRange(2, 7), help="Cross-validate: train so often, each time with other photos kept aside, and measure on those.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
 @click.version_option(__version__, "-V", "--version")
-def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: bool, device: str, threads: int | None) -> None:
+def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: bool, device: str, sanity: bool,
+          folds: int | None, threads: int | None) -> None:
     """Train RECIPE: the name of one of ours (proposals, s2cnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
@@ -810,6 +813,7 @@ def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: 
             import torch
 
             torch.set_num_threads(threads)
-        run_recipe(recipe, data, out, resume=resume, changes=changes, device=device, report=click.echo)
+        run_recipe(recipe, data, out, resume=resume, changes=changes, device=device, sanity=sanity, folds=folds or 0,
+                   report=click.echo)
 
     _run(job)

@@ -1,5 +1,6 @@
 """Losses, targets and the two trainings on made-up data whose answer can be learned."""
 
+import gzip
 import json
 
 import numpy as np
@@ -11,9 +12,10 @@ from s2crop.errors import InputError
 from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS, decode
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
-from s2crop.models.weights import load_model
+from s2crop.models.weights import load_model, save_weights
 from s2crop.training import graph, proposals
-from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, is_validation
+from s2crop.training.composites import LAYOUTS, letter
+from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, is_validation, join_words
 from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
 from s2crop.training.recipe import read_recipe, recipe_names, run_recipe
 from s2crop.training.run import Run
@@ -109,7 +111,7 @@ def test_proposal_training_writes_weights_and_results(tmp_path, monkeypatch):
     recipe = proposals.ProposalRecipe(epochs=12, batch_size=4, average=0.5, first_trained_layer=7)
     config = S2CNetConfig(**{**vars(CONFIG), "short_side": 64})
     results = proposals.train(recipe, config, tmp_path, tmp_path / "run", resume=False, report=lambda line: None)
-    assert results["recall"].keys() == set(KINDS)
+    assert results["recall"].keys() == {"face", "lettering"}  # there is nothing else in these photos
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert len(log) == 12 and log[-1]["heat_loss"] < 0.75 * log[0]["heat_loss"]
     trained = load_model(weights=tmp_path / "run/weights.safetensors").state_dict()
@@ -145,10 +147,10 @@ def made_up_task(count):
 def fit(folder, epochs, resume=False):
     samples, ratings = made_up_task(40)
     torch.manual_seed(0)
-    recipe = graph.GraphRecipe(epochs=epochs, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0)
+    recipe = graph.GraphRecipe(epochs=epochs, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, rating_rounds=1)
     model = S2CNet(CONFIG)
     run = Run(folder, 0, report=lambda line: None)
-    results = graph.fit(model, recipe, run, [[s, s] for s in samples[8:]], ratings[8:], samples[:8], ratings[:8], folder, resume)
+    results = graph.fit(model, recipe, run, [(s, s) for s in samples[8:]], ratings[8:], samples[:8], ratings[:8], resume)
     return model, results
 
 
@@ -176,12 +178,99 @@ def test_graph_training_learns_where_people_look(tmp_path):
         middle = (sample.proposals[0, :2] + sample.proposals[0, 2:]).numpy() / 2 / [96, 64]
         sample.fixations = (middle + rng.normal(0, 0.04, (30, 2))).astype(np.float32)
     torch.manual_seed(0)
-    recipe = graph.GraphRecipe(epochs=8, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, held_weight=2.0)
+    recipe = graph.GraphRecipe(epochs=8, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, held_weight=2.0,
+                               rating_rounds=1)
     model, run = S2CNet(CONFIG), Run(tmp_path, 0, report=lambda line: None)
     before = graph.validate(model.eval(), [*samples[:8], *samples[32:]], ratings[:2])["held_share"]
-    after = graph.fit(model, recipe, run, [[s, s] for s in samples[8:]], ratings[8:], [*samples[:8], *samples[32:]], ratings[:2],
-                      tmp_path, False)["held_share"]
+    after = graph.fit(model, recipe, run, [(s, s) for s in samples[8:]], ratings[8:], [*samples[:8], *samples[32:]], ratings[:2],
+                      False)["held_share"]
     assert after > max(0.9, before)
+
+
+def test_graph_training_learns_to_hold_lines_of_text():
+    """Nobody looks anywhere; the better of two crops is the one that holds the line whole."""
+    samples, _ = made_up_task(1)
+    sample = samples[0]
+    sample.labels, sample.fixations, sample.lines = None, np.zeros((0, 2), np.float32), np.float32([[0.1, 0.1, 0.3, 0.2]])
+
+    class Marker:  # scores a crop by how whole it holds the line
+        def multi_scale(self, maps):
+            return None
+
+        def score(self, reduced, crops, proposals, size, attributes):
+            line = torch.tensor([0.1 * 96, 0.1 * 64, 0.3 * 96, 0.2 * 64])
+            whole = (crops[..., :2] <= line[:2]).all(-1) & (crops[..., 2:] >= line[2:]).all(-1)
+            return self.sign * whole.float()
+
+    good, bad = Marker(), Marker()
+    good.sign, bad.sign = 1.0, -1.0
+    sample.fixations = np.float32([[0.5, 0.5]] * 4)
+    recipe = graph.GraphRecipe()
+    losses = [graph.fixations_step(m, [sample], recipe, torch.tensor(0.2), np.random.default_rng(0)).item() for m in (good, bad)]
+    assert losses[0] < losses[1]
+
+
+def test_consistency_is_nothing_with_oneself_and_something_with_another():
+    samples, _ = made_up_task(2)
+    for sample in samples:
+        sample.labels = None
+    assert {s.source for s in samples} == {"unlabelled"}
+    torch.manual_seed(0)
+    model, other = S2CNet(CONFIG).eval(), S2CNet(CONFIG).eval()
+    recipe = graph.GraphRecipe(jitter=0.0, blind=0.0)
+    same, different = (graph.consistency_step(model, samples, recipe, torch.tensor(0.3), teachers, np.random.default_rng(0)).item()
+                       for teachers in ([model], [other]))
+    assert same == pytest.approx(0, abs=1e-6) and different > 1e-4
+
+
+def write_tiny_data(folder):
+    """Photos, labels and ratings laid out as `training.data` says; ids fall into folds 0 and 1, and outside."""
+    rng = np.random.default_rng(4)
+    ids = [i for fold in (0, 1) for i in [n for n in map(str, range(200)) if is_validation(n, fold)][:3]]
+    ids += [n for n in map(str, range(200)) if not (is_validation(n, 0) or is_validation(n, 1))][:8]
+    for name in ("fcdb/photos", "unlabelled"):
+        (folder / name).mkdir(parents=True)
+    labels, boxes = [], {}
+    for i in ids:
+        Image.fromarray(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(folder / f"fcdb/photos/{i}.webp")
+        pairs = [{"a": [0, 0, 0.5, 0.5], "b": [0.2, 0.2, 0.9, 0.9], "votes_a": 1, "votes_b": 4}] * 10
+        labels.append({"id": i, "width": 96, "height": 64, "best": [0.1, 0.1, 0.8, 0.9], "pairs": pairs})
+        boxes[i] = [{"box": [0.4, 0.4, 0.7, 0.7], "score": 0.9, "kind": "object", "label": "dog"}]
+    for name in ("osie_1", "osie_2", "bsds_1"):
+        Image.fromarray(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(folder / f"unlabelled/{name}.webp")
+        boxes[name] = boxes[ids[0]]
+    (folder / "fcdb/labels_train.json").write_text(json.dumps(labels))
+    (folder / "osie_fixations.json").write_text(json.dumps({n: rng.uniform(0, 1, (20, 2)).tolist() for n in ("1", "2")}))
+    (folder / "teacher_boxes.json.gz").write_bytes(gzip.compress(json.dumps(boxes).encode()))
+    corner = rng.uniform(0, 0.3, (40, 15, 2))
+    (folder / "gaicd_boxes_mos_train.json").write_text(json.dumps(
+        [{"id": f"g{i}", "width": 800, "height": 600, "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
+          "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(), "mos": rng.uniform(1, 5, 15).tolist()}
+         for i, c in enumerate(corner)]))
+
+
+def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
+    write_tiny_data(tmp_path / "data")
+    torch.manual_seed(0)
+    (tmp_path / "runs/proposals").mkdir(parents=True)
+    config = S2CNetConfig(short_side=64, proposal_head=True)
+    save_weights(S2CNet(config), tmp_path / "runs/proposals/weights.safetensors")
+    changes = [f"network.{k}={v}" for k, v in (("align_size", 3), ("node_dim", 16), ("relation_dim", 8), ("mlp_dim", 16), ("heads", 2))]
+    changes += ["training.epochs=1", "training.candidates=16", "training.rating_rounds=1", "training.consistency_weight=0.5"]
+    lines = []
+    results = run_recipe("s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", folds=2, report=lines.append)
+    assert [row["pictures"] for row in results["folds"]] == [3, 3]
+    assert results["mean"]["iou"] == pytest.approx(np.mean([row["iou"] for row in results["folds"]]))
+    kept = json.loads((tmp_path / "runs/s2cnet-folds/results.json").read_text())
+    assert kept["pictures"] == 6 and kept["mean"] == results["mean"]
+    assert all((tmp_path / f"runs/s2cnet-fold{k}/weights.safetensors").is_file() for k in (0, 1))
+    log = json.loads((tmp_path / "runs/s2cnet-fold0/log.jsonl").read_text())
+    assert {"vote", "best", "held", "consistency", "rating", "pairs"} <= log.keys()
+    again = run_recipe("s2cnet", tmp_path / "data", tmp_path / "runs", device="cpu",
+                       changes=[*changes, 'training.teachers=["s2cnet-fold0", "s2cnet-fold1"]'], report=lines.append)
+    assert again["pairs"] == again["pairs"]  # a number
+    with pytest.raises(InputError, match="not cross-validated"):
+        run_recipe("proposals", tmp_path / "data", tmp_path / "runs", folds=2)
 
 
 def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):
@@ -232,6 +321,48 @@ def test_the_papers_training_learns_a_right_ranking(tmp_path):
     longer = [*changes[:-3], "training.epochs=5", *changes[-2:]]
     again = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", resume=True, changes=longer, device="cpu", report=lines.append)
     assert len(lines) == 5 and again["srcc"] >= results["srcc"]
+
+
+def test_sanity_learns_ten_pictures_by_heart(tmp_path):
+    made_up_gaicd(tmp_path / "data", 12)
+    changes = ["network.short_side=64", "network.align_size=5", "network.num_proposals=3", "network.node_dim=32",
+               "network.mlp_dim=64", "training.crops=24", "training.rate=5e-4"]
+    results = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", sanity=True,
+                         report=lambda line: None)
+    assert results["srcc"] > 0.85
+    assert (tmp_path / "runs/s2cnet-gaic-sanity/weights.safetensors").is_file() and not (tmp_path / "runs/s2cnet-gaic").exists()
+
+
+def test_words_side_by_side_become_lines():
+    words = np.float32([[0.1, 0.1, 0.2, 0.15], [0.21, 0.1, 0.3, 0.15], [0.31, 0.11, 0.4, 0.16],  # a line of three
+                        [0.1, 0.2, 0.2, 0.25],  # below it
+                        [0.8, 0.1, 0.9, 0.15],  # far to the right
+                        [0.41, 0.05, 0.6, 0.25]])  # a heading of four times the height
+    lines = join_words(words, 1.0)
+    expected = np.float32([[0.1, 0.1, 0.4, 0.16], [0.1, 0.2, 0.2, 0.25], [0.8, 0.1, 0.9, 0.15], [0.41, 0.05, 0.6, 0.25]])
+    np.testing.assert_allclose(lines[np.lexsort(lines.T)], expected[np.lexsort(expected.T)], atol=1e-6)
+    assert join_words(np.zeros((0, 4), np.float32), 1.5).shape == (0, 4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_lettering_is_where_its_boxes_say(layout):
+    for seed in range(6):
+        plain = np.full((200, 300, 3), 128, np.uint8)
+        out, lines, covered = letter(plain, np.random.default_rng(seed), layout=layout)
+        again = letter(plain, np.random.default_rng(seed), layout=layout)
+        assert (out == again[0]).all() and (lines == again[1]).all()
+        assert len(lines) and (lines[:, :2] < lines[:, 2:]).all() and (lines >= 0).all() and (lines <= [300, 200, 300, 200]).all()
+        changed = (out != plain).any(axis=2)
+        for x1, y1, x2, y2 in lines.round().astype(int):
+            assert changed[y1:y2, x1:x2].mean() > 0.1
+        hull = np.concatenate([lines[:, :2].min(axis=0), lines[:, 2:].max(axis=0)])
+        if covered.any():
+            hull = np.concatenate([np.minimum(hull[:2], covered[:2]), np.maximum(hull[2:], covered[2:])])
+        if layout in ("subtitle", "lyrics", "title") and not covered.any():  # nothing but letters, outlines, shadows, a veil
+            far = np.ones((200, 300), bool)
+            x1, y1, x2, y2 = (hull + [-24, -24, 24, 24]).round().astype(int).clip(0)
+            far[y1:y2, x1:x2] = False
+            assert not changed[far].any()
 
 
 def test_changes_of_a_recipe_are_typed_and_checked(tmp_path):

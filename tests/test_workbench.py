@@ -10,7 +10,7 @@ from PIL import Image
 
 from s2crop import cli
 from s2crop.cropper import Cropper
-from s2crop.evaluation import fcdb, gaic, tables
+from s2crop.evaluation import baselines, fcdb, gaic, integrity, tables
 from s2crop.evaluation.metrics import srcc
 from s2crop.inputs import Picture
 from s2crop.training.data import is_validation
@@ -68,8 +68,33 @@ def test_integrity_counts_what_could_be_held(data, weights):
                                             "-d", "cpu"])
     assert out.exit_code == 0, out.output
     # the face fits all four ratios; the text line is wider than any but the crop of 16:9
-    assert "| centre crop | face | 80 | 0.000 | 0.000 | 0.000 |" in out.output
-    assert "| centre crop | text | 20 |" in out.output
+    assert "| face | centre crop | 80 | 0.000 | 0.000 | 0.000 | 0.000 |" in out.output
+    assert "| text | centre crop | 20 |" in out.output and "| lettering | centre crop |" in out.output
+    assert "| lettering | s2cnet, --protect none |" in out.output
+
+
+def test_missed_boxes_are_counted_against_what_fits_together():
+    boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [80, 0, 90, 10.0]])
+    assert integrity.most_held(boxes, np.array([40, 40])) == 2 and integrity.most_held(boxes, np.array([90, 10])) == 3
+    assert integrity.most_held(boxes, np.array([10, 9])) == 0 and integrity.most_held(boxes[:0], np.array([10, 10])) == 0
+    held, cut, none = (integrity.count(np.array([x, 0, x + 40, 40.0]), boxes, np.array([40, 40])) for x in (0, 25, 35))
+    assert held.tolist() == [3, 0, 1, 2, 0]  # both that fit together are whole: nothing is missed
+    assert cut.tolist() == [3, 1, 2, 2, 2] and none.tolist() == [3, 0, 3, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["centre crop", "smartcrop.py", "libvips attention"])
+def test_other_croppers_give_boxes_of_the_ratio_on_what_stands_out(name):
+    found = baselines.baselines()
+    if name not in found:
+        pytest.skip(f"{name} is not installed")
+    pixels = np.full((120, 300, 3), 90, np.uint8)
+    pixels[30:90, 210:270] = (220, 60, 40)
+    pixels[40:80:4, 220:260] = 255
+    box = found[name](pixels, 1.0)
+    assert (box >= 0).all() and (box <= [300, 120, 300, 120]).all()
+    assert (box[2] - box[0]) / (box[3] - box[1]) == pytest.approx(1, abs=0.05)
+    if name != "centre crop":
+        assert box[0] > 100  # to the right, where something is
 
 
 @pytest.fixture(scope="module")

@@ -57,16 +57,17 @@ def _rows(path: Path, columns: int) -> np.ndarray:
         raise InputError(f"{path}: not rows of {columns} numbers") from None
 
 
-def evaluate(cropper: Cropper, folder: Path, *, split: str = "test", own_proposals: bool = False,
+def evaluate(cropper: Cropper, folder: Path, *, split: str = "test", own_proposals: bool = False, limit: int | None = None,
              progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
     """SRCC, PCC, ACC_{K/N} for K 1 to 4 and N 5 and 10, ACC5 and ACC10, averaged over pictures.
 
     Args:
         own_proposals: the cropper's in place of those in `bbox/`.
+        limit: the first so many pictures only.
     Returns:
         {"data", "split", "pictures", "proposals", "rows": [{"scorer", "srcc", "pcc", "acc1_5", ..., "acc5", "acc10"}]}.
     """
-    rated = read_gaic(folder, split)
+    rated = read_gaic(folder, split)[:limit]
     use_files = not own_proposals and all(r.proposals is not None and len(r.proposals) for r in rated)
     measures: dict[str, list[float]] = {}
     for done, picture in enumerate(rated, start=1):

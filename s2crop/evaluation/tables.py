@@ -30,7 +30,15 @@ def recall_table(result: dict) -> str:
             f"| {' | '.join(f'{value:.3f}' for value in kinds.values())} |")
 
 
-TABLES = {"fcdb": fcdb.table, "boxes": boxes.table, "integrity": integrity.table, "network": network_table, "proposals": recall_table}
+def folds_table(result: dict) -> str:
+    """What cross-validation gave, and its mean over photos, as a Markdown table."""
+    rows = [{"scorer": f"fold {row['fold']}, {row['pictures']} photos"} | row for row in result["folds"]]
+    rows.append({"scorer": f"all, {result['pictures']} photos"} | result["mean"])
+    return fcdb.table({"rows": rows})
+
+
+TABLES = {"fcdb": fcdb.table, "boxes": boxes.table, "integrity": integrity.table, "network": network_table, "proposals": recall_table,
+          "folds": folds_table}
 
 
 def filled(text: str, results: dict) -> str:

@@ -1,12 +1,15 @@
 """Train node embedding, graph and head on cached maps of a frozen backbone.
 
-Three sources teach the same scores. FCDB photos say which crops people choose: voted pairs, and
+Four sources teach the same scores. FCDB photos say which crops people choose: voted pairs, and
 best crops as soft targets. GAICD ratings, whose pictures are not at hand, put the scores on the
 MOS scale: there nodes are made of geometry alone. Fixations on OSIE photos say where crops of a
-fixed ratio and size belong, which free best crops do not: on what people look at.
+fixed ratio and size belong, which free best crops do not: on what people look at, and on the lines
+of text in copies that were lettered. Unlabelled photos are scored as teachers score them.
 """
 
+import copy
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2crop.cropper import input_size, resize
+from s2crop.cropper import Cropper, find_device, input_size, resize
+from s2crop.evaluation import fcdb
 from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
-from s2crop.geometry.boxes import largest_of_ratio, mirrored
+from s2crop.geometry.boxes import inside_share, largest_of_ratio, mirrored
 from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.weights import read_weights, save_weights
-from s2crop.training.data import CropLabels, Photo, Ratings, is_validation, load_photos, read_gaicd_boxes
-from s2crop.training.losses import best_crop_loss, rating_loss, vote_loss
-from s2crop.training.run import Average, Run, cosine
+from s2crop.training.composites import letter
+from s2crop.training.data import CropLabels, Photo, Ratings, find_fonts, is_validation, load_photos, read_gaicd_boxes
+from s2crop.training.losses import agreement_loss, best_crop_loss, rating_loss, vote_loss
+from s2crop.training.run import Average, Run, cosine, half_precision
 
 HELD_RATIOS = (0.45, 2.4)  # of the crops that learn from fixations, from narrow to wide
+WHOLE_LINE = 0.95  # of a line of text inside a crop
+SANITY_PHOTOS = 10
 TEMPERATURES = (0.05, 0.1, 0.15, 0.2)  # of the coarse stage alone, to follow a training
 
 
@@ -45,6 +52,10 @@ class GraphRecipe:
     best_weight: float = 1.0
     rating_weight: float = 0.5
     held_weight: float = 0.5
+    lettered: bool = True  # learn from lettered copies of the fixation photos too
+    rating_rounds: int = 3  # over the ratings, for each over the photos
+    consistency_weight: float = 0.0  # of the teachers' scores on unlabelled photos
+    teachers: tuple[str, ...] = ()  # runs whose mean score is the target there; none: the average of this run itself
     node_dropout: float = 0.1
     blind: float = 0.2  # share of photo batches scored from geometry alone
     jitter: float = 0.03  # of proposal boxes, in their sides
@@ -57,31 +68,104 @@ class Sample:
     """A photo as the graph sees it: maps of the frozen backbone, proposals, labels."""
 
     size: tuple[int, int]
-    maps: tuple[Tensor, Tensor, Tensor]  # float16
+    maps: tuple[Tensor, Tensor, Tensor]  # float16, strides 8, 16, 32
     proposals: Tensor  # [D, 4] input pixels
     attributes: Tensor  # [D, 4]
     labels: CropLabels | None  # of FCDB photos
     fixations: np.ndarray | None = None  # [K, 2] fractions, of OSIE photos
+    lines: np.ndarray | None = None  # [K, 4] fractions, of lettered ones
+
+    @property
+    def source(self) -> str:
+        return "labels" if self.labels else "unlabelled" if self.fixations is None else "fixations"
 
 
-def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: bool, report=print) -> dict:
+@dataclass
+class Material:
+    """Everything that is learnt from, with the maps of the frozen backbone."""
+
+    photos: list[Photo]
+    samples: list[tuple[Sample, Sample]]  # of each photo, as it is and mirrored
+    lettered: list[tuple[Sample, Sample] | None]  # of each photo that has fixations
+    ratings: list[Ratings]
+
+
+def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: bool, device: str = "auto",
+          sanity: bool = False, report=print) -> dict:
     """Train and write `out/weights.safetensors`; returns validation measures.
 
     Args:
         network: choices of S2CNetConfig that differ from those of the run it starts from.
+        device: on CUDA the layers run in bfloat16.
+        sanity: learn ten photos by heart, and measure on those.
     """
+    model, material = gather(recipe, network, data, out, device, sanity)
     run = Run(out, recipe.seed, report)
-    model = load_start(out.parent / recipe.start / "weights.safetensors", network, recipe.seed)
-    photos = [p for p in load_photos(data, ["fcdb", "unlabelled"]) if p.labels or p.fixations is not None]
-    ratings = read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
-    samples = {flipped: cache_samples(model, photos, flipped) for flipped in (False, True)}
-    aside = {p.id for p in photos if is_validation(p.id, recipe.fold)}
-    training = [i for i, p in enumerate(photos) if p.id not in aside]
-    validation = [samples[False][i] for i, p in enumerate(photos) if p.id in aside]
-    rated = [r for r in ratings if not is_validation(r.id, recipe.fold)]
-    rated_validation = [r for r in ratings if is_validation(r.id, recipe.fold)]
-    return fit(model, recipe, run, [[samples[m][i] for m in (False, True)] for i in training], rated,
-               validation, rated_validation, out, resume)
+    if sanity:
+        recipe = dataclasses.replace(recipe, epochs=15, node_dropout=0.0, blind=0.0, jitter=0.0, average=0.9)
+        return fit(model, recipe, run, material.samples * 8, [], [s for s, _ in material.samples], [], resume)
+    return fit_fold(model, recipe, run, material, resume)
+
+
+def cross_validate(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, folds: int, resume: bool,
+                   device: str = "auto", report=print) -> dict:
+    """Train once for each fold, and measure the whole pipeline on FCDB's photos kept aside from it.
+
+    Backbone and proposals are those of the run it starts from, which kept fold 0 aside: of the
+    other folds they know the teachers' boxes, and no crop.
+    """
+    start, material = gather(recipe, network, data, out, device)
+    rows = []
+    for fold in range(folds):
+        run = Run(out.with_name(f"{out.name}-fold{fold}"), recipe.seed, report)
+        model = copy.deepcopy(start)
+        fit_fold(model, dataclasses.replace(recipe, fold=fold), run, material, resume)
+        cropper = Cropper(weights=run.folder / "weights.safetensors", device=device)
+        result = fcdb.evaluate(cropper, data / "fcdb/photos", data / "fcdb/labels_train.json", fold=fold)
+        row = next(row for row in result["rows"] if row["scorer"] == cropper.model)
+        rows.append({"fold": fold, "pictures": result["pictures"]} | {k: v for k, v in row.items() if k != "scorer"})
+        report("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()))
+        pictures = np.array([row["pictures"] for row in rows])
+        mean = {key: float(np.average([row[key] for row in rows], weights=pictures)) for key in rows[0]
+                if key not in ("fold", "pictures")}
+        Run(out.with_name(f"{out.name}-folds"), recipe.seed, report).finish(
+            data="labels_train.json", pictures=int(pictures.sum()), folds=rows, mean=mean)
+    return {"folds": rows, "mean": mean}
+
+
+def gather(recipe: GraphRecipe, network: dict, data: Path, out: Path, device: str,
+           sanity: bool = False) -> tuple[S2CNet, Material]:
+    """The network to train, and what it learns from."""
+    model = load_start(out.parent / recipe.start / "weights.safetensors", network, recipe.seed).to(find_device(device))
+    photos = load_photos(data, ["fcdb", "unlabelled"])
+    if sanity:
+        photos = [p for p in photos if p.labels][:SANITY_PHOTOS]
+    elif not recipe.consistency_weight:
+        photos = [p for p in photos if p.labels or p.fixations is not None]
+    samples = [(cache_sample(model, p, False), cache_sample(model, p, True)) for p in photos]
+    fonts = find_fonts(data)
+    lettered: list[tuple[Sample, Sample] | None] = []
+    for number, photo in enumerate(photos):
+        if photo.fixations is None or not recipe.lettered:
+            lettered.append(None)
+            continue
+        pixels, lines, _ = letter(photo.pixels, np.random.default_rng(number), fonts)
+        copied = dataclasses.replace(photo, pixels=pixels)
+        lettered.append((cache_sample(model, copied, False, lines), cache_sample(model, copied, True, lines)))
+    ratings = [] if sanity else read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
+    return model, Material(photos, samples, lettered, ratings)
+
+
+def fit_fold(model: S2CNet, recipe: GraphRecipe, run: Run, material: Material, resume: bool) -> dict:
+    """Train on all but one fold of the material, and validate on that one."""
+    training, validation = [], []
+    for photo, pair, lettered in zip(material.photos, material.samples, material.lettered, strict=True):
+        if not is_validation(photo.id, recipe.fold):
+            training += [pair] if lettered is None else [pair, lettered]
+        elif pair[0].source != "unlabelled":
+            validation.append(pair[0])
+    rated = {aside: [r for r in material.ratings if is_validation(r.id, recipe.fold) == aside] for aside in (False, True)}
+    return fit(model, recipe, run, training, rated[False], validation, rated[True], resume)
 
 
 def load_start(path: Path, network: dict, seed: int) -> S2CNet:
@@ -96,10 +180,14 @@ def load_start(path: Path, network: dict, seed: int) -> S2CNet:
     return model.to(memory_format=torch.channels_last)
 
 
-def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample]], rated: list[Ratings],
-        validation: list[Sample], rated_validation: list[Ratings], out: Path, resume: bool) -> dict:
-    temperatures = nn.ParameterDict({name: nn.Parameter(torch.tensor(value).log())
+def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: Sequence[tuple[Sample, Sample]], rated: list[Ratings],
+        validation: list[Sample], rated_validation: list[Ratings], resume: bool) -> dict:
+    """The training loop: every epoch goes once over the photos, mirrored or not, and `rating_rounds` times over the ratings."""
+    device = next(model.parameters()).device
+    temperatures = nn.ParameterDict({name: nn.Parameter(torch.tensor(value, device=device).log())
                                      for name, value in (("vote", 0.5), ("best", 0.3), ("held", 0.3))})
+    teachers = [load_teacher(run.folder.parent / name, model) for name in recipe.teachers]
+    own = copy.deepcopy(model).requires_grad_(False).eval()  # a teacher too: the average of this run
     trained = [*model.multi_scale.parameters(), *model.nodes.parameters(), *model.graph.parameters(),
                *model.head.parameters()]
     for p in model.parameters():
@@ -119,18 +207,15 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
     for epoch in range(done, recipe.epochs):
         rng = run.generator(epoch)
         model.train()
-        groups = draw_groups(training, rated, recipe.batch_size, model.config.short_side, rng)
+        groups = draw_groups(training, rated * recipe.rating_rounds, recipe.batch_size, model.config.short_side, rng)
+        own.load_state_dict(average.mean)
         sums: dict[str, list[float]] = {}
         for step, group in enumerate(groups):
             factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 100)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = recipe.rate * factor
-            if isinstance(group[0], Ratings):
-                losses = {"rating": recipe.rating_weight * ratings_step(model, group, recipe.candidates, rng)}
-            elif group[0].labels is None:
-                losses = {"held": recipe.held_weight * fixations_step(model, group, recipe, temperatures["held"].exp(), rng)}
-            else:
-                losses = photos_step(model, group, recipe, temperatures, rng)
+            with half_precision(device):
+                losses = step_losses(model, group, recipe, temperatures, teachers or [own], rng)
             optimizer.zero_grad()
             sum(losses.values()).backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -139,52 +224,74 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: list[list[Sample
             for name, value in losses.items():
                 sums.setdefault(name, []).append(value.item())
         run.save(epoch + 1, **parts)
-        final = S2CNet(model.config)
+        final = S2CNet(model.config).to(device)
         final.load_state_dict(average.mean)
         results = validate(final.eval(), validation, rated_validation)
         run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
                 **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
-        save_weights(final, out / "weights.safetensors")
+        save_weights(final, run.folder / "weights.safetensors")
         run.finish(**results, validation_photos=sum(s.labels is not None for s in validation), training_photos=len(training))
     dropout.remove()
     return results
 
 
+def load_teacher(folder: Path, student: S2CNet) -> S2CNet:
+    """A finished run that starts from the same backbone."""
+    config, state = read_weights(folder / "weights.safetensors")
+    teacher = S2CNet(config)
+    teacher.load_state_dict(state)
+    return teacher.to(next(student.parameters()).device).requires_grad_(False).eval()
+
+
 @torch.inference_mode()
-def cache_samples(model: S2CNet, photos: list[Photo], flipped: bool) -> list[Sample]:
-    """Backbone maps and proposals of every photo, resized as for cropping."""
+def cache_sample(model: S2CNet, photo: Photo, flipped: bool, lines: np.ndarray | None = None) -> Sample:
+    """Backbone maps and proposals of a photo, resized as for cropping. Args: lines [K, 4] pixels of a lettered photo."""
     model.eval()
-    samples = []
-    for photo in photos:
-        height, width = photo.pixels.shape[:2]
-        size = input_size(width, height, model.config.short_side)
-        pixels = resize(photo.pixels, size, model.config.antialias)[None]
-        maps = model.backbone(model.normalise(pixels.flip(3) if flipped else pixels))
-        found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
-        labels, fixations = photo.labels, photo.fixations
-        if flipped:
-            labels = labels and mirror(labels)
-            fixations = None if fixations is None else np.abs(fixations - [1, 0])
-        samples.append(Sample(size, tuple(m[0].half() for m in maps), found.boxes[0].clone(),
-                              found.attributes()[0].clone(), labels, fixations))
-    return samples
+    device = next(model.parameters()).device
+    height, width = photo.pixels.shape[:2]
+    size = input_size(width, height, model.config.short_side)
+    pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
+    maps = model.backbone(model.normalise(pixels.flip(3) if flipped else pixels))
+    found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
+    labels, fixations = photo.labels, photo.fixations
+    lines = None if lines is None else lines / np.float32([width, height] * 2)
+    if flipped:
+        labels = labels and mirror(labels)
+        fixations = None if fixations is None else np.abs(fixations - [1, 0])
+        lines = None if lines is None else mirrored(lines)
+    # cloned: inference tensors cannot take part in training
+    return Sample(size, tuple(m[0].half().clone() for m in maps[-3:]), found.boxes[0].clone(), found.attributes()[0].clone(),
+                  labels, fixations, lines)
 
 
 def mirror(labels: CropLabels) -> CropLabels:
     return CropLabels(labels.size_wh, mirrored(labels.best), mirrored(labels.pairs), labels.votes)
 
 
-def draw_groups(training: list[list[Sample]], rated: list[Ratings], batch_size: int, short_side: int,
+def draw_groups(training: Sequence[tuple[Sample, Sample]], rated: list[Ratings], batch_size: int, short_side: int,
                 rng: np.random.Generator) -> list[list]:
     """Shuffled batches of like-shaped photos (each mirrored or not, by chance) and of ratings."""
     photos = [pair[rng.integers(2)] for pair in training]
     groups = []
-    for items, shape in ((photos, lambda s: (s.size, s.labels is None)), (rated, lambda r: input_size(*r.size_wh, short_side))):
+    for items, shape in ((photos, lambda s: (s.size, s.source)), (rated, lambda r: input_size(*r.size_wh, short_side))):
         by_shape: dict[tuple, list] = {}
         for i in rng.permutation(len(items)):
             by_shape.setdefault(shape(items[i]), []).append(items[i])
         groups += [g[k:k + batch_size] for g in by_shape.values() for k in range(0, len(g), batch_size)]
     return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def step_losses(model: S2CNet, group: list, recipe: GraphRecipe, temperatures: nn.ParameterDict, teachers: list[S2CNet],
+                rng: np.random.Generator) -> dict[str, Tensor]:
+    """The weighted losses of one batch, by name; what it holds says which."""
+    if isinstance(group[0], Ratings):
+        return {"rating": recipe.rating_weight * ratings_step(model, group, recipe.candidates, rng)}
+    if group[0].source == "fixations":
+        return {"held": recipe.held_weight * fixations_step(model, group, recipe, temperatures["held"].exp(), rng)}
+    if group[0].source == "unlabelled":
+        return {"consistency": recipe.consistency_weight
+                * consistency_step(model, group, recipe, temperatures["best"].exp(), teachers, rng)}
+    return photos_step(model, group, recipe, temperatures, rng)
 
 
 def photos_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperatures, rng) -> dict[str, Tensor]:
@@ -199,14 +306,14 @@ def photos_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, tempera
     crops = np.concatenate([np.stack(pools), pairs.reshape(len(group), -1, 4)], axis=1) * scale
     scores = score_group(model, group, crops, recipe, rng)
     drawn = recipe.candidates
-    votes = torch.from_numpy(np.stack([s.labels.votes for s in group]))
+    votes = torch.from_numpy(np.stack([s.labels.votes for s in group])).to(scores.device)
+    ious = torch.from_numpy(np.float32(ious)).to(scores.device)
     return {"vote": recipe.vote_weight * vote_loss(scores[:, drawn:].unflatten(1, (-1, 2)), votes, temperatures["vote"].exp()),
-            "best": recipe.best_weight * best_crop_loss(scores[:, :drawn], torch.from_numpy(np.float32(ious)),
-                                                        temperatures["best"].exp(), recipe.sharpness)}
+            "best": recipe.best_weight * best_crop_loss(scores[:, :drawn], ious, temperatures["best"].exp(), recipe.sharpness)}
 
 
 def fixations_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, rng) -> Tensor:
-    """Crops of one ratio and size, drawn for each photo: the more fixations a position holds, the better."""
+    """Crops of one ratio and size, drawn for each photo: the more fixations and lines a position holds, the better."""
     height, width = group[0].size
     crops, held = [], []
     for sample in group:
@@ -216,8 +323,25 @@ def fixations_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temp
         boxes = np.concatenate([start, start + sides], axis=1)
         crops.append(boxes)
         held.append(held_share(boxes, sample.fixations * [width, height]))
+        if sample.lines is not None:
+            whole = inside_share(boxes, sample.lines * [width, height, width, height]) > WHOLE_LINE
+            held[-1] = (held[-1] + whole.mean(axis=1)) / 2
     scores = score_group(model, group, np.stack(crops), recipe, rng)
-    return best_crop_loss(scores, torch.from_numpy(np.float32(held)), temperature, recipe.sharpness)
+    return best_crop_loss(scores, torch.from_numpy(np.float32(held)).to(scores.device), temperature, recipe.sharpness)
+
+
+def consistency_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, teachers: list[S2CNet],
+                     rng) -> Tensor:
+    """Photos without labels: score candidates, from jittered proposals, as the teachers do from the proposals as they are.
+
+    Mean teacher (Tarvainen and Valpola 2017) with the run's own average, distillation with others.
+    """
+    scale = np.float32([group[0].size[1], group[0].size[0]] * 2)
+    crops = np.stack([random_candidates(s, recipe.candidates, rng) for s in group]) * scale
+    still = dataclasses.replace(recipe, jitter=0.0, blind=0.0)
+    with torch.no_grad():
+        wanted = torch.stack([score_group(teacher, group, crops, still, rng) for teacher in teachers]).mean(dim=0)
+    return agreement_loss(score_group(model, group, crops, recipe, rng), wanted, temperature)
 
 
 def held_share(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -229,10 +353,11 @@ def held_share(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
 def score_group(model: S2CNet, group: list[Sample], crops: np.ndarray, recipe: GraphRecipe, rng) -> Tensor:
     """Scores of crops [B, N, 4] in input pixels; proposals jittered, pixels left out now and then."""
     size = group[0].size
-    limit = torch.tensor([size[1], size[0]] * 2)
     proposals = torch.stack([s.proposals for s in group])
+    device = proposals.device
+    limit = torch.tensor([size[1], size[0]] * 2, device=device)
     sides = (proposals[..., 2:] - proposals[..., :2]).repeat(1, 1, 2)
-    noise = torch.from_numpy(rng.normal(0, recipe.jitter, proposals.shape).astype(np.float32))
+    noise = torch.from_numpy(rng.normal(0, recipe.jitter, proposals.shape).astype(np.float32)).to(device)
     proposals = (proposals + noise * sides).clamp(min=0).minimum(limit)
     attributes = torch.stack([s.attributes for s in group])
     reduced = None
@@ -240,15 +365,15 @@ def score_group(model: S2CNet, group: list[Sample], crops: np.ndarray, recipe: G
         reduced = model.multi_scale(tuple(torch.stack([s.maps[i] for s in group]).float() for i in range(3)))
     elif rng.random() < 0.5:
         attributes = None  # as with the ratings
-    return model.score(reduced, torch.from_numpy(crops.astype(np.float32)), proposals, size, attributes)
+    return model.score(reduced, torch.from_numpy(crops.astype(np.float32)).to(device), proposals, size, attributes).float()
 
 
 def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> np.ndarray:
-    """[count, 4] fractions: half from the search's own candidates, half anywhere, some near the best crop."""
+    """[count, 4] fractions: half from the search's own candidates, half anywhere, some near the best crop if there is one."""
     height, width = sample.size
     own = candidates(None, (width, height)) / [width, height, width, height]
     own = own[rng.permutation(len(own))[: count // 2]]
-    near = sample.labels.best + rng.normal(0, 0.06, (count // 8, 4))
+    near = sample.labels.best + rng.normal(0, 0.06, (count // 8, 4)) if sample.labels else np.zeros((0, 4))
     start = rng.uniform(0, 0.5, (count - len(own) - len(near), 2)) * (rng.random((count - len(own) - len(near), 2)) > 0.25)
     end = 1 - rng.uniform(0, 0.5, start.shape) * (rng.random(start.shape) > 0.25)
     boxes = np.concatenate([own, near, np.concatenate([start, end], axis=1)]).clip(0, 1)
@@ -266,8 +391,9 @@ def ratings_step(model: S2CNet, group: list[Ratings], count: int, rng: np.random
     proposals = np.stack([r.proposals for r in group])
     if rng.random() < 0.5:
         crops, proposals = mirrored(crops), mirrored(proposals)
-    scores = model.score(None, torch.from_numpy(crops * scale), torch.from_numpy(proposals * scale), size)
-    return rating_loss(scores, torch.from_numpy((mos - MOS_MEAN) / MOS_STD))
+    device = next(model.parameters()).device
+    scores = model.score(None, torch.from_numpy(crops * scale).to(device), torch.from_numpy(proposals * scale).to(device), size)
+    return rating_loss(scores.float(), torch.from_numpy((mos - MOS_MEAN) / MOS_STD).to(device))
 
 
 @torch.inference_mode()
@@ -285,8 +411,8 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
         sets = {"argmax": candidates(None, (width, height), method="argmax"), "expected": candidates(None, (width, height))}
         boxes = np.concatenate([*sets.values(), sample.labels.pairs.reshape(-1, 4) * scale])
         reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
-        found = model.score(reduced, torch.from_numpy(boxes.astype(np.float32))[None], sample.proposals[None],
-                            sample.size, sample.attributes[None])[0].double().numpy()
+        crops = torch.from_numpy(boxes.astype(np.float32))[None].to(reduced.device)
+        found = model.score(reduced, crops, sample.proposals[None], sample.size, sample.attributes[None])[0].cpu().double().numpy()
         start = 0
         for method, own in sets.items():
             part = found[start:start + len(own)]
@@ -303,8 +429,7 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
     return {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()} | \
         {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()} | \
         {"pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
-         "srcc_boxes": float(np.mean(rank))} | \
-        ({"held_share": float(np.mean(held))} if held else {})
+         **({"srcc_boxes": float(np.mean(rank))} if rank else {}), **({"held_share": float(np.mean(held))} if held else {})}
 
 
 def held_by_best(model: S2CNet, sample: Sample, ratio: float) -> float:
@@ -314,6 +439,6 @@ def held_by_best(model: S2CNet, sample: Sample, ratio: float) -> float:
     start = np.linspace(0, 1, 15)[:, None] * ([width, height] - sides)
     boxes = np.concatenate([start, start + sides], axis=1)
     reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
-    scores = model.score(reduced, torch.from_numpy(boxes.astype(np.float32))[None], sample.proposals[None], sample.size,
-                         sample.attributes[None])[0]
+    crops = torch.from_numpy(boxes.astype(np.float32))[None].to(reduced.device)
+    scores = model.score(reduced, crops, sample.proposals[None], sample.size, sample.attributes[None])[0].cpu()
     return float(held_share(boxes[scores.argmax(), None], sample.fixations * [width, height])[0])

@@ -1,4 +1,4 @@
-"""Put a finished run's weights into the project, with their manifest entry.
+"""Put a finished run's weights into the project, with their manifest entry and what the runs measured.
 
     python -m s2crop.training.publish runs/s2cnet
 """
@@ -17,13 +17,17 @@ DATA = {
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
                 "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
+    "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, Roboto and other free fonts",
     "text": "word boxes of street and shop photos (no licence stated; research)",
     "backbone": "MobileNetV2 trained on ImageNet (Apache-2.0)",
 }
 
 
 def publish(run: Path, name: str = "s2cnet") -> dict:
-    """Copy weights and write the manifest entry; the measured scores come from `evaluation.tables`."""
+    """Copy weights and write the manifest entry; its measured scores come from `evaluation.tables`.
+
+    What the runs beside it measured goes into the results file: recall of the proposals, and the folds if there are any.
+    """
     folder = weights_folder()
     target = folder / f"{name}.safetensors"
     shutil.copyfile(run / "weights.safetensors", target)
@@ -45,6 +49,12 @@ def publish(run: Path, name: str = "s2cnet") -> dict:
         "scores": manifest["models"].get(name, {}).get("scores", {}),
     }
     path.write_text(json.dumps(manifest, indent=1) + "\n")
+    results_path = folder / "results.json"
+    results = json.loads(results_path.read_text()) if results_path.exists() else {}
+    for key, other in (("proposals", run.with_name("proposals")), ("folds", run.with_name(f"{name}-folds"))):
+        if (other / "results.json").exists():
+            results[key] = json.loads((other / "results.json").read_text())
+    results_path.write_text(json.dumps(results, indent=1) + "\n")
     return manifest["models"][name]
 
 

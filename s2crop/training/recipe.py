@@ -44,8 +44,8 @@ def read_recipe(name: str, changes: Sequence[str] = ()) -> dict:
     return recipe
 
 
-def run_recipe(name: str, data: Path, out: Path, *, resume: bool, changes: Sequence[str] = (), device: str = "auto",
-               report: Callable[[str], None] = print) -> dict:
+def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, changes: Sequence[str] = (), device: str = "auto",
+               sanity: bool = False, folds: int = 0, report: Callable[[str], None] = print) -> dict:
     """Train a recipe into `out/<name>`; returns its results.
 
     Args:
@@ -53,7 +53,10 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool, changes: Seque
         out: folder of runs; a recipe that starts from another finds it there.
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
-        device: of kind "gaic"; the others train on the CPU.
+        device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1".
+        sanity: learn ten pictures by heart into `out/<name>-sanity`: a training that cannot is broken.
+        folds: of kind "graph", train so many times, each time with another part of the photos kept aside, and
+            measure on those; the mean goes to `out/<name>-folds`.
     Raises:
         InputError: a recipe or data that cannot be used.
     """
@@ -61,18 +64,24 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool, changes: Seque
     from s2crop.training import gaic, graph, proposals
 
     recipe = read_recipe(name, changes)
-    folder, network = out / Path(name).stem, recipe.get("network", {})
+    network = recipe.get("network", {})
+    folder = out / (Path(name).stem + ("-sanity" if sanity else ""))
     try:
         config = S2CNetConfig(**network)
         kind = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}[recipe["kind"]]
         choices = kind(**recipe.get("training", {}))
     except (TypeError, ValueError) as error:
         raise InputError(f"recipe {name}: {error}") from None
+    if folds and (sanity or recipe["kind"] != "graph"):
+        raise InputError(f"recipe {name} is not cross-validated: only recipes of kind graph are, and not with --sanity")
+    common = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
-            return proposals.train(choices, config, data, folder, resume=resume, report=report)
+            return proposals.train(choices, config, data, folder, sanity=sanity, **common)
         if recipe["kind"] == "gaic":
-            return gaic.train(choices, config, data, folder, resume=resume, report=report, device=device)
-        return graph.train(choices, network, data, folder, resume=resume, report=report)
+            return gaic.train(choices, config, data, folder, sanity=sanity, **common)
+        if folds:
+            return graph.cross_validate(choices, network, data, folder, folds=folds, **common)
+        return graph.train(choices, network, data, folder, sanity=sanity, **common)
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: not there; the data folder is laid out as s2crop/training/data.py says") from None
