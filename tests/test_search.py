@@ -114,18 +114,28 @@ def test_top_crops_are_distinct_and_fewer_where_there_are_no_more():
 
 def test_cut_and_lost_parts_cost_and_whole_ones_do_not():
     config = SearchConfig(cut_penalty=2.0, lost_penalty=0.5)
-    face = Protected(np.array([[40.0, 40, 60, 60]]), np.array([0.5]))
+    face = Protected(np.array([[40.0, 40, 60, 60]]), np.array([0.5]), np.array([[40.0, 40, 60, 60]]))
     boxes = np.array([[0.0, 0, 100, 100], [50, 0, 100, 100], [70, 0, 100, 100]])
     np.testing.assert_allclose(penalties(boxes, face, config), [0, 0.5 * (2 + 0.25), 0.5 * 0.5])
     assert (penalties(boxes, Protected.nothing(), config) == 0).all()
 
 
 def test_a_face_too_large_for_the_ratio_is_held_as_far_as_it_goes():
-    face = Protected(np.array([[20.0, 10, 80, 90]]), np.array([1.0]))
+    box = np.array([[20.0, 10, 80, 90]])
+    face = Protected(box, np.array([1.0]), box)
     boxes = np.array([[0.0, 0, 100, 40], [0, 30, 100, 70], [0, 90, 100, 130]])
     cost = penalties(boxes, face, SearchConfig())
     assert cost[1] == 0 < cost[0] < cost[2]
     assert worth(boxes, np.array([0.0, 0, 0.2]), SearchConfig(), cost).argmax() == 1
+
+
+def test_of_a_face_too_large_for_the_ratio_the_eyes_are_not_cut():
+    face = Protected(np.array([[20.0, 10, 80, 90]]), np.array([1.0]), np.array([[20.0, 15, 80, 45]]))
+    boxes = np.array([[0.0, 0, 100, 40], [0, 10, 100, 50], [0, 30, 100, 70], [0, 50, 100, 90]])
+    cost = penalties(boxes, face, SearchConfig())
+    assert cost[1] == 0 < min(cost[[0, 2, 3]])
+    taller = np.concatenate([boxes, [[0.0, 0, 100, 100]]])  # as soon as one holds it all, all of it counts
+    assert penalties(taller, face, SearchConfig()).argmin() == 4 and penalties(taller, face, SearchConfig())[1] > 0
 
 
 def test_a_penalty_outweighs_agreement_with_its_neighbours():

@@ -31,10 +31,11 @@ class Protected:
 
     boxes: np.ndarray  # [M, 4] pixels of the picture
     weights: np.ndarray  # [M] 0 to 1: how sure the detector is, times how much it matters
+    cores: np.ndarray  # [M, 4] the part of each box that counts where the whole does not fit, as the eyes of a face
 
     @classmethod
     def nothing(cls) -> "Protected":
-        return cls(np.zeros((0, 4)), np.zeros(0))
+        return cls(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))
 
 
 def candidates(ratio: float | None, size_wh: tuple[int, int], must: np.ndarray | None = None,
@@ -80,12 +81,14 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
 def penalties(boxes: np.ndarray, protected: Protected, config: SearchConfig) -> np.ndarray:
     """What cut and lost faces and text cost each candidate of one ratio: [N, 4] -> [N].
 
-    A part that no candidate holds whole cannot be spared a cut; there only how much of it is
-    lost counts, against the candidate that holds most.
+    Of a box that no candidate holds whole its core counts. Where that does not fit either a cut cannot
+    be spared; there only how much of it is lost counts, against the candidate that holds most.
     """
     if not len(protected.boxes):
         return np.zeros(len(boxes))
     inside = inside_share(boxes, protected.boxes)  # [N, M]
+    unfit = inside.max(axis=0) <= 0.99
+    inside[:, unfit] = inside_share(boxes, protected.cores[unfit])
     possible = inside.max(axis=0)
     cut = np.clip(8 * inside * (1 - inside), 0, 1) * (possible > 0.99)
     lost = 1 - inside / np.maximum(possible, 1e-9)
