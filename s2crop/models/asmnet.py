@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import vgg16
 
-from s2crop.models.backbone import CUTS, Backbone
+from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.proposals import ProposalHead, Proposals
 from s2crop.models.scorer import Scorer, check_image
 
@@ -110,7 +110,7 @@ class Vgg16(nn.Module):
 
 # name -> how to make it from a configuration, channels of its maps
 BACKBONES = {
-    "mobilenetv2": (lambda config: Backbone(config.padding), tuple(CUTS.values())),
+    "mobilenetv2": (lambda config: Backbone(config.padding), MultiScale.CHANNELS),
     "vgg16": (lambda config: Vgg16(), tuple(Vgg16.CUTS.values())),
 }
 
@@ -147,6 +147,7 @@ class ScoreMap(nn.Module):
     def forward(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         """Maps, finest first, of an input of (height, width) -> M [B, L, height/stride, width/stride]."""
         final = size[0] // self.stride, size[1] // self.stride
+        maps = maps[-len(self.channels):]  # MobileNetV2's first is for proposals alone
         joined = tuple(maps[0].shape[-2:]) if self.out else final
         weights = self.reduce.weight.split(self.channels, dim=1)
         biases = (self.reduce.bias, *[None] * (len(maps) - 1))

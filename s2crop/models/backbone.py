@@ -102,7 +102,7 @@ class MultiScale(nn.Module):
     """
 
     STRIDE = 16
-    CHANNELS = list(CUTS.values())[1:]
+    CHANNELS = tuple(CUTS.values())[1:]
     DEEP_SCALE = 0.5  # the published networks halve the stride-32 map
 
     def __init__(self, reduced_dim: int):
@@ -111,7 +111,7 @@ class MultiScale(nn.Module):
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
         """The last three maps of `Backbone` -> [B, reduced_dim, H/16, W/16]."""
-        shallow, middle, deep = self.reduce.weight.split(self.CHANNELS, dim=1)
+        shallow, middle, deep = self.reduce.weight.split(list(self.CHANNELS), dim=1)
         maps = maps[-3:]
         size = maps[1].shape[-2:]
         joined = F.conv2d(maps[1], middle, self.reduce.bias)
