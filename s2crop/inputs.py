@@ -54,6 +54,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What is left to do after a transposition, of orientations that swap the sides.
+_AFTER_TRANSPOSE = {
+    5: None,
+    6: Image.Transpose.FLIP_LEFT_RIGHT,
+    7: Image.Transpose.ROTATE_180,
+    8: Image.Transpose.FLIP_TOP_BOTTOM,
+}
 _ORIENTATION_TAG = 0x0112
 
 # Pillow warns about odd metadata and large pictures; what matters of it becomes an InputError.
@@ -184,11 +191,16 @@ class Picture:
         if keep is not None:
             self._decoded, self.decoded_scale = image, scale
         image = pixels.eight_bit(image)
+        rest = _UPRIGHT.get(self._orientation)
+        if self._orientation >= 5:  # turned before it is made smaller, or else it differs in the last bit from one stored upright
+            image, rest = image.transpose(Image.Transpose.TRANSPOSE), _AFTER_TRANSPOSE[self._orientation]
+            width, height = height, width
         size_wh = max(1, round(width / factor)), max(1, round(height / factor))
         if image.size != size_wh:
             extent = (0, 0, width / scale, height / scale)
             image = image.resize(size_wh, Image.Resampling.BOX, extent, reducing_gap=2.0)
-        return np.array(self._upright(pixels.rgb(image)))
+        image = pixels.rgb(image)
+        return np.array(image if rest is None else image.transpose(rest))
 
     def decode(self, scale: int = 1) -> None:
         """Decode for `crop`, made at most `scale` times smaller by the JPEG decoder, unless that was done already.

@@ -215,7 +215,7 @@ def test_half_precision_chooses_as_full_does(cropper, tmp_path):
     half = Cropper(weights=make_weights(tmp_path), device="cpu", precision="bf16")
     array = picture(320, 200)
     boxes = [[0, 0, 320, 200], [10, 20, 200, 190]]
-    np.testing.assert_allclose(half.score(array, boxes), cropper.score(array, boxes), atol=0.1)
+    np.testing.assert_allclose(half.score(array, boxes), cropper.score(array, boxes), atol=0.2)
 
 
 @pytest.mark.cuda
