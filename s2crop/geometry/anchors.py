@@ -1,5 +1,7 @@
 """Candidates: the 90 grid anchors, and anchors of one ratio over scale and position."""
 
+from functools import lru_cache, wraps
+
 import numpy as np
 
 from s2crop.geometry.boxes import largest_of_ratio
@@ -14,6 +16,19 @@ RATIO_ANCHORS = 90  # about as many for each ratio as there are grid anchors
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.52)  # of the largest box of a ratio
 
 
+def _kept(make):
+    """Keep what a function of this module made, not to be written to: a library has few sizes, and many pictures of each."""
+    @lru_cache(maxsize=512)
+    @wraps(make)
+    def made(*args):
+        boxes = make(*args)
+        boxes.setflags(write=False)
+        return boxes
+
+    return made
+
+
+@_kept
 def grid_anchors(width: float, height: float) -> np.ndarray:
     """The grid anchors of Zeng et al. 2019 (sec. 3.1): 90 on a square picture.
 
@@ -42,6 +57,7 @@ def grid_anchors(width: float, height: float) -> np.ndarray:
     return boxes[chosen] * [width, height, width, height]
 
 
+@_kept
 def border_anchors(width: float, height: float) -> np.ndarray:
     """Large candidates of any ratio that touch the picture's border, as human crops often do.
 
@@ -61,6 +77,7 @@ def border_anchors(width: float, height: float) -> np.ndarray:
     return boxes * [width, height, width, height]
 
 
+@_kept
 def ratio_anchors(ratio: float, width: float, height: float, count: int = RATIO_ANCHORS) -> np.ndarray:
     """About `count` candidates of exactly one ratio, from the largest down to half its side.
 
@@ -71,15 +88,14 @@ def ratio_anchors(ratio: float, width: float, height: float, count: int = RATIO_
         [N, 4] float64, N at most `count` and at least 1.
     """
     largest = np.array(largest_of_ratio(ratio, width, height))
+    all_sides = largest * np.array(SCALES)[:, None]  # [S, 2]
     low, high = 0.02, 2.0 * (1 + max(width / largest[0], height / largest[1]))  # step between neighbours, in box sides
     for _ in range(25):
         step = (low + high) / 2
-        too_many = sum(_positions(largest * s, (width, height), step).prod() for s in SCALES) > count
+        too_many = _positions(all_sides, (width, height), step).prod(axis=1).sum() > count
         low, high = (step, high) if too_many else (low, step)
     boxes = []
-    for scale in SCALES:
-        sides = largest * scale
-        columns, rows = _positions(sides, (width, height), high)
+    for sides, (columns, rows) in zip(all_sides, _positions(all_sides, (width, height), high), strict=True):
         x = np.linspace(0, width - sides[0], columns) if columns > 1 else np.array([(width - sides[0]) / 2])
         y = np.linspace(0, height - sides[1], rows) if rows > 1 else np.array([(height - sides[1]) / 2])
         x, y = (g.ravel() for g in np.meshgrid(x, y))
@@ -88,6 +104,6 @@ def ratio_anchors(ratio: float, width: float, height: float, count: int = RATIO_
 
 
 def _positions(sides: np.ndarray, size_wh: tuple[float, float], step: float) -> np.ndarray:
-    """How many positions each axis has at a step: at least two where there is room to move."""
+    """How many positions each axis has at a step, of sides [S, 2]: at least two where there is room to move."""
     slack = np.maximum(np.array(size_wh) - sides, 0)
     return np.where(slack > 1e-6 * sides, np.maximum(np.ceil(slack / (step * sides)), 1) + 1, 1).astype(int)
