@@ -32,16 +32,36 @@ MAX_TOP = 90  # as many as there are grid anchors
 _OUTPUT_FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp", ".avif": "avif"}
 _OTHER_SUFFIXES = frozenset(".bmp .gif .heic .heif .jp2 .jfif .pgm .pnm .ppm .qoi .tif .tiff".split())  # read only
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
 log = logging.getLogger("s2crop")
 
 
-def load_cropper(model: str, weights: Path | None, device: str, precision: str, proposals: str) -> "Cropper":
-    """Load the network; importing torch takes most of the time."""
+def load_cropper(
+    model: str, weights: Path | None, device: str, precision: str, proposals: str, jobs: int | None = None
+) -> "Cropper":
+    """Load the network, to work beside that many busy threads; importing torch takes most of the time."""
     # Read when torch is imported: its threads must not spin on the cores that others decode on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _keep_freed_memory()
     from s2crop.cropper import Cropper
 
-    return Cropper(model, weights, device, precision=precision, proposals=proposals)
+    threads = None if jobs is None else max(1, _cpu_count() // 2, _cpu_count() - jobs)
+    return Cropper(model, weights, device, precision=precision, proposals=proposals, threads=threads)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what pictures and maps leave for the next ones, as far as it can be asked.
+
+    Large blocks go back to the system otherwise, and getting them again, page by page, takes as long as a resize.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+                libc.mallopt(parameter, 1 << 30)
 
 
 # Values of options
@@ -423,7 +443,9 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
 
     started = time.monotonic()
     with signals.at_once():
-        cropper = load_cropper(options.model, options.weights, options.device, options.precision, options.proposals)
+        cropper = load_cropper(
+            options.model, options.weights, options.device, options.precision, options.proposals, options.jobs
+        )
     signals.check()
     log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started)
     from s2crop import batch

@@ -94,12 +94,16 @@ class Cropper:
         proposals: "builtin" (the shipped head on the backbone's maps), "torchvision" (Faster R-CNN,
             where its published weights are at hand) or "auto" (builtin).
         search: how crops are chosen; SearchConfig(method="argmax") is the published way.
+        threads: of torch, on the processor; None leaves them as they are.
     Raises:
         WeightsError: weights that cannot be used. DeviceError: a device that is not there.
     """
 
     def __init__(self, model: str = "s2cnet", weights: str | Path | None = None, device: str = "auto", *,
-                 precision: str = "auto", proposals: str = "auto", search: SearchConfig = SearchConfig()):
+                 precision: str = "auto", proposals: str = "auto", search: SearchConfig = SearchConfig(),
+                 threads: int | None = None):
+        if threads is not None:
+            torch.set_num_threads(threads)
         self._device = find_device(device)
         self._dtype = find_precision(precision, self._device)
         self.model, self.device, self.search = model, str(self._device), search

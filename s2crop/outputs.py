@@ -228,17 +228,50 @@ def write_atomic(
         raise OutputError(f"cannot write {path}: a folder is in the way")
     if not overwrite and os.path.lexists(path):
         return False
-    temporary = path.parent / f".s2crop-{uuid.uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
-            file.write(data)
+        written = None if overwrite else _write_unnamed(path, data)
+        return _write_named(path, data, overwrite) if written is None else written
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _write_unnamed(path: Path, data: bytes) -> bool | None:
+    """Write a file that has no name until it is whole, so that a run that is killed leaves nothing behind.
+
+    Returns:
+        False if another file has the name; None where the system knows no such files.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return None
+    try:
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:  # the file system has none; what else is wrong shows when a named file is written
+        return None
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        try:
+            # With a folder's descriptor given, which an absolute path makes no use of, Python lets links be followed.
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+        except FileExistsError:
+            return False
+        except OSError:  # no /proc, or no links
+            return None
+    return True
+
+
+def _write_named(path: Path, data: bytes, overwrite: bool) -> bool:
+    """Write a file under a name of its own, then give it the one it is to have."""
+    temporary = path.parent / f".s2crop-{uuid.uuid4().hex}.tmp"
+    try:
+        if not _write_unnamed(temporary, data):
+            with open(temporary, "xb") as file:
+                file.write(data)
         if not overwrite:
             return _link(temporary, path)
         os.replace(temporary, path)
         return True
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
     finally:
         if os.path.lexists(temporary):
             temporary.unlink()

@@ -634,12 +634,12 @@ def test_what_is_loaded(monkeypatch):
     draw("a.png")
     asked = []
     monkeypatch.setattr(cli, "load_cropper", lambda *args: asked.append(args) or FakeCropper())
-    s2crop("a.png")
+    s2crop("a.png", "-j", "3")
     s2crop(
-        "a.png", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin"
+        "a.png", "-j", "1", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin"
     )
     assert asked == [
-        ("s2cnet", None, "auto", "auto", "auto"), ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin"),
+        ("s2cnet", None, "auto", "auto", "auto", 3), ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin", 1),
     ]
 
 

@@ -320,6 +320,27 @@ class TestCircle:
 
 
 class TestWriting:
+    @pytest.fixture(autouse=True, params=["unnamed", "named"])
+    def way(self, request, monkeypatch):
+        """Through a file without a name until it is whole, where the system has such files, and through one with."""
+        if request.param == "named":
+            monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+    @pytest.mark.parametrize("overwrite", [True, False])
+    def test_a_writer_that_is_killed_leaves_nothing_behind(self, tmp_path, monkeypatch, overwrite):
+        seen = []
+
+        class Watched(_FullDisk):
+            def __init__(self, path, mode):
+                super().__init__(path, mode, lambda data: seen.append(os.listdir(tmp_path)) or self._file.write(data))
+                self.flush = self._file.flush
+
+        monkeypatch.setattr(outputs, "open", Watched, raising=False)
+        assert write_atomic(tmp_path / "a.jpg", b"data", overwrite=overwrite)
+        assert (tmp_path / "a.jpg").read_bytes() == b"data"
+        (names,) = seen
+        assert "a.jpg" not in names and (names == [] or not hasattr(os, "O_TMPFILE"))
+
     def test_folders_are_made_and_the_file_is_whole(self, tmp_path):
         path = tmp_path / "a" / "b" / "c.jpg"
         assert write_atomic(path, b"data", overwrite=False) is True
@@ -392,7 +413,7 @@ class TestWriting:
     @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
     @pytest.mark.parametrize("step", ["write", "name"])
     def test_failure_leaves_no_file_behind(self, tmp_path, monkeypatch, overwrite, failure, step):
-        def fail(*_):
+        def fail(*_, **__):
             raise failure
 
         if step == "write":
@@ -408,7 +429,7 @@ class TestWriting:
             assert str(error.value) == f"cannot write {tmp_path / 'a.jpg'}: no space left on device"
 
     def test_file_system_without_hard_links(self, tmp_path, monkeypatch):
-        def refuse(*_):
+        def refuse(*_, **__):
             raise OSError(errno.EPERM, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", refuse)
@@ -421,7 +442,7 @@ class TestWriting:
     @pytest.mark.parametrize("links", [True, False])
     def test_of_many_writers_one_wins(self, tmp_path, monkeypatch, links):
         if not links:
-            monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
+            monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
         path = tmp_path / "a.jpg"
         start, won = threading.Barrier(8), []
 
