@@ -1,0 +1,253 @@
+"""Run imageio-ffmpeg's ffmpeg on untrusted files: what it may open, what it tells, and when it is ended."""
+
+import functools
+import os
+import re
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import imageio_ffmpeg
+
+from s2crop.errors import VideoError
+from s2crop.video import nut
+
+STALL_S = 30.0  # ffmpeg is ended when nothing has come from it for so long
+
+# Containers that hold their frames themselves. What opens other files or addresses is not among them: playlists
+# (hls, dash, imf), scripts (concat, avisynth, lavfi), sessions (sdp, rtsp), numbered pictures (image2), devices.
+# The last line is sound, so that ffmpeg can tell that there is no video in it.
+_CONTAINERS = (
+    "mov matroska avi mpegts mpeg mpegvideo flv live_flv asf ogg mxf gxf nut dv rm wtv nsv nuv swf ivf"
+    " gif apng jpegxl_anim yuv4mpegpipe mjpeg mjpeg_2000 mpjpeg smjpeg ingenient"
+    " h261 h263 h264 hevc vvc evc av1 obu m4v vc1 vc1test dirac cavsvideo avs2 avs3 apv dnxhd ipu"
+    " 4xm amv anm bethsoftvid bfi bink bmv c93 cdxl cine dhav dsicin dxa ea film_cpk flic gdv hnm idcin iff ifv ipmovie"
+    " iv8 jv kux luodat lvf lxf mgsts mm moflex mods mtv mv mvi mxg paf pdv pmp psxstr pva r3d rl2 roq rpl ser sga siff"
+    " smk smush thp tiertexseq tmv ty usm vividas vivo vmd wc3movie wsvqa xmv yop"
+    " aac ac3 aiff amr ape caf dts eac3 flac mp3 tta w64 wav wv"
+).split()
+# How files begin that name other files. For the message only: the list above is what keeps them out.
+_PLAYLIST = re.compile(rb"\s*(#extm3u|ffconcat|\[playlist\]|\[reference\]|<\?xml|<mpd|<asx|<smil|v=0\s)", re.IGNORECASE)
+
+_MOST_LINES = 100  # kept of what ffmpeg says
+_CONSEQUENCE = re.compile(
+    r"Error opening (input|output)|Task finished|Terminating thread|Nothing was written|Error sending frames|"
+    r"Error while (opening|processing)|Conversion failed|To ignore this|Failed to set value|Error parsing options|"
+    r"Could not open encoder|Error initializing|Last message repeated"
+)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The first video stream, as ffmpeg tells it of its first frame, turned upright."""
+
+    container: str  # ffmpeg's name of the demuxer
+    duration_s: float | None
+    pixel_format: str
+    width: int
+    height: int
+    pixel_aspect: Fraction  # width of a pixel by its height
+    interlaced: bool
+    matrix: str  # ffmpeg's names, "unknown" where the file does not say
+    primaries: str
+    transfer: str
+
+
+class Decoder:
+    """One run of ffmpeg that writes NUT to a pipe; `close`, or the end of a `with` block, ends it.
+
+    A thread collects what ffmpeg says, another ends it when it does not get on.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.damages = 0  # frames that the decoder gave and called corrupt, so far
+        self.errors: list[str] = []  # what it said was wrong
+        self.infos: list[str] = []
+        self._stalled = False
+        self._closed = threading.Event()
+        self._waiting_since: float | None = None
+        try:
+            # A session of its own: an interrupt from the terminal is for Python, which then ends ffmpeg.
+            self._process = subprocess.Popen(
+                [_executable(), "-nostdin", "-hide_banner", "-nostats", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=1 << 16,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise VideoError(f"ffmpeg cannot be started: {error.strerror or error}") from error
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def packets(self) -> Iterator[tuple[int, float, bytearray]]:
+        """What ffmpeg writes, as it comes: (index of the stream, time in s, bytes)."""
+        self._waiting_since = time.monotonic()
+        try:
+            for index, time_s, data in nut.packets(self._process.stdout):
+                self._waiting_since = None
+                yield index, float(time_s), data
+                self._waiting_since = time.monotonic()
+        except (EOFError, ValueError):  # it broke off: `failure` says why
+            pass
+        finally:
+            self._waiting_since = None
+
+    def wait(self) -> None:
+        """Read to the end of what ffmpeg has to say."""
+        self._waiting_since = time.monotonic()
+        while self._process.stdout.read(1 << 20):
+            pass
+        self._process.wait()
+        self._listener.join()
+
+    def failure(self) -> str | None:
+        """Why ffmpeg did not reach the end, on one line; None if it did. Waits for it."""
+        self.wait()
+        if self._stalled:
+            return f"nothing could be decoded for {STALL_S:.0f} s"
+        if self._process.returncode == 0:
+            return None
+        return self.reason() or f"ffmpeg ended with status {self._process.returncode}"
+
+    def reason(self) -> str | None:
+        """The first thing that it said was wrong, rather than what followed from it."""
+        causes = [line for line in self.errors if not _CONSEQUENCE.match(line)]
+        return (causes or [line.rpartition(": ")[2] for line in self.errors] or [None])[0]
+
+    def close(self) -> None:
+        self._closed.set()
+        self._process.kill()
+        self._process.wait()
+        self._listener.join()
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _listen(self) -> None:
+        """Take every line that ffmpeg says, so that it never waits, and keep the first of each kind."""
+        file: BinaryIO = self._process.stderr
+        while line := file.readline(4096):
+            text = line.decode(errors="replace").rstrip()
+            if "corrupt decoded frame" in text:
+                self.damages += 1
+            text, is_error = re.subn(r"\[(error|fatal|panic)\] ", "", text)
+            kept = self.errors if is_error else self.infos
+            if len(kept) < _MOST_LINES:
+                kept.append(re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", text) if is_error else text)
+
+    def _watch(self) -> None:
+        while not self._closed.wait(min(1.0, STALL_S / 4)):
+            since = self._waiting_since
+            if since is not None and time.monotonic() - since > STALL_S:
+                self._stalled = True
+                self._process.kill()
+                return
+
+
+def input_arguments(path: Path) -> list[str]:
+    """How ffmpeg opens a local file and nothing else, whatever its name or what stands in it."""
+    return ["-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS), "-i", f"file:{os.path.abspath(path)}"]
+
+
+def check_file(path: Path) -> None:
+    """Raise VideoError for what ffmpeg should not be asked to open: no file, a pipe, an empty one, a playlist."""
+    try:
+        info = os.stat(path)
+        if not stat.S_ISREG(info.st_mode):
+            raise VideoError("is a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file")
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except FileNotFoundError:
+        raise VideoError("no such file") from None
+    except OSError as error:
+        raise VideoError((error.strerror or str(error)).lower()) from error
+    if not start:
+        raise VideoError("empty file")
+    if _PLAYLIST.match(start):
+        raise VideoError("a playlist or script that names other files, which are not opened")
+
+
+def probe(path: Path, max_pixels: int) -> Stream:
+    """Decode the first frame.
+
+    Raises:
+        VideoError: there is none, or the file is not of a kind that is read.
+    """
+    arguments = [
+        "-loglevel", "level+info", "-max_pixels", str(max_pixels), *input_arguments(path),
+        "-map", "0:V:0", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
+    ]  # fmt: skip
+    with Decoder(arguments) as decoder:
+        failure = decoder.failure()
+    said = "\n".join(decoder.infos)
+    container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
+    duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),", said, re.MULTILINE)
+    shown = r"^\[Parsed_showinfo_0 @ 0x[0-9a-f]+\] \[info\] "
+    frame = re.search(
+        shown + r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", said, re.MULTILINE
+    )
+    colour = re.search(
+        shown + r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", said, re.MULTILINE
+    )
+    if container is None or frame is None:
+        raise VideoError(_why_nothing(decoder, failure, said))
+    sar_width, sar_height = int(frame[2]), int(frame[3])
+    hours, minutes, seconds = duration.groups() if duration else (0, 0, 0)
+    return Stream(
+        container=container[1],
+        duration_s=int(hours) * 3600 + int(minutes) * 60 + float(seconds) if duration else None,
+        pixel_format=frame[1],
+        width=int(frame[4]),
+        height=int(frame[5]),
+        pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
+        interlaced=frame[6] in "TB",
+        matrix=colour[1] if colour else "unknown",
+        primaries=colour[2] if colour else "unknown",
+        transfer=colour[3] if colour else "unknown",
+    )
+
+
+@functools.lru_cache
+def filters() -> frozenset[str]:
+    """Names of the filters that this ffmpeg has."""
+    text = subprocess.run([_executable(), "-hide_banner", "-filters"], capture_output=True, text=True).stdout
+    return frozenset(re.findall(r"^ [T.][S.][C.]? (\S+) ", text, re.MULTILINE))
+
+
+def _executable() -> str:
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise VideoError("no ffmpeg: install imageio-ffmpeg with its binary, or set IMAGEIO_FFMPEG_EXE") from error
+
+
+def _why_nothing(decoder: Decoder, failure: str | None, said: str) -> str:
+    reason = decoder.reason() or ""
+    if "not on whitelist" in reason:
+        return "not a video of a kind that is read: a picture, a script or an unknown format"
+    if "matches no streams" in reason:
+        kinds = set(re.findall(r"Stream #0:.*?: (Video|Audio): ", said))
+        return {
+            frozenset(["Audio"]): "no video in it, only sound",
+            frozenset(["Video"]): "no video in it, only a picture",
+            frozenset(["Audio", "Video"]): "no video in it, only sound with a cover picture",
+        }.get(frozenset(kinds), "no video in it")
+    if "Unrecognized option" in reason or "Option not found" in reason:
+        return f"this ffmpeg is too old ({reason.rstrip('.')}); 5.1 or newer is needed"
+    if reason.startswith("Picture size"):
+        return "frames too large (--max-pixels)"
+    return f"cannot be decoded: {(failure or reason or 'no frame in it').rstrip('.')}"

@@ -1,0 +1,339 @@
+"""Read clips: upright frames with their true times, one after the other or exactly those that were chosen."""
+
+import math
+import re
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from s2crop import pixels
+from s2crop.errors import VideoError
+from s2crop.inputs import MAX_PIXELS
+from s2crop.video import ffmpeg
+
+# What a walk over a folder takes as videos. Animated GIF, WebP, PNG and AVIF count as pictures there.
+VIDEO_SUFFIXES = frozenset(
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
+    " .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
+)
+
+_HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
+_MOST_DAMAGES = 20  # places that are stepped over
+_PREROLL_S = 10.0  # longer than most distances between whole pictures
+_INTERLEAVE_S = 0.1  # how far one of two outputs of ffmpeg may run ahead of the other
+# Containers without times of their own: ffmpeg cannot tell where in them it has got to, so they are not sought in.
+_UNTIMED = "h261 h263 h264 hevc vvc evc av1 obu m4v mjpeg mpegvideo vc1 dirac cavsvideo avs2 avs3 ingenient ipu".split()
+
+
+class _Pass:
+    """Checksums of the frames that `Video.frames` gave last; 16 bytes a frame."""
+
+    def __init__(self, long_side: int | None, start_s: float) -> None:
+        self.long_side, self.start_s = long_side, start_s
+        self._times, self._checksums = array("d"), array("L")
+
+    def add(self, time_s: float, data: bytearray) -> None:
+        self._times.append(time_s)
+        self._checksums.append(zlib.adler32(data))
+
+    def get(self, time_s: float) -> int | None:
+        i = bisect_left(self._times, time_s)
+        return self._checksums[i] if i < len(self._times) and self._times[i] == time_s else None
+
+
+class Video:
+    """One clip: its size, and its frames as often as asked for. Nothing is kept open between calls."""
+
+    width: int  # of the upright frame in square pixels
+    height: int
+    duration_s: float | None  # None where the container does not tell
+    warnings: list[str]  # one plain line each; a pass over the frames may add to them
+
+    def __init__(self, path: Path, stream: ffmpeg.Stream, tone_map: bool) -> None:
+        self._path, self._stream, self._tone_map = path, stream, tone_map
+        self.width, self.height = _square_wh(stream)
+        self.duration_s = stream.duration_s
+        self.warnings = []
+        self._pass = _Pass(None, 0.0)
+
+    @classmethod
+    def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> "Video":
+        """Open a clip in any container that ffmpeg reads; its first frame is decoded to see that it can be.
+
+        Raises:
+            VideoError: no such file, no video in it, damaged, a playlist, or frames larger than `max_pixels`.
+        """
+        path = Path(path)
+        ffmpeg.check_file(path)
+        if _is_webp(path):
+            return _AnimatedWebP(path, max_pixels)
+        stream = ffmpeg.probe(path, max_pixels)
+        hdr = stream.transfer in _HDR_TRANSFERS
+        video = cls(path, stream, tone_map=hdr and {"zscale", "tonemap"} <= ffmpeg.filters())
+        if video.width * video.height > max_pixels:
+            raise VideoError(f"{video.width}x{video.height} is over {max_pixels} pixels (--max-pixels)")
+        if hdr and not video._tone_map:
+            video.warnings.append("HDR, and not tone-mapped: this ffmpeg lacks zscale or tonemap, so colours are pale")
+        return video
+
+    def frames(
+        self, long_side: int | None = 160, start_s: float | None = None, end_s: float | None = None
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """Decode the clip once, from front to back; closing the iterator ends the decoder.
+
+        Times rise strictly: a frame that is not later than the one before is left out. Where the stream is damaged,
+        frames from there to the next whole picture are left out, and `warnings` says so.
+
+        Args:
+            long_side: the frames are made smaller to this, never larger; None: full resolution.
+            start_s: first time wanted, from the clip's start.
+            end_s: last time wanted.
+        Yields:
+            (presentation time from the clip's start in s, to the microsecond; uint8 RGB [h, w, 3]).
+        Raises:
+            VideoError: there are no frames, or none can be decoded.
+        """
+        self._pass = seen = _Pass(long_side, max(0.0, start_s or 0.0))
+        for time_s, data in self._undamaged(seen.long_side, seen.start_s, math.inf if end_s is None else end_s):
+            seen.add(time_s, data)
+            yield time_s, self._frame(data, long_side)
+
+    def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
+        """The very frames that the last pass of `frames` gave at these times, at full resolution.
+
+        Each is sought; that the right one was found is told by decoding it at the size of that pass too and comparing
+        checksums. Where seeking fails, the pass is decoded again from where it began.
+
+        Returns:
+            uint8 RGB [height, width, 3] for each time, in the order asked for.
+        Raises:
+            VideoError: a frame cannot be found again as it was.
+        """
+        found: dict[float, np.ndarray] = {}
+        for group in _close_together(sorted(set(times_s))):
+            for preroll_s in (0.0, _PREROLL_S):
+                seek_s, missing = min(group) - preroll_s, group - found.keys()
+                if missing and seek_s > self._pass.start_s:
+                    found |= self._find(missing, seek_s)
+        if missing := set(times_s) - found.keys():
+            found |= self._find(missing, self._seek_for(self._pass.start_s))
+        for time_s in times_s:
+            if time_s not in found:
+                raise VideoError(f"the frame at {time_s:.3f} s could not be read again")
+        return [found[time_s] for time_s in times_s]
+
+    def _undamaged(self, long_side: int | None, start_s: float, end_s: float) -> Iterator[tuple[float, bytearray]]:
+        """The frames of the span; where the decoder calls one damaged, decoding starts anew behind it."""
+        gaps: list[tuple[float, float | None]] = []  # (last frame before, first after or None)
+        last: float | None = None
+        seek_s = self._seek_for(start_s)
+        try:
+            while True:
+                chain = f"{_in_order(last if gaps else None)},{self._picture(long_side)}"
+                with self._decoder(seek_s, ["-map", "0:V:0", "-vf", chain]) as decoder:
+                    damages = None
+                    for _, time_s, data in decoder.packets():
+                        if time_s > end_s:
+                            return
+                        if time_s < start_s or last is not None and time_s <= last:
+                            continue
+                        if damages is None:  # what was damaged before the first frame wanted does not matter
+                            damages = decoder.damages
+                            gaps[-1:] = [(before, time_s) for before, _ in gaps[-1:]]
+                        if decoder.damages > damages:
+                            break
+                        last = time_s
+                        yield time_s, data
+                    else:
+                        self._check_end(decoder, last, end_s, gaps)
+                        return
+                gaps.append((last, None))
+                if len(gaps) > _MOST_DAMAGES:
+                    return
+                seek_s = last
+        finally:
+            if gaps:
+                self._warn(_gaps_line(gaps))
+
+    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, end_s: float, gaps: list) -> None:
+        """Tell the end of the clip from a decoder that gave up; `last` is the time of the last frame, if any."""
+        failure = decoder.failure()
+        if last is None:
+            if failure or self._pass.start_s == 0:
+                raise VideoError(f"cannot be decoded: {failure or decoder.reason() or 'no frame in it'}")
+        elif failure and (not gaps or gaps[-1][1] is not None):
+            gaps.append((last, None))
+        elif not gaps and decoder.errors and last + 1.0 < min(self.duration_s or 0.0, end_s):
+            self._warn(f"ends at {last:.1f} s instead of {self.duration_s:.1f} s: damaged or cut short")
+
+    def _find(self, times_s: Set[float], seek_s: float | None) -> dict[float, np.ndarray]:
+        """Those frames of the last pass that are found, unchanged, when decoding begins at `seek_s`."""
+        wanted = "+".join(f"between(t,{time_s - 1e-6:.7f},{time_s + 1e-6:.7f})" for time_s in times_s)
+        graph = (
+            f"[0:V:0]{_in_order()},split[a][b];[a]{self._picture(self._pass.long_side)}[small];"
+            f"[b]{self._deinterlaced()}select='{wanted}',{self._picture(None)}[full]"
+        )
+        same: set[float] = set()
+        found: dict[float, np.ndarray] = {}
+        arguments = ["-filter_complex", graph, "-map", "[small]", "-map", "[full]"]
+        with self._decoder(seek_s, arguments) as decoder:
+            for index, time_s, data in decoder.packets():
+                if time_s in times_s and index == 1:
+                    found[time_s] = self._frame(data, None)
+                elif time_s in times_s and self._pass.get(time_s) in (None, zlib.adler32(data)):
+                    same.add(time_s)
+                if found.keys() >= same == times_s or time_s > max(times_s) and same != times_s:
+                    break
+        return {time_s: found[time_s] for time_s in same & found.keys()}
+
+    @staticmethod
+    def _seek_for(start_s: float) -> float | None:
+        """Where to begin so that a frame at `start_s` is decoded whole, even where ffmpeg lands between such frames."""
+        return start_s - _PREROLL_S if start_s > _PREROLL_S else None
+
+    def _decoder(self, seek_s: float | None, outputs: Sequence[str]) -> ffmpeg.Decoder:
+        """Raw frames with times from the clip's start, decoded from the last whole picture before `seek_s` on."""
+        seek = []
+        if seek_s is not None and seek_s > 0 and self._stream.container not in _UNTIMED:
+            seek = ["-copyts", "-start_at_zero", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
+        return ffmpeg.Decoder(
+            ["-loglevel", "level+warning", *seek, *ffmpeg.input_arguments(self._path), *outputs]
+            + ["-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled"]
+            + ["-max_interleave_delta", f"{_INTERLEAVE_S * 1e6:.0f}", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]
+        )
+
+    def _size(self, long_side: int | None) -> tuple[int, int]:
+        """Width and height of the frames at most that large."""
+        scale = 1.0 if long_side is None else min(1.0, long_side / max(self.width, self.height))
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+
+    def _picture(self, long_side: int | None) -> str:
+        """Filters from a decoded frame to RGB or RGBA of that size."""
+        stream, (width, height) = self._stream, self._size(long_side)
+        method = "area" if width * height < stream.width * stream.height else "lanczos"
+        scale = f"scale={width}:{height}:flags={method}+accurate_rnd+full_chroma_int+full_chroma_inp"
+        if self._tone_map:
+            return f"{scale},format=yuv444p12le,{_tone_mapping(stream)},format=rgb24"
+        if stream.matrix == "unknown" and (stream.width >= 1280 or stream.height > 576):
+            scale += ":in_color_matrix=bt709"  # as players guess; ffmpeg takes everything unknown for BT.601
+        return f"{scale},format={'rgba' if _has_alpha(stream) else 'rgb24'}"
+
+    def _deinterlaced(self) -> str:
+        return "bwdif=mode=send_frame:deint=interlaced," if self._stream.interlaced else ""
+
+    def _frame(self, data: bytearray, long_side: int | None) -> np.ndarray:
+        width, height = self._size(long_side)
+        frame = np.frombuffer(data, np.uint8).reshape(height, width, -1)
+        return _on_white(frame) if frame.shape[2] == 4 else frame
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+
+class _AnimatedWebP(Video):
+    """An animated WebP, read by Pillow: most ffmpegs cannot."""
+
+    def __init__(self, path: Path, max_pixels: int) -> None:
+        self._path = path
+        with self._opened() as image:
+            self.width, self.height = image.size
+            if not getattr(image, "is_animated", False):
+                raise VideoError("a single picture, not a video")
+        if self.width * self.height > max_pixels:
+            raise VideoError(f"{self.width}x{self.height} is over {max_pixels} pixels (--max-pixels)")
+        self.duration_s, self.warnings = None, []
+
+    def frames(
+        self, long_side: int | None = 160, start_s: float | None = None, end_s: float | None = None
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        last = -math.inf
+        with self._opened() as image:
+            for frame in ImageSequence.Iterator(image):
+                frame.load()
+                time_s = frame.info["timestamp"] / 1000
+                if end_s is not None and time_s > end_s:
+                    break
+                if time_s > last and time_s >= (start_s or 0.0):
+                    last = time_s
+                    yield time_s, np.array(pixels.rgb(frame).resize(self._size(long_side), Image.Resampling.BOX))
+
+    def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
+        found = {time_s: frame for time_s, frame in self.frames(None, None, max(times_s)) if time_s in times_s}
+        return [found[time_s] for time_s in times_s]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Image.Image]:
+        """The image; what goes wrong inside is a VideoError."""
+        try:
+            with Image.open(self._path, formats=["WEBP"]) as image:
+                yield image
+        except VideoError:
+            raise
+        except Exception as error:  # damaged files make Pillow raise nearly anything
+            raise VideoError(f"cannot be decoded: {' '.join(str(error).split())}") from error
+
+
+def _is_webp(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start[:4] == b"RIFF" and start[8:] == b"WEBP"
+
+
+def _in_order(resume_after: float | None = None) -> str:
+    """Filter that lets frames pass whose time is later than all before; after damage, from a whole picture on."""
+    later = "gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))"
+    if resume_after is not None:
+        later = f"if(ld(0),1,st(0,key*gt(t,{resume_after:.7f})))*{later}"
+    return f"select='{later}'"
+
+
+def _close_together(times_s: Sequence[float]) -> list[set[float]]:
+    """Rising times in groups that are worth one run of the decoder each."""
+    groups: list[set[float]] = []
+    for i, time_s in enumerate(times_s):
+        if i == 0 or time_s - times_s[i - 1] > _PREROLL_S:
+            groups.append(set())
+        groups[-1].add(time_s)
+    return groups
+
+
+def _square_wh(stream: ffmpeg.Stream) -> tuple[int, int]:
+    """Size in square pixels; the side that is too short grows, so nothing is lost."""
+    if stream.pixel_aspect >= 1:
+        return round(stream.width * stream.pixel_aspect), stream.height
+    return stream.width, round(stream.height / stream.pixel_aspect)
+
+
+def _has_alpha(stream: ffmpeg.Stream) -> bool:
+    return re.match(r"yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|pal8|ayuv|vuya|uyva", stream.pixel_format) is not None
+
+
+def _on_white(frame: np.ndarray) -> np.ndarray:
+    """[h, w, 4] laid on white, [h, w, 3], as transparent pictures are."""
+    alpha = frame[..., 3:].astype(np.uint16)
+    return ((frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _tone_mapping(stream: ffmpeg.Stream) -> str:
+    """Filters from PQ or HLG to the same picture in the range of sRGB."""
+    matrix = "bt2020nc" if stream.matrix == "unknown" else stream.matrix
+    primaries = "bt2020" if stream.primaries == "unknown" else stream.primaries
+    return (
+        f"zscale=transferin={stream.transfer}:matrixin={matrix}:primariesin={primaries}:transfer=linear:npl=203,"
+        "format=gbrpf32le,zscale=primaries=bt709,tonemap=tonemap=mobius:desat=0,"
+        "zscale=transfer=iec61966-2-1:range=full,format=gbrp"
+    )
+
+
+def _gaps_line(gaps: Sequence[tuple[float, float | None]]) -> str:
+    spans = [f"after {before:.1f} s" if after is None else f"between {before:.1f} and {after:.1f} s" for before, after in gaps]
+    places = ", ".join(spans[:3]) + (f" and in {len(gaps) - 3} more places" if len(gaps) > 3 else "")
+    rest = "" if gaps[-1][1] is not None else " and everything behind"
+    return f"damaged {places}: frames there{rest} were left out"
