@@ -229,9 +229,22 @@ def test_pictures_of_a_slide_show_are_shots():
     assert shots.find_shots(made(4, fps=0.5), kept) == [(0, 1), (2, 4)]
 
 
+def test_a_cut_ends_a_shot_though_no_frame_is_dropped():
+    step = np.append(np.inf, np.full(99, 0.01))
+    step[40] = 0.25
+    assert shots.find_shots(made(100, step=step), np.ones(100, bool)) == [(0, 40), (40, 100)]
+
+
+def test_short_runs_are_shots_where_nothing_better_is():
+    kept = np.zeros(50, bool)
+    kept[[10, 11, 30]] = True
+    assert shots.find_shots(made(50), kept) == []
+    assert shots.find_shots(made(50), kept, short_too=True) == [(10, 12), (30, 31)]
+
+
 def test_long_shots_are_split_at_the_largest_steps_two_seconds_apart():
     step = np.append(np.inf, np.full(249, 0.01))
-    step[100], step[110], step[160], step[240] = 0.09, 0.08, 0.07, 0.2  # 4.0, 4.4, 6.4, 9.6 s
+    step[100], step[110], step[160], step[240] = 0.09, 0.08, 0.07, 0.15  # 4.0, 4.4, 6.4, 9.6 s
     found = shots.find_shots(made(250, step=step), np.ones(250, bool))
     starts = [start for start, _ in found]
     assert {100, 160} <= set(starts) and not {110, 240} & set(starts)

@@ -17,6 +17,7 @@ STRETCH = 16  # frames measured at once
 SLOT_S = 0.25  # gives one sample
 COLOUR_BINS = 128  # a channel of HSV
 EDGE_BINS = 8
+SPREAD_BINS = 8  # from which distance on colours are others, see `difference`
 HISTOGRAMS = 25  # hue, saturation, value, orientation and magnitude, of the frame and its quarters
 
 HEAD_FRAC, TAIL_FRAC = 0.05, 0.10  # of the time, left out at the ends: titles and credits
@@ -77,9 +78,10 @@ def features(frame: np.ndarray) -> np.ndarray:
     quarter = 2 * (np.arange(height) >= height // 2)[:, None] + (np.arange(width) >= width // 2)  # [h, w]
     hsv = np.asarray(Image.fromarray(frame).convert("HSV")) // (256 // COLOUR_BINS)
     x, y = shots.sobel(np.pad(frame @ shots.LUMA / 255, 2, "edge")[None])
-    magnitude, turn = np.hypot(x, y)[0], (np.arctan2(y, x)[0] / (2 * np.pi)) % 1
+    magnitude, turn = np.hypot(x, y)[0], np.arctan2(y, x)[0] / (2 * np.pi)
     histograms = [(hsv[..., channel], COLOUR_BINS, None) for channel in range(3)]
-    histograms.append((np.minimum(turn * EDGE_BINS, EDGE_BINS - 1).astype(int), EDGE_BINS, magnitude.ravel()))
+    # the bins have upright and level edges, which are many, in their middle
+    histograms.append((np.rint(turn * EDGE_BINS).astype(int) % EDGE_BINS, EDGE_BINS, magnitude.ravel()))
     histograms.append((np.minimum(magnitude * EDGE_BINS, EDGE_BINS - 1).astype(int), EDGE_BINS, None))
     found = []
     for bins, count, weights in histograms:
@@ -90,8 +92,20 @@ def features(frame: np.ndarray) -> np.ndarray:
 
 
 def difference(rows: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How different features [N, D] are from others [D], 0 to 1: share of the pixels that are in other bins, mean of the histograms."""
-    return np.abs(rows - other).sum(axis=1) / (2 * HISTOGRAMS)
+    """How different features [N, D] are from others [D], 0 to 1: the share of the pixels in other bins, mean of the histograms.
+
+    Colours are spread over neighbouring bins first: else the noise of the codec makes flat pictures differ from themselves.
+    """
+    both = np.vstack([rows, other])
+    colours, edges = np.split(both, [15 * COLOUR_BINS], axis=1)  # each channel of the frame and its quarters
+    gap = np.abs(np.subtract.outer(np.arange(COLOUR_BINS), np.arange(COLOUR_BINS)))
+    spread = []
+    for channel, gaps in zip(np.split(colours, 3, axis=1), (np.minimum(gap, COLOUR_BINS - gap), gap, gap), strict=True):
+        weights = np.clip(1 - gaps / SPREAD_BINS, 0, None)
+        weights /= weights.sum(axis=1, keepdims=True)
+        spread.append((channel.reshape(-1, COLOUR_BINS) @ weights).reshape(channel.shape))
+    looks = np.concatenate([*spread, edges], axis=1)
+    return np.abs(looks[:-1] - looks[-1]).sum(axis=1) / (2 * HISTOGRAMS)
 
 
 def kmeans(rows: np.ndarray, count: int, *, seed: int = 0, starts: int = 3, rounds: int = 30) -> np.ndarray:
@@ -170,7 +184,7 @@ class _Sampler:
     def add(self, part: Measures, frames: np.ndarray) -> None:
         for bad, step, time_s, frame in zip(shots.find_bad(part), part.step, part.time_s, frames, strict=True):
             self._settle(step)
-            if time_s >= self._slot_end_s or step >= shots.MIN_STEP:
+            if time_s >= self._slot_end_s or step >= shots.CUT_STEP:
                 self._close()
                 self._slot_end_s = time_s + self._slot_s
             self._last = bad, step, frame
@@ -215,11 +229,18 @@ def _candidates(
     time_s = measures.time_s
     span_s = time_s[-1] - time_s[0]
     within = (time_s >= time_s[0] + HEAD_FRAC * span_s * head) & (time_s <= time_s[-1] - TAIL_FRAC * span_s * tail)
-    dropped = shots.find_worst(measures) | shots.find_transitions(measures)
-    for kept in (within & ~bad & ~dropped, within & ~bad, ~bad, within & ~dropped):
-        found = shots.find_shots(measures, kept)
+    worst, transitions = shots.find_worst(measures), shots.find_transitions(measures)
+    good = ~bad
+    # from what is wanted to the least that will do; without anything good, runs are not cut up for being dark or flat
+    for kept, least, left_out in (
+        (within & good & ~worst & ~transitions, False, bad),
+        (within & good, False, bad),
+        (good, True, bad),
+        (within & ~transitions, False, worst),
+    ):
+        found = shots.find_shots(measures, kept, short_too=least)
         owners = _owners(found, len(measures))
-        candidates = [sample for sample in samples if owners[sample.frame] >= 0]
+        candidates = [sample for sample in samples if owners[sample.frame] >= 0 and not left_out[sample.frame]]
         if candidates:
             return found, candidates
     return [(0, len(measures))], [min(samples, key=lambda sample: (bad[sample.frame], unstill[sample.frame]))]
@@ -253,11 +274,11 @@ def _key_frames(
     labels = kmeans(np.stack([sample.features for sample in candidates]), clusters)
     owners = _owners(found, len(measures))[[sample.frame for sample in candidates]]
     edges = np.flatnonzero((np.diff(owners) != 0) | (np.diff(labels) != 0)) + 1
-    in_shot = np.bincount(owners)
+    in_shot, ends_s = np.bincount(owners), measures.ends_s
     keys = []
     for members in np.split(np.arange(len(candidates)), edges):
         shot = found[owners[members[0]]]
-        shot_s = measures.time_s[min(shot[1], len(measures) - 1)] - measures.time_s[shot[0]]
+        shot_s = ends_s[shot[1] - 1] - measures.time_s[shot[0]]
         sample = min((candidates[i] for i in members), key=lambda sample: unstill[sample.frame])
         keys.append(_Key(shot, sample, float(shot_s * len(members) / in_shot[owners[members[0]]])))
     return keys

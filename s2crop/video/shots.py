@@ -27,6 +27,7 @@ WORST_FRAC = 0.15  # most that are dropped by one measure
 
 MIN_STEP = 0.14  # of full scale; HECATE's 0.5 in its own units is 0.136 at 160x90
 MIN_EDGE_CHANGE = 0.10
+CUT_STEP = 0.20  # of full scale; ends a shot even where no frame is dropped, as between the pictures of a slide show
 TRANSITION_FRAC = 0.10  # most that are dropped as transitions by one measure
 EDGE_REACH = 5  # pixels that an edge may move between frames: the dilation by 11
 MIN_EDGES_FRAC = 0.002  # of the pixels; with fewer their change says nothing
@@ -66,6 +67,12 @@ class Measures:
 
     def __len__(self) -> int:
         return len(self.time_s)
+
+    @property
+    def ends_s(self) -> np.ndarray:
+        """When each frame gives way to the next, float64 [F]; the last is taken to last as long as most do."""
+        usual_s = np.median(np.diff(self.time_s)) if len(self) > 1 else 0.0
+        return np.append(self.time_s[1:], self.time_s[-1] + usual_s)
 
     @classmethod
     def joined(cls, parts: "Sequence[Measures]") -> "Measures":
@@ -196,18 +203,23 @@ def find_transitions(measures: Measures) -> np.ndarray:
     return _worst(inner, MIN_STEP, TRANSITION_FRAC) | _worst(measures.edge_change, MIN_EDGE_CHANGE, TRANSITION_FRAC)
 
 
-def find_shots(measures: Measures, kept: np.ndarray) -> list[tuple[int, int]]:
-    """Shots as (first frame, frame behind the last): runs of kept frames, the long ones split, the short ones dropped.
+def find_shots(measures: Measures, kept: np.ndarray, *, short_too: bool = False) -> list[tuple[int, int]]:
+    """Shots as (first frame, frame behind the last): runs of kept frames without a cut, the long ones split, the short ones dropped.
 
     Args:
         kept: bool [F].
+        short_too: do not drop the short ones.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]])))
-    shots = [part for run in edges.reshape(-1, 2).tolist() for part in _split(measures, *run)]
-    ends_s = np.append(measures.time_s[1:], measures.time_s[-1:])
+    runs = np.cumsum(np.append(True, (np.diff(kept.astype(int)) != 0) | (measures.step[1:] >= CUT_STEP)))
+    starts = np.flatnonzero(np.diff(runs, prepend=0)).tolist()
+    shots = [
+        part for start, end in zip(starts, [*starts[1:], len(kept)], strict=True) if kept[start]
+        for part in _split(measures, start, end)
+    ]  # fmt: skip
+    ends_s = measures.ends_s
     return [
         (start, end) for start, end in shots
-        if end - start > SHORT_RUN_FRAMES or ends_s[end - 1] - measures.time_s[start] >= SHORT_RUN_S
+        if short_too or end - start > SHORT_RUN_FRAMES or ends_s[end - 1] - measures.time_s[start] >= SHORT_RUN_S
     ]  # fmt: skip
 
 

@@ -1,0 +1,266 @@
+"""Cover frames: the key frames of a clip ranked by how well they crop.
+
+HECATE (Song et al. 2016) gives the key frames; its ranking by the length of clusters, or by stillness, tells nothing of beauty.
+Here they are ranked by the S2CNet score of their best crops, with sharpness, faces, and what tells them from those ahead.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from s2crop.errors import InputError, VideoError
+from s2crop.geometry.ratio import parse_ratio
+from s2crop.inputs import Picture
+from s2crop.video import keyframes, shots
+from s2crop.video.keyframes import Winner
+from s2crop.video.reader import Video
+
+if TYPE_CHECKING:
+    from s2crop.cropper import Crop, Cropper, CropRequest, Prepared
+
+DEFAULT_COVERS = 3
+MAX_SLOTS = 4000  # 32 MB of features
+UNKNOWN_SLOT_S = 1.0  # where the duration is not known
+READ_AT_ONCE = 4  # frames held at full resolution
+
+# What follows is in points of the MOS scale. On sample clips the best crops of a clip's key frames are 0.1 to 0.8 apart: empty
+# roads and hands before the lens at the lower end.
+FOCUS_SIDE = 360  # pixels, at least, of the short side that sharpness is measured at
+FOCUS_ENOUGH = 1.4  # in focus, see `shots.focus`; sharper than this is a matter of subject
+FOCUS_WEIGHT = 1.0  # for each time that it is halved
+FACE_WEIGHT = 0.3  # of a face that is sure, large and has open space around
+FACE_AREA_FRAC = 0.015  # large
+FACE_SPACE = 0.5  # open space: of the side of the face, to the edge of the frame
+MOTION_WEIGHT = 2.0  # for each unit of unstillness
+MAX_MOTION = 0.1  # what more there is counts no more
+BAD_PENALTY = 1.0
+ALIKE_WEIGHT = 0.8  # of a frame that looks like one that is ahead of it
+ALIKE_DISTANCE = 0.2  # from which on looks differ: those of a shot do by 0.02 to 0.1, those of several by 0.2 to 0.6
+SAME_DISTANCE = 0.03  # up to which they are the same picture
+MIN_APART_S = 1.0  # between covers; less in clips that are shorter than twice that for each
+
+
+@dataclass
+class Frame:
+    """A cover of a clip."""
+
+    image: Image.Image  # upright, whole
+    time_s: float
+    score: float  # of its best crops, mean over the ratios; MOS scale, 1 to 5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A key frame as it is scored: without letterbox bars, and small."""
+
+    winner: Winner
+    size_wh: tuple[int, int]  # of the upright frame
+    inside: tuple[int, int, int, int]  # x1, y1, x2, y2 in its pixels: what is no bar
+    focus: float  # see `shots.focus`
+    prepared: "Prepared"
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A key frame that was chosen, and its crops."""
+
+    time_s: float
+    good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
+    score: float  # mean of the best of each ratio
+    crops: "list[Crop]"  # boxes in pixels of the upright frame
+
+
+def covers(
+    source: str | Path, top: int = DEFAULT_COVERS, *, ratios: Sequence[str] = ("free",), start_s: float | None = None,
+    end_s: float | None = None, cropper: "Cropper | None" = None,
+) -> list[Frame]:
+    """The best frames of a clip for a cover, best first.
+
+    Args:
+        source: path of a video.
+        top: how many at most; there are fewer where the clip has no more that differ.
+        ratios: what they will be cropped to.
+        start_s, end_s: the span to look at.
+        cropper: to score with; None loads the default.
+    Raises:
+        VideoError: a clip that cannot be read, or that has no frames in the span.
+    """
+    from s2crop.cropper import Cropper, CropRequest
+
+    request = CropRequest(tuple(map(parse_ratio, [ratios] if isinstance(ratios, str) else ratios)))
+    video = Video.open(source)
+    winners = find_winners(video, top, start_s, end_s)
+    cropper = cropper or Cropper()
+    chosen = rank(cropper, list(show(video, winners, cropper)), request, top)
+    images = video.frames_at([cover.time_s for cover in chosen])
+    return [Frame(Image.fromarray(image), cover.time_s, cover.score) for image, cover in zip(images, chosen, strict=True)]
+
+
+def find_winners(
+    video: Video, count: int, start_s: float | None = None, end_s: float | None = None,
+    on_time: Callable[[float], None] = lambda time_s: None,
+) -> list[Winner]:
+    """Key frames of a clip, about three times as many as covers are asked for: one pass over its frames at 160 pixels.
+
+    Args:
+        start_s, end_s: the span to look at; titles and credits are left out only at an end that is not given.
+        on_time: called now and then with the time reached; may raise to stop.
+    Raises:
+        VideoError: a clip that cannot be read, or that has no frames in the span.
+    """
+    end = video.duration_s if end_s is None else end_s
+    slot_s = UNKNOWN_SLOT_S if end is None else max(keyframes.SLOT_S, (end - (start_s or 0)) / MAX_SLOTS)
+    frames = video.frames(start_s=start_s, end_s=end_s)
+    try:
+        watched = keyframes.watch(frames, slot_s, on_time)
+    finally:
+        frames.close()
+    if watched is None:
+        raise VideoError("no frames" if start_s is None and end_s is None else "no frames in the span asked for")
+    return keyframes.find_winners(*watched, count, head=start_s is None, tail=end_s is None)
+
+
+def show(video: Video, winners: Sequence[Winner], cropper: "Cropper") -> Iterator[Shown]:
+    """Read key frames and prepare them for scoring.
+
+    Raises:
+        VideoError: the clip cannot be read any more.
+    """
+    for group in (winners[i : i + READ_AT_ONCE] for i in range(0, len(winners), READ_AT_ONCE)):
+        for winner, frame in zip(group, video.frames_at([winner.time_s for winner in group]), strict=True):
+            x1, y1, x2, y2 = inside = find_inside(frame, winner.bars)
+            picture = Picture.open(np.ascontiguousarray(frame[y1:y2, x1:x2]))
+            grey = picture.reduced(FOCUS_SIDE) @ shots.LUMA / 255
+            yield Shown(winner, frame.shape[1::-1], inside, shots.focus(grey), cropper.prepare(picture))
+
+
+def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", count: int) -> list[Cover]:
+    """Score key frames and choose covers, best first.
+
+    Raises:
+        InputError: the request cannot be met on any of them.
+    """
+    ranked: list[list[Crop] | InputError] = [[] for _ in shown]
+    for place in dict.fromkeys((one.size_wh, one.inside) for one in shown):  # all frames at once, unless bars differ
+        members = [i for i, one in enumerate(shown) if (one.size_wh, one.inside) == place]
+        try:
+            crops = cropper.rank([shown[i].prepared for i in members], _inside(request, *place))
+        except InputError as error:
+            crops = [error] * len(members)
+        for i, found in zip(members, crops, strict=True):
+            ranked[i] = found
+    usable = [i for i, crops in enumerate(ranked) if crops and not isinstance(crops, InputError)]
+    if not usable:
+        raise next((crops for crops in ranked if isinstance(crops, InputError)), InputError("no crop fits"))
+    shown, ranked = [shown[i] for i in usable], [ranked[i] for i in usable]
+    scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for crops in ranked]
+    proposals = [cropper.proposals_prepared(one.prepared) for one in shown]
+    faces = [open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)]
+    chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
+    return [
+        Cover(shown[i].winner.time_s, shown[i].winner.good, scores[i], [_moved(crop, shown[i].inside) for crop in ranked[i]])
+        for i in chosen
+    ]
+
+
+def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> list[int]:
+    """Numbers of the winners to take, best first: one after the other what is worth most, less where it looks like one before.
+
+    There are fewer than `count` where the rest is too near in time, or the same picture.
+    """
+    times = np.array([winner.time_s for winner in winners])
+    looks = np.stack([winner.features for winner in winners])
+    apart_s = min(MIN_APART_S, (times.max() - times.min()) / (2 * count))
+    chosen: list[int] = []
+    free, distance = np.ones(len(winners), bool), np.full(len(winners), np.inf)
+    while free.any() and len(chosen) < count:
+        alike = np.clip(1 - distance / ALIKE_DISTANCE, 0, 1)
+        best = int(np.where(free, worth - ALIKE_WEIGHT * alike, -np.inf).argmax())
+        chosen.append(best)
+        distance = np.minimum(distance, keyframes.difference(looks, looks[best]))
+        free &= (distance > SAME_DISTANCE) & (np.abs(times - times[best]) >= apart_s)
+        free[best] = False
+    return chosen
+
+
+def find_inside(frame: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """What a frame uint8 [h, w, 3] has between its letterbox bars: x1, y1, x2, y2.
+
+    Args:
+        bars: of its shot, left, top, right and bottom, as shares of the sides: known to a pixel in 160. The edge is looked for in
+            the frame from there on, as far as two such pixels.
+    """
+    height, width = frame.shape[:2]
+    sides = []
+    for bar, seen, length in zip(bars, shots.find_bars(frame[None])[0], (width, height) * 2, strict=True):
+        near = round(bar * length)
+        sides.append(int(np.clip(seen, near, near + round(2 * max(width, height) / shots.LONG_SIDE))))
+    left, top, right, bottom = sides
+    return left, top, width - right, height - bottom
+
+
+def worth(shown: Sequence[Shown], scores: Sequence[float], faces: Sequence[float]) -> np.ndarray:
+    """What key frames are worth, [N] on the MOS scale: scores, less blur and motion, with open faces.
+
+    Args:
+        scores: of their crops.
+        faces: of `open_face`.
+    """
+    focus = np.array([one.focus for one in shown])
+    enough = min(FOCUS_ENOUGH, focus.max())
+    blur = np.maximum(np.log2(enough / focus), 0)
+    bad = np.array([not one.winner.good for one in shown])
+    motion = np.minimum([one.winner.unstillness for one in shown], MAX_MOTION)
+    return np.array(scores) + FACE_WEIGHT * np.array(faces) - FOCUS_WEIGHT * blur - MOTION_WEIGHT * motion - BAD_PENALTY * bad
+
+
+def open_face(proposals: Sequence[tuple], width: int, height: int) -> float:
+    """0 to 1: how sure, large and free of the edges the best face of a picture is.
+
+    Args:
+        proposals: (box, score, kind), as `Cropper.proposals` gives them.
+    """
+    best = 0.0
+    for (x1, y1, x2, y2), score, kind in proposals:
+        if kind == "face":
+            large = np.sqrt((x2 - x1) * (y2 - y1) / (FACE_AREA_FRAC * width * height))
+            space = min(min(x1, width - x2) / (x2 - x1), min(y1, height - y2) / (y2 - y1)) / FACE_SPACE
+            best = max(best, score * float(np.clip(large, 0, 1) * np.clip(space, 0, 1)))
+    return best
+
+
+def _inside(request: "CropRequest", size_wh: tuple[int, int], inside: tuple[int, int, int, int]) -> "CropRequest":
+    """The request for what lies between the bars: focus and keep as fractions of that.
+
+    Raises:
+        InputError: they lie in a bar, or outside the frame.
+    """
+    if inside == (0, 0, *size_wh):
+        return request
+    moved = {}
+    for name in ("focus", "keep"):
+        given = getattr(request, name)
+        if given is not None:
+            values = np.array(given, float)
+            values *= np.resize(size_wh, len(values)) if (values <= 1).all() else 1
+            low, high = values[:2], values[:2] + (values[2:] if name == "keep" else 0)
+            if name == "keep":
+                low, high = np.maximum(low, inside[:2]), np.minimum(high, inside[2:])
+            if (low < inside[:2]).any() or (high > inside[2:]).any() or (low > high).any():
+                raise InputError(f"--{name} lies outside of what this clip shows between its black bars")
+            side = np.subtract(inside[2:], inside[:2])
+            moved[name] = tuple(np.concatenate([(low - inside[:2]) / side, (high - low) / side])[: len(values)])
+    return replace(request, **moved)
+
+
+def _moved(crop: "Crop", inside: tuple[int, int, int, int]) -> "Crop":
+    """A crop of what lies between the bars, as one of the whole frame."""
+    moved = copy.copy(crop)
+    x1, y1, x2, y2 = crop.box
+    moved.box = x1 + inside[0], y1 + inside[1], x2 + inside[0], y2 + inside[1]
+    return moved

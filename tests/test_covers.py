@@ -1,0 +1,322 @@
+"""Key frames, and which of them become covers."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fake_cropper import CropRequest, FakeCropper
+from s2crop.errors import InputError
+from s2crop.geometry.ratio import parse_ratio
+from s2crop.video import covers, keyframes
+from s2crop.video.covers import Shown
+from s2crop.video.keyframes import Winner, find_winners, watch
+from test_shots import BLACK, WHITE, between, blurred, scene
+
+FPS = 25
+
+
+def watched(frames, fps=FPS):
+    return watch((i / fps, frame) for i, frame in enumerate(frames))
+
+
+def winners_of(frames, count=3, fps=FPS, **given):
+    return find_winners(*watched(frames, fps), count, **given)
+
+
+def shaken(frame, count, seed=0, most=8):
+    """A shot that is not quite still: noise of a strength of its own for each frame."""
+    rng = np.random.default_rng(seed)
+    return [
+        np.clip(frame + rng.normal(0, rng.uniform(1, most), frame.shape), 0, 255).astype(np.uint8) for _ in range(count)
+    ]
+
+
+# Features and clusters
+
+
+def test_features_are_histograms_of_the_frame_and_its_quarters():
+    frame = scene(1)
+    found = keyframes.features(frame)
+    assert found.shape == (2000,) and found.dtype == np.float32
+    hue = found[: 5 * 128].reshape(5, 128)
+    np.testing.assert_allclose(hue.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(hue[0], hue[1:].mean(axis=0), atol=1e-6)
+    assert found.sum() == pytest.approx(keyframes.HISTOGRAMS, abs=1e-3)
+    red = np.zeros((40, 60, 3), np.uint8)
+    red[:20, 30:] = 255, 0, 0  # the upper right quarter: hue 0, full saturation and value
+    saturation, value = keyframes.features(red)[5 * 128 : 15 * 128].reshape(2, 5, 128)
+    assert saturation[2].argmax() == value[2].argmax() == 127 and saturation[1].argmax() == value[3].argmax() == 0
+    assert value[0, 127] == pytest.approx(0.25)
+
+
+def test_edge_orientations_are_those_of_the_edges():
+    upright = np.zeros((40, 60, 3), np.uint8)
+    upright[:, 30:] = 200  # brighter to the right: direction 0
+    orientation = keyframes.features(upright)[15 * 128 : 15 * 128 + 8]
+    assert orientation[0] == pytest.approx(1)
+    level = np.zeros((40, 60, 3), np.uint8)
+    level[20:] = 200  # brighter downwards: a quarter turn
+    assert keyframes.features(level)[15 * 128 : 15 * 128 + 8][2] == pytest.approx(1)
+
+
+def test_difference_of_looks():
+    same, other = keyframes.features(scene(1)), keyframes.features(scene(2))
+    noisy = keyframes.features(shaken(scene(1), 1, most=2)[0])
+    distance = keyframes.difference(np.stack([same, noisy, other]), same)
+    assert distance[0] == 0 < distance[1] < 0.03 and 0.2 < distance[2] < 1
+    assert keyframes.difference(keyframes.features(BLACK)[None], keyframes.features(WHITE))[0] == pytest.approx(0.2)  # value alone
+
+
+def test_kmeans_finds_clusters_and_is_the_same_on_every_run():
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0], [10, 0], [0, 10]])
+    rows = np.concatenate([centre + rng.normal(0, 0.5, (20, 2)) for centre in centres])
+    labels = keyframes.kmeans(rows, 3)
+    assert [len(set(part)) for part in np.split(labels, 3)] == [1, 1, 1] and len(set(labels)) == 3
+    np.testing.assert_array_equal(labels, keyframes.kmeans(rows, 3))
+
+
+def test_kmeans_with_fewer_rows_than_clusters():
+    assert len(set(keyframes.kmeans(np.ones((5, 3)), 3))) == 1
+    assert len(set(keyframes.kmeans(np.array([[0.0], [1.0], [1.0]]), 9))) == 2
+    assert keyframes.kmeans(np.zeros((1, 4)), 3).tolist() == [0]
+
+
+# Samples
+
+
+def test_each_slot_gives_its_stillest_frame_and_a_cut_begins_a_new_one():
+    noisy = [np.clip(scene(1).astype(int) + 3 * (i % 2), 0, 255).astype(np.uint8) for i in range(12)]
+    noisy[3] = noisy[4] = noisy[2]  # 3 is like both its neighbours
+    measures, samples = watched(noisy + [scene(2)] * 4)
+    assert [sample.frame for sample in samples][0] == 3
+    starts = [0, 7, 12]  # of the slots: 0.28 s is the first time that is 0.25 s on, 12 is the cut
+    for sample, start, end in zip(samples, starts, [7, 12, 16], strict=True):
+        assert start <= sample.frame < end
+    np.testing.assert_allclose(samples[0].features, keyframes.features(noisy[3]))
+    assert len(measures) == 16
+
+
+def test_a_good_frame_goes_before_a_still_one():
+    frames = [BLACK] * 5 + [scene(1)] + [BLACK] * 5
+    _, samples = watch(((i / FPS, frame) for i, frame in enumerate(frames)), slot_s=10)
+    assert 5 in [sample.frame for sample in samples]
+
+
+def test_watching_tells_the_time_and_takes_any_number_of_frames():
+    for count in (1, keyframes.STRETCH, keyframes.STRETCH + 1, 50):
+        times = []
+        measures, samples = watch(((i / FPS, scene(1)) for i in range(count)), on_time=times.append)
+        assert len(measures) == count and times[-1] == (count - 1) / FPS
+        assert samples[0].frame < count
+    assert watch([]) is None
+
+
+# Winners
+
+
+def test_every_shot_has_a_winner_and_longer_ones_go_first():
+    frames = shaken(scene(1), 30) + shaken(scene(2), 60, 1) + shaken(scene(3), 45, 2)
+    winners = winners_of(frames, head=False, tail=False)
+    order = [0 if w.time_s < 1.2 else 1 if w.time_s < 3.6 else 2 for w in winners]
+    assert set(order) == {0, 1, 2} and all(winner.good for winner in winners)
+    lengths = [winner.length_s for winner in winners]
+    assert lengths == sorted(lengths, reverse=True) and sum(lengths) == pytest.approx(5.4, abs=0.6)
+    assert [w.time_s for w in winners] == [w.time_s for w in winners_of(frames, head=False, tail=False)]
+
+
+def test_the_winner_is_the_stillest_frame():
+    frames = shaken(scene(1), 40)
+    frames[20] = frames[19] = frames[21]
+    assert 20 / FPS in [winner.time_s for winner in winners_of(frames)]
+
+
+def test_black_white_blurred_and_blended_stretches_have_no_winner():
+    good, other = shaken(scene(1), 30), shaken(scene(4), 30, 1)
+    frames = [BLACK] * 60 + good + between(good[-1], other[0], 25) + other + [WHITE] * 60
+    frames += [blurred(frame, 5) for frame in shaken(scene(5), 80, 2)]
+    allowed = [(60, 90), (115, 145)]
+    for count in (1, 3, 8):
+        for winner in winners_of(frames, count):
+            frame = round(winner.time_s * FPS)
+            assert any(start <= frame < end for start, end in allowed), frame
+
+
+def test_titles_and_credits_are_left_out_unless_the_span_was_given():
+    frames = shaken(scene(1), 10) + shaken(scene(2), 160, 1) + shaken(scene(3), 30, 2)  # 8 s: head 0.4 s, tail 0.8 s
+    times = [winner.time_s for winner in winners_of(frames)]
+    assert min(times) >= 0.39 and max(times) <= 7.2
+    whole = [winner.time_s for winner in winners_of(frames, head=False, tail=False)]
+    assert min(whole) < 0.4 and max(whole) > 7.2
+
+
+def test_a_black_first_frame_is_no_winner():
+    frames = [BLACK] + shaken(scene(1), 60)
+    assert all(winner.time_s > 0 and winner.good for winner in winners_of(frames, head=False))
+
+
+def test_a_clip_that_is_bad_throughout_gives_its_least_bad():
+    dim = [np.full_like(BLACK, i % 3) for i in range(50)]
+    (winner,) = winners_of(dim)[:1]
+    assert not winner.good
+    night = [(frame * 0.08).astype(np.uint8) for frame in shaken(scene(1), 40) + shaken(scene(2), 40)]
+    winners = winners_of(night)
+    assert not any(winner.good for winner in winners)
+    assert {winner.time_s < 1.6 for winner in winners} == {True, False}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_clips_of_a_few_frames(count):
+    for frames in ([scene(i) for i in range(count)], [BLACK] * (count - 1) + [scene(1)]):
+        (winner,) = winners_of(frames)[:1]
+        assert 0 <= winner.time_s < count / FPS
+    if count > 2:
+        assert winners_of([BLACK] + [scene(1)] * (count - 1))[0].time_s > 0
+
+
+def test_a_picture_as_a_clip_gives_one_winner():
+    assert len(winners_of([scene(1)] * 75)) == 1
+
+
+def test_pictures_of_a_slide_show_all_win():
+    winners = winners_of([scene(i) for i in range(6)], count=3, fps=0.5, head=False, tail=False)
+    assert sorted(winner.time_s for winner in winners) == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_shot_of_its_own_bars():
+    framed = np.zeros_like(BLACK)
+    framed[12:78] = scene(1, (66, 160))
+    winners = winners_of(shaken(scene(2), 40) + [framed] * 40, head=False, tail=False)
+    for winner in winners:
+        expected = [0, 12 / 90, 0, 12 / 90] if winner.time_s >= 1.6 else [0, 0, 0, 0]
+        assert winner.bars == pytest.approx(expected, abs=1e-6)
+
+
+# Covers
+
+
+def winner(time_s=1.0, seed=1, good=True, unstillness=0.0, bars=(0, 0, 0, 0)):
+    return Winner(time_s, 1.0, keyframes.features(scene(seed)), unstillness, bars, good)
+
+
+def test_the_edge_of_a_bar_is_found_to_the_pixel():
+    frame = np.full((720, 1280, 3), 90, np.uint8)
+    frame[:87] = frame[-93:] = 5
+    thumbnail = (0, 10 / 90, 0, 10 / 90)  # 80 of 87 pixels
+    assert covers.find_inside(frame, thumbnail) == (0, 87, 1280, 627)
+    frame[40] = 255  # a line of writing in the bar
+    assert covers.find_inside(frame, thumbnail) == (0, 80, 1280, 627)
+    assert covers.find_inside(np.zeros((720, 1280, 3), np.uint8), thumbnail)[1] in range(80, 97)
+
+
+def test_a_dark_edge_that_is_no_bar_is_kept():
+    frame = np.full((720, 1280, 3), 90, np.uint8)
+    frame[:300] = 5
+    x1, y1, x2, y2 = covers.find_inside(frame, (0, 0, 0, 0))
+    assert (x1, x2, y2) == (0, 1280, 720) and y1 <= 16
+
+
+def shown(focus=1.5, **given):
+    return Shown(winner(**given), (160, 90), (0, 0, 160, 90), focus, None)
+
+
+def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
+    def worth(*frames, scores=(3.0, 3.0), faces=(0, 0)):
+        return covers.worth(frames, scores, faces)
+
+    first, second = worth(shown(), shown(), scores=(3.0, 3.2))
+    assert second - first == pytest.approx(0.2)
+    first, second = worth(shown(focus=1.1), shown(focus=1.5))
+    assert second > first + 0.2
+    assert np.ptp(worth(shown(focus=1.6), shown(focus=2.2))) == 0  # both sharp
+    assert np.ptp(worth(shown(focus=1.1), shown(focus=1.1))) == 0  # as sharp as this clip gets
+    first, second = worth(shown(unstillness=np.inf), shown(unstillness=0.01))
+    assert 0.1 < second - first < 0.3
+    first, second = worth(shown(), shown(), faces=(0.0, 0.5))
+    assert second - first == pytest.approx(0.15)
+    first, second = worth(shown(good=False), shown())
+    assert second - first == pytest.approx(1)
+
+
+def test_open_faces():
+    def face(*box, score=1.0, kind="face"):
+        return covers.open_face([(box, score, kind)], 400, 300)
+
+    assert face(150, 100, 200, 150) == 1
+    assert face(150, 100, 200, 150, score=0.4) == pytest.approx(0.4)
+    assert face(150, 0, 200, 50) == face(350, 100, 400, 150) == 0  # at the edge
+    assert 0 < face(150, 10, 200, 60) < 1
+    assert 0 < face(150, 100, 165, 115) < 0.5  # small
+    assert face(150, 100, 200, 150, kind="text") == 0 == covers.open_face([], 400, 300)
+
+
+def test_covers_differ_in_looks_and_stand_apart():
+    frames = [winner(t, seed) for t, seed in ((1, 1), (3, 1), (5, 2), (5.4, 3), (9, 3))]
+    worth = np.array([3.0, 3.5, 3.2, 3.1, 2.0])
+    assert covers.choose(frames, worth, 1) == [1]
+    # 0 is the same picture as 1; 3 is too near to 2
+    assert covers.choose(frames, worth, 3) == [1, 2, 4]
+    assert covers.choose(frames, worth, 5) == [1, 2, 4]
+    near = [winner(0.0, 1), winner(0.4, 2), winner(0.8, 3)]  # a short clip asks for less
+    assert covers.choose(near, np.array([3.0, 2.0, 1.0]), 3) == [0, 1, 2]
+
+
+def test_a_frame_that_looks_like_one_ahead_of_it_is_worth_less():
+    frames = [winner(1, 1), winner(5, 1), winner(9, 2)]
+    close = scene(1)
+    close[20:60, 60:90] = scene(3)[20:60, 60:90]  # something has moved
+    frames[1] = dataclasses.replace(frames[1], features=keyframes.features(close))
+    assert covers.SAME_DISTANCE < keyframes.difference(frames[1].features[None], frames[0].features)[0] < 0.1
+    assert covers.choose(frames, np.array([3.0, 2.9, 2.7]), 3) == [0, 2, 1]
+    assert covers.choose(frames, np.array([3.0, 2.9, 1.0]), 3) == [0, 1, 2]
+
+
+def prepared(width, height):
+    return FakeCropper(decode=False).prepare(SimpleNamespace(width=width, height=height))
+
+
+REQUEST = CropRequest((parse_ratio("1:1"), parse_ratio("16:9")), top=2, focus=None, keep=None, protect="all")
+
+
+def test_boxes_are_in_pixels_of_the_whole_frame():
+    one = Shown(winner(2.0), (160, 120), (0, 15, 160, 105), 1.5, prepared(160, 90))
+    (cover,) = covers.rank(FakeCropper(), [one], REQUEST, 3)
+    assert (cover.time_s, cover.good) == (2.0, True)
+    best = {(crop.ratio, crop.rank): crop.box for crop in cover.crops}
+    assert best["1:1", 1] == (35, 15, 125, 105) and best["16:9", 1] == (0, 15, 160, 105)
+    assert len(best) == 4
+    assert cover.score == pytest.approx(4 - 1 / 7)  # of the best of each ratio
+
+
+def test_focus_and_keep_are_pixels_or_fractions_of_the_whole_frame():
+    place = (160, 120), (0, 20, 160, 100)
+    half = dataclasses.replace(REQUEST, focus=(0.5, 0.5), keep=(0.25, 0.5, 0.5, 0.25))
+    moved = covers._inside(half, *place)
+    assert moved.focus == pytest.approx((0.5, 0.5)) and moved.keep == pytest.approx((0.25, 0.5, 0.5, 0.375))
+    pixels = dataclasses.replace(REQUEST, focus=(80, 60), keep=(40, 60, 80, 60))  # the box ends in the lower bar
+    moved = covers._inside(pixels, *place)
+    assert moved.focus == pytest.approx((0.5, 0.5)) and moved.keep == pytest.approx((0.25, 0.5, 0.5, 0.5))
+    assert covers._inside(half, (160, 120), (0, 0, 160, 120)) is half
+    for wrong in ({"focus": (80, 10)}, {"focus": (200, 50)}, {"keep": (10, 102, 20, 10)}):
+        with pytest.raises(InputError, match="black bars"):
+            covers._inside(dataclasses.replace(REQUEST, **wrong), *place)
+
+
+def test_frames_that_cannot_be_cropped_as_asked_are_passed_over():
+    frames = [
+        Shown(winner(1.0, 1), (160, 90), (0, 0, 160, 90), 1.5, prepared(160, 90)),
+        Shown(winner(5.0, 2), (160, 90), (0, 20, 160, 70), 1.5, prepared(160, 50)),
+    ]
+    request = dataclasses.replace(REQUEST, focus=(80, 80))
+    assert [cover.time_s for cover in covers.rank(FakeCropper(), frames, request, 3)] == [1.0]
+    with pytest.raises(InputError, match="black bars"):
+        covers.rank(FakeCropper(), frames[1:], request, 3)
+
+
+def test_all_frames_of_a_clip_are_scored_at_once():
+    frames = [Shown(winner(i * 2.0, i), (160, 90), (0, 0, 160, 90), 1.5, prepared(160, 90)) for i in range(7)]
+    cropper = FakeCropper()
+    assert len(covers.rank(cropper, frames, REQUEST, 3)) == 3
+    assert cropper.batches == [7]
