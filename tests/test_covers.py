@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import clips
 from fake_cropper import CropRequest, FakeCropper
-from s2crop.errors import InputError
+from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.video import covers, keyframes
 from s2crop.video.covers import Shown
 from s2crop.video.keyframes import Winner, find_winners, watch
+from s2crop.video.reader import Video
 from test_shots import BLACK, WHITE, between, blurred, scene
 
 FPS = 25
@@ -197,8 +199,8 @@ def test_a_shot_of_its_own_bars():
 # Covers
 
 
-def winner(time_s=1.0, seed=1, good=True, unstillness=0.0, bars=(0, 0, 0, 0)):
-    return Winner(time_s, 1.0, keyframes.features(scene(seed)), unstillness, bars, good)
+def winner(time_s=1.0, seed=1, good=True, unstillness=0.0, bars=(0, 0, 0, 0), length_s=1.0):
+    return Winner(time_s, length_s, keyframes.features(scene(seed)), unstillness, bars, good)
 
 
 def test_the_edge_of_a_bar_is_found_to_the_pixel():
@@ -238,6 +240,8 @@ def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
     assert second - first == pytest.approx(0.15)
     first, second = worth(shown(good=False), shown())
     assert second - first == pytest.approx(1)
+    first, second = worth(shown(length_s=1), shown(length_s=9))
+    assert 0.05 < second - first < 0.2
 
 
 def test_open_faces():
@@ -320,3 +324,148 @@ def test_all_frames_of_a_clip_are_scored_at_once():
     cropper = FakeCropper()
     assert len(covers.rank(cropper, frames, REQUEST, 3)) == 3
     assert cropper.batches == [7]
+
+
+# Clips, through ffmpeg
+
+
+CLIP_SIZE = 144, 256
+
+
+def shot(seed, seconds, size=CLIP_SIZE, fps=FPS):
+    """A scene that drifts a little, so that no frame is quite still."""
+    height, width = size
+    wide = scene(seed, (height, width + 32))
+    for i in range(round(seconds * fps)):
+        x = int(16 + 15 * np.sin(i / 25))
+        yield wide[:, x : x + width]
+
+
+def flat(value, seconds, size=CLIP_SIZE):
+    return [np.full((*size, 3), value, np.uint8)] * round(seconds * FPS)
+
+
+def dissolve(first, second, seconds):
+    return between(first, second, round(seconds * FPS))
+
+
+def times(path, count=3, **given):
+    return [frame.time_s for frame in covers.covers(path, count, cropper=FakeCropper(), **given)]
+
+
+def which(time_s, ends_s):
+    """The number of the stretch that a time lies in."""
+    return int(np.searchsorted(ends_s, time_s, "right"))
+
+
+def test_a_clip_that_begins_black(tmp_path):
+    path = clips.write_clip(tmp_path / "a.mp4", [*flat(0, 0.8), *shot(1, 1.2), *shot(2, 1.2)])
+    found = times(path)
+    assert len(found) >= 2 and all(0.8 <= time_s < 3.2 for time_s in found)
+    assert {which(time_s, [0.8, 2.0]) for time_s in found} == {1, 2}
+    (only,) = times(clips.write_clip(tmp_path / "b.mp4", [*flat(0, 0.04), *shot(1, 1)]), 1)
+    assert only > 0
+
+
+def test_every_shot_between_cuts_gives_a_cover(tmp_path):
+    path = clips.write_clip(tmp_path / "a.mkv", [*shot(1, 1), *shot(2, 2), *shot(3, 1.4)])
+    assert sorted(which(time_s, [1, 3]) for time_s in times(path)) == [0, 1, 2]
+
+
+def test_no_cover_lies_in_a_fade_or_a_dissolve(tmp_path):
+    first, second = list(shot(1, 1.6)), list(shot(2, 1.6))
+    black = flat(0, 0.2)
+    frames = [*black, *dissolve(black[0], first[0], 0.8), *first, *dissolve(first[-1], second[0], 0.8), *second]
+    frames += [*dissolve(second[-1], black[0], 0.8), *black]
+    found = times(clips.write_clip(tmp_path / "a.mp4", frames), 4, start_s=0, end_s=9)
+    assert len(found) >= 2 and {which(time_s, [1.0, 2.6, 3.4, 5.0]) for time_s in found} == {1, 3}
+
+
+def test_no_cover_is_blurred(tmp_path):
+    soft = [blurred(frame, 8) for frame in shot(2, 3)]
+    assert all(time_s >= 3 for time_s in times(clips.write_clip(tmp_path / "a.mp4", [*soft, *shot(1, 1.2)]), end_s=9))
+
+
+def test_a_letterboxed_clip_is_cropped_between_its_bars(tmp_path):
+    framed = [np.pad(frame, [(18, 18), (0, 0), (0, 0)]) for frame in shot(1, 1.2, (108, 256))]
+    path = clips.write_clip(tmp_path / "a.mp4", framed)
+    video = Video.open(path)
+    cropper = FakeCropper()
+    shown = list(covers.show(video, covers.find_winners(video, 2), cropper))
+    assert {one.inside for one in shown} == {(0, 18, 256, 126)} and {one.size_wh for one in shown} == {(256, 144)}
+    for cover in covers.rank(cropper, shown, REQUEST, 2):
+        for x1, y1, x2, y2 in (crop.box for crop in cover.crops):
+            assert 0 <= x1 < x2 <= 256 and 18 <= y1 < y2 <= 126
+    (frame,) = covers.covers(path, 1, cropper=cropper)
+    assert frame.image.size == (256, 144)  # whole
+
+
+@pytest.mark.parametrize(
+    ("options", "size_wh"),
+    [
+        ({"codec": ("-c:v", "libx264", "-pix_fmt", "yuv420p10le")}, (256, 144)),
+        ({"codec": ("-c:v", "libx264", "-pix_fmt", "yuv444p"), "filters": "scale=251:143"}, (251, 143)),
+        ({"filters": "setsar=4/3"}, (341, 144)),
+        ({"times_s": [i / FPS if i < 25 else 1 + (i - 25) * 0.2 for i in range(50)]}, (256, 144)),
+        ({"fps": 60}, (256, 144)),
+    ],
+    ids=["10 bits", "odd sides", "wide pixels", "variable rate", "60 Hz"],
+)
+def test_unusual_clips(tmp_path, options, size_wh):
+    frames = [*shot(1, 1), *shot(2, 1)]
+    cut_s = 25 / options.get("fps", FPS)
+    path = clips.write_clip(tmp_path / "a.mp4", frames, **options)
+    found = covers.covers(path, 2, cropper=FakeCropper())
+    assert {frame.image.size for frame in found} == {size_wh}
+    assert {frame.time_s < cut_s for frame in found} == {True, False}
+    for frame in found:  # its picture is of the shot that its time says
+        image = np.asarray(frame.image.resize((256, 144)), float)
+        distances = [np.abs(image - next(shot(seed, 1))).mean() for seed in (1, 2)]
+        assert np.argmin(distances) == (frame.time_s >= cut_s)
+
+
+def test_a_rotated_clip_is_upright(tmp_path):
+    upright = clips.write_clip(tmp_path / "a.mp4", shot(1, 1))
+    clips.run_ffmpeg("-display_rotation", 90, "-i", upright, "-c", "copy", tmp_path / "b.mp4")
+    (frame,) = covers.covers(tmp_path / "b.mp4", 1, cropper=FakeCropper())
+    assert frame.image.size == (144, 256)
+
+
+def test_a_span(tmp_path):
+    path = clips.write_clip(tmp_path / "a.mp4", [*shot(1, 1), *shot(2, 1), *shot(3, 1)])
+    assert all(1 <= time_s <= 2 for time_s in times(path, start_s=1, end_s=1.99))
+    with pytest.raises(VideoError, match="no frames in the span"):
+        times(path, start_s=7)
+
+
+def test_clips_that_have_little_to_choose_from(tmp_path):
+    few = clips.write_clip(tmp_path / "few.mp4", list(shot(1, 0.2)))
+    still = clips.write_clip(tmp_path / "still.mp4", [scene(1, CLIP_SIZE)] * 50)
+    black = clips.write_clip(tmp_path / "black.mp4", flat(0, 2))
+    assert [len(times(path)) for path in (few, still, black)] == [1, 1, 1]
+    video = Video.open(black)
+    (cover,) = covers.rank(FakeCropper(), list(covers.show(video, covers.find_winners(video, 3), FakeCropper())), REQUEST, 3)
+    assert not cover.good
+
+
+def test_sound_alone_is_no_clip(tmp_path):
+    clips.run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", tmp_path / "a.m4a")
+    with pytest.raises(VideoError, match="video"):
+        covers.covers(tmp_path / "a.m4a", cropper=FakeCropper())
+
+
+def test_a_clip_that_is_mostly_lost_is_an_error(tmp_path):
+    path = clips.write_clip(tmp_path / "a.mkv", shot(1, 4), options=["-g", 10])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4 :] = bytes(len(data) - len(data) // 4)
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"damaged: nothing can be decoded behind [01]\."):
+        times(path)
+
+
+def test_an_hour_leaves_only_small_numbers_behind():
+    """What is kept of a frame, times 108,000, and of the slots is far below a gigabyte."""
+    measures, samples = watched([scene(i % 3, (90, 160)) for i in range(100)])
+    kept = sum(values.nbytes for values in vars(measures).values()) / len(measures)
+    assert 108_000 * kept + covers.MAX_SLOTS * samples[0].features.nbytes < 80e6
+    assert samples[0].features.base is None or samples[0].features.base.nbytes < 20_000

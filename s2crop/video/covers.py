@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_COVERS = 3
 MAX_SLOTS = 4000  # 32 MB of features
 UNKNOWN_SLOT_S = 1.0  # where the duration is not known
-READ_AT_ONCE = 4  # frames held at full resolution
+READ_AT_ONCE = 4  # frames at full resolution
+MIN_DECODED_FRAC = 0.5  # of the span; a cover of less of a damaged clip would be an accident
 
 # What follows is in points of the MOS scale. On sample clips the best crops of a clip's key frames are 0.1 to 0.8 apart: empty
 # roads and hands before the lens at the lower end.
@@ -38,8 +39,9 @@ FACE_AREA_FRAC = 0.015  # large
 FACE_SPACE = 0.5  # open space: of the side of the face, to the edge of the frame
 MOTION_WEIGHT = 2.0  # for each unit of unstillness
 MAX_MOTION = 0.1  # what more there is counts no more
+LENGTH_WEIGHT = 0.2  # of the root of the share of the clip that looks so: HECATE's rank
 BAD_PENALTY = 1.0
-ALIKE_WEIGHT = 0.8  # of a frame that looks like one that is ahead of it
+ALIKE_WEIGHT = 0.7  # of a frame that looks like one that is ahead of it
 ALIKE_DISTANCE = 0.2  # from which on looks differ: those of a shot do by 0.02 to 0.1, those of several by 0.2 to 0.6
 SAME_DISTANCE = 0.03  # up to which they are the same picture
 MIN_APART_S = 1.0  # between covers; less in clips that are shorter than twice that for each
@@ -122,6 +124,9 @@ def find_winners(
         frames.close()
     if watched is None:
         raise VideoError("no frames" if start_s is None and end_s is None else "no frames in the span asked for")
+    last_s, first_s = watched[0].time_s[-1], start_s or 0.0
+    if video.warnings and end is not None and last_s - first_s < MIN_DECODED_FRAC * (min(end, video.duration_s or end) - first_s):
+        raise VideoError(f"damaged: nothing can be decoded behind {last_s:.1f} s (--end {last_s:.1f} takes what is there)")
     return keyframes.find_winners(*watched, count, head=start_s is None, tail=end_s is None)
 
 
@@ -205,7 +210,7 @@ def find_inside(frame: np.ndarray, bars: tuple[float, float, float, float]) -> t
 
 
 def worth(shown: Sequence[Shown], scores: Sequence[float], faces: Sequence[float]) -> np.ndarray:
-    """What key frames are worth, [N] on the MOS scale: scores, less blur and motion, with open faces.
+    """What key frames are worth, [N] on the MOS scale: scores, and what else tells a good cover.
 
     Args:
         scores: of their crops.
@@ -216,7 +221,9 @@ def worth(shown: Sequence[Shown], scores: Sequence[float], faces: Sequence[float
     blur = np.maximum(np.log2(enough / focus), 0)
     bad = np.array([not one.winner.good for one in shown])
     motion = np.minimum([one.winner.unstillness for one in shown], MAX_MOTION)
-    return np.array(scores) + FACE_WEIGHT * np.array(faces) - FOCUS_WEIGHT * blur - MOTION_WEIGHT * motion - BAD_PENALTY * bad
+    length_s = np.array([one.winner.length_s for one in shown])
+    merits = FACE_WEIGHT * np.array(faces) + LENGTH_WEIGHT * np.sqrt(length_s / max(length_s.sum(), 1e-6))
+    return np.array(scores) + merits - FOCUS_WEIGHT * blur - MOTION_WEIGHT * motion - BAD_PENALTY * bad
 
 
 def open_face(proposals: Sequence[tuple], width: int, height: int) -> float:
