@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import signal
 import stat
 import subprocess
 import threading
@@ -11,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from queue import SimpleQueue
+from typing import NamedTuple
 
 import imageio_ffmpeg
 
@@ -43,6 +45,16 @@ _CONSEQUENCE = re.compile(
 )
 
 
+# Last filter of the first output. What it says of a frame stands among the other messages, and so tells which frames
+# were decoded when a damage was found; the other side data would only make that long.
+TELL_FRAMES = "sidedata=mode=delete,showinfo=checksum=0"
+MOST_AHEAD = 32  # frames by which a message may come early: codecs reorder up to 16, and 8 wait for the filters
+_SHOWN = r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] "
+_FRAME = re.compile(_SHOWN.encode() + rb"n: *\d+ .* iskey:(\d)")
+_DAMAGE = re.compile(rb"corrupt decoded frame|Error submitting packet to decoder|Error while decoding stream")
+_END = re.compile(rb"partial file|ended prematurely|end of file", re.IGNORECASE)  # a cut is no damage: all up to it is sound
+
+
 @dataclass(frozen=True)
 class Stream:
     """The first video stream, as ffmpeg tells it of its first frame, turned upright."""
@@ -59,16 +71,32 @@ class Stream:
     transfer: str
 
 
+class Packet(NamedTuple):
+    """A frame as it comes."""
+
+    output: int  # of ffmpeg, from 0
+    time_s: float
+    data: bytearray
+    is_whole: bool  # decoded without others; told of output 0 only
+    damages: int  # found so far, up to `MOST_AHEAD` frames too early; told of output 0 only
+
+
 class Decoder:
     """One run of ffmpeg that writes NUT to a pipe; `close`, or the end of a `with` block, ends it.
 
     A thread collects what ffmpeg says, another ends it when it does not get on.
+
+    Args:
+        arguments: those that are not the same for all runs.
+        container: name of the demuxer, whose errors are damages too.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.damages = 0  # frames that the decoder gave and called corrupt, so far
+    def __init__(self, arguments: Sequence[str], container: str | None = None) -> None:
+        demuxer = rf"\[(in#0|{re.escape(container)} @).*\[error\]" if container else "$^"
+        self._demuxer_error = re.compile(demuxer.encode())
         self.errors: list[str] = []  # what it said was wrong
         self.infos: list[str] = []
+        self._told: SimpleQueue[tuple[bool, int] | None] = SimpleQueue()  # of each frame of output 0; None: no more
         self._stalled = False
         self._closed = threading.Event()
         self._waiting_since: float | None = None
@@ -88,13 +116,14 @@ class Decoder:
         self._listener.start()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def packets(self) -> Iterator[tuple[int, float, bytearray]]:
-        """What ffmpeg writes, as it comes: (index of the stream, time in s, bytes)."""
+    def packets(self) -> Iterator[Packet]:
+        """What ffmpeg writes, as it comes; `TELL_FRAMES` ends the filters of output 0."""
         self._waiting_since = time.monotonic()
         try:
-            for index, time_s, data in nut.packets(self._process.stdout):
+            for output, time_s, data in nut.packets(self._process.stdout):
+                is_whole, damages = self._next_told() if output == 0 else (False, 0)
                 self._waiting_since = None
-                yield index, float(time_s), data
+                yield Packet(output, float(time_s), data, is_whole, damages)
                 self._waiting_since = time.monotonic()
         except (EOFError, ValueError):  # it broke off: `failure` says why
             pass
@@ -125,7 +154,7 @@ class Decoder:
 
     def close(self) -> None:
         self._closed.set()
-        self._process.kill()
+        self._kill()
         self._process.wait()
         self._listener.join()
         self._process.stdout.close()
@@ -137,25 +166,41 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _next_told(self) -> tuple[bool, int]:
+        told = self._told.get()
+        if told is None:
+            self._told.put(None)  # for whoever asks again
+            raise EOFError
+        return told
+
     def _listen(self) -> None:
         """Take every line that ffmpeg says, so that it never waits, and keep the first of each kind."""
-        file: BinaryIO = self._process.stderr
-        while line := file.readline(4096):
-            text = line.decode(errors="replace").rstrip()
-            if "corrupt decoded frame" in text:
-                self.damages += 1
-            text, is_error = re.subn(r"\[(error|fatal|panic)\] ", "", text)
+        damages = 0
+        while line := self._process.stderr.readline(4096):
+            if frame := _FRAME.match(line):
+                self._told.put((frame[1] == b"1", damages))
+            elif _DAMAGE.search(line) or self._demuxer_error.match(line) and not _END.search(line):
+                damages += 1
+            text, is_error = re.subn(r"\[(error|fatal|panic)\] ", "", line.decode(errors="replace").rstrip())
             kept = self.errors if is_error else self.infos
             if len(kept) < _MOST_LINES:
                 kept.append(re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", text) if is_error else text)
+        self._told.put(None)
 
     def _watch(self) -> None:
         while not self._closed.wait(min(1.0, STALL_S / 4)):
             since = self._waiting_since
             if since is not None and time.monotonic() - since > STALL_S:
                 self._stalled = True
-                self._process.kill()
+                self._kill()
                 return
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            if hasattr(os, "killpg"):  # what it may have started itself would keep the pipes open
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
 
 
 def input_arguments(path: Path) -> list[str]:
@@ -188,21 +233,17 @@ def probe(path: Path, max_pixels: int) -> Stream:
         VideoError: there is none, or the file is not of a kind that is read.
     """
     arguments = [
-        "-loglevel", "level+info", "-max_pixels", str(max_pixels), *input_arguments(path),
-        "-map", "0:V:0", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
+        # ffmpeg counts what it pads too, so this is for what is far too large; the caller compares the true size.
+        "-loglevel", "level+info", "-max_pixels", str(2 * max_pixels + 65536), *input_arguments(path),
+        "-map", "0:V:0", "-vf", TELL_FRAMES, "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
     ]  # fmt: skip
     with Decoder(arguments) as decoder:
         failure = decoder.failure()
     said = "\n".join(decoder.infos)
     container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
     duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),", said, re.MULTILINE)
-    shown = r"^\[Parsed_showinfo_0 @ 0x[0-9a-f]+\] \[info\] "
-    frame = re.search(
-        shown + r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", said, re.MULTILINE
-    )
-    colour = re.search(
-        shown + r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", said, re.MULTILINE
-    )
+    frame = re.search(_SHOWN + r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", said)
+    colour = re.search(_SHOWN + r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", said)
     if container is None or frame is None:
         raise VideoError(_why_nothing(decoder, failure, said))
     sar_width, sar_height = int(frame[2]), int(frame[3])

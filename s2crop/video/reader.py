@@ -5,7 +5,7 @@ import re
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,12 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
-_MOST_DAMAGES = 20  # places that are stepped over
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
 _INTERLEAVE_S = 0.1  # how far one of two outputs of ffmpeg may run ahead of the other
 # Containers without times of their own: ffmpeg cannot tell where in them it has got to, so they are not sought in.
 _UNTIMED = "h261 h263 h264 hevc vvc evc av1 obu m4v mjpeg mpegvideo vc1 dirac cavsvideo avs2 avs3 ingenient ipu".split()
+# Frames whose time is later than all before.
+_IN_ORDER = "select='gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))'"
 
 
 class _Pass:
@@ -123,40 +124,36 @@ class Video:
                     found |= self._find(missing, seek_s)
         if missing := set(times_s) - found.keys():
             found |= self._find(missing, self._seek_for(self._pass.start_s))
-        for time_s in times_s:
-            if time_s not in found:
-                raise VideoError(f"the frame at {time_s:.3f} s could not be read again")
-        return [found[time_s] for time_s in times_s]
+        return _each(times_s, found)
 
     def _undamaged(self, long_side: int | None, start_s: float, end_s: float) -> Iterator[tuple[float, bytearray]]:
-        """The frames of the span; where the decoder calls one damaged, decoding starts anew behind it."""
+        """The frames of the span, less those from each damage to the next whole picture."""
         gaps: list[tuple[float, float | None]] = []  # (last frame before, first after or None)
         last: float | None = None
-        seek_s = self._seek_for(start_s)
+        damages: int | None = None  # so far; those before the first frame wanted do not matter
+        hidden = 0  # frames since the last damage
+        outputs = ["-map", "0:V:0", "-vf", f"{_IN_ORDER},{self._picture(long_side)},{ffmpeg.TELL_FRAMES}"]
         try:
-            while True:
-                chain = f"{_in_order(last if gaps else None)},{self._picture(long_side)}"
-                with self._decoder(seek_s, ["-map", "0:V:0", "-vf", chain]) as decoder:
-                    damages = None
-                    for _, time_s, data in decoder.packets():
-                        if time_s > end_s:
-                            return
-                        if time_s < start_s or last is not None and time_s <= last:
-                            continue
-                        if damages is None:  # what was damaged before the first frame wanted does not matter
-                            damages = decoder.damages
-                            gaps[-1:] = [(before, time_s) for before, _ in gaps[-1:]]
-                        if decoder.damages > damages:
-                            break
-                        last = time_s
-                        yield time_s, data
-                    else:
-                        self._check_end(decoder, last, end_s, gaps)
+            with self._decoder(self._seek_for(start_s), outputs) as decoder:
+                for frame in decoder.packets():
+                    if frame.time_s > end_s:
                         return
-                gaps.append((last, None))
-                if len(gaps) > _MOST_DAMAGES:
-                    return
-                seek_s = last
+                    if frame.time_s < start_s:
+                        continue
+                    if damages is None:
+                        damages = frame.damages
+                    if frame.damages > damages:
+                        damages, hidden = frame.damages, 1
+                        if not gaps or gaps[-1][1] is not None:
+                            gaps.append((last, None))
+                    elif hidden:
+                        hidden += 1
+                        if frame.is_whole and hidden > ffmpeg.MOST_AHEAD:
+                            gaps[-1], hidden = (gaps[-1][0], frame.time_s), 0
+                    if not hidden:
+                        last = frame.time_s
+                        yield frame.time_s, frame.data
+                self._check_end(decoder, last, end_s, gaps)
         finally:
             if gaps:
                 self._warn(_gaps_line(gaps))
@@ -176,19 +173,19 @@ class Video:
         """Those frames of the last pass that are found, unchanged, when decoding begins at `seek_s`."""
         wanted = "+".join(f"between(t,{time_s - 1e-6:.7f},{time_s + 1e-6:.7f})" for time_s in times_s)
         graph = (
-            f"[0:V:0]{_in_order()},split[a][b];[a]{self._picture(self._pass.long_side)}[small];"
+            f"[0:V:0]{_IN_ORDER},split[a][b];[a]{self._picture(self._pass.long_side)},{ffmpeg.TELL_FRAMES}[small];"
             f"[b]{self._deinterlaced()}select='{wanted}',{self._picture(None)}[full]"
         )
         same: set[float] = set()
         found: dict[float, np.ndarray] = {}
         arguments = ["-filter_complex", graph, "-map", "[small]", "-map", "[full]"]
         with self._decoder(seek_s, arguments) as decoder:
-            for index, time_s, data in decoder.packets():
-                if time_s in times_s and index == 1:
-                    found[time_s] = self._frame(data, None)
-                elif time_s in times_s and self._pass.get(time_s) in (None, zlib.adler32(data)):
-                    same.add(time_s)
-                if found.keys() >= same == times_s or time_s > max(times_s) and same != times_s:
+            for frame in decoder.packets():
+                if frame.time_s in times_s and frame.output == 1:
+                    found[frame.time_s] = self._frame(frame.data, None)
+                elif frame.time_s in times_s and self._pass.get(frame.time_s) in (None, zlib.adler32(frame.data)):
+                    same.add(frame.time_s)
+                if found.keys() >= same == times_s or frame.time_s > max(times_s) and same != times_s:
                     break
         return {time_s: found[time_s] for time_s in same & found.keys()}
 
@@ -202,11 +199,12 @@ class Video:
         seek = []
         if seek_s is not None and seek_s > 0 and self._stream.container not in _UNTIMED:
             seek = ["-copyts", "-start_at_zero", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
-        return ffmpeg.Decoder(
-            ["-loglevel", "level+warning", *seek, *ffmpeg.input_arguments(self._path), *outputs]
-            + ["-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled"]
-            + ["-max_interleave_delta", f"{_INTERLEAVE_S * 1e6:.0f}", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]
-        )
+        arguments = [
+            "-loglevel", "level+info", *seek, *ffmpeg.input_arguments(self._path), *outputs,
+            "-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled",
+            "-max_interleave_delta", f"{_INTERLEAVE_S * 1e6:.0f}", "-c:v", "rawvideo", "-f", "nut", "pipe:1",
+        ]  # fmt: skip
+        return ffmpeg.Decoder(arguments, self._stream.container)
 
     def _size(self, long_side: int | None) -> tuple[int, int]:
         """Width and height of the frames at most that large."""
@@ -265,8 +263,8 @@ class _AnimatedWebP(Video):
                     yield time_s, np.array(pixels.rgb(frame).resize(self._size(long_side), Image.Resampling.BOX))
 
     def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
-        found = {time_s: frame for time_s, frame in self.frames(None, None, max(times_s)) if time_s in times_s}
-        return [found[time_s] for time_s in times_s]
+        found = {time_s: frame for time_s, frame in self.frames(None, end_s=max(times_s, default=0.0)) if time_s in times_s}
+        return _each(times_s, found)
 
     @contextmanager
     def _opened(self) -> Iterator[Image.Image]:
@@ -286,12 +284,11 @@ def _is_webp(path: Path) -> bool:
     return start[:4] == b"RIFF" and start[8:] == b"WEBP"
 
 
-def _in_order(resume_after: float | None = None) -> str:
-    """Filter that lets frames pass whose time is later than all before; after damage, from a whole picture on."""
-    later = "gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))"
-    if resume_after is not None:
-        later = f"if(ld(0),1,st(0,key*gt(t,{resume_after:.7f})))*{later}"
-    return f"select='{later}'"
+def _each(times_s: Sequence[float], found: Mapping[float, np.ndarray]) -> list[np.ndarray]:
+    for time_s in times_s:
+        if time_s not in found:
+            raise VideoError(f"the frame at {time_s:.3f} s could not be read again")
+    return [found[time_s] for time_s in times_s]
 
 
 def _close_together(times_s: Sequence[float]) -> list[set[float]]:
