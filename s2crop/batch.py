@@ -15,16 +15,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+
 from s2crop import outputs, overlay, pixels, report, sheet
 from s2crop.errors import InputError, OutputError, S2CropError
 from s2crop.geometry.boxes import largest_of_ratio
-from s2crop.inputs import MAX_PIXELS, Picture, Source, decoder_scale
-from s2crop.outputs import OVERLAY
+from s2crop.inputs import MAX_PIXELS, Kind, Picture, Source, decoder_scale
+from s2crop.outputs import FRAME, OVERLAY, Plan
 from s2crop.report import Clock, Record, Summary, failed
 from s2crop.sheet import Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
     from s2crop.cropper import Crop, Cropper, CropRequest, Prepared
+    from s2crop.video.covers import Cover, Shown
+    from s2crop.video.reader import Video
 
 STDOUT = Path("-")  # the output path that stands for `BatchOptions.stream`
 
@@ -38,7 +42,6 @@ _LIKELY_SIDE = 0.84  # of the largest box of its ratio; 98 of 100 crops of 365 p
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
 
-Plan = dict[tuple[str, int], Path]  # (ratio label, rank) or OVERLAY -> output
 Box = tuple[int, int, int, int]
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,9 @@ class BatchOptions:
     stream_format: str = "same"  # its format, which no file name tells
     overlay_proposals: bool = False  # overlays show the proposals too
     thumbnails: bool = False  # for a sheet
+    covers: int = 1  # of each clip, at most
+    start_s: float | None = None  # span of clips that covers come from
+    end_s: float | None = None
 
 
 class _Stopped(BaseException):
@@ -106,8 +112,9 @@ def run(
     cropper: "Cropper",
     options: BatchOptions,
     on_record: Callable[[Record], None],
-    on_picture: Callable[[list[Record], Thumbnails | None], None] = lambda records, thumbnails: None,
+    on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
     interrupts: Interrupts = Interrupts(),
+    on_progress: Callable[[float], None] = lambda pictures: None,
 ) -> Summary:
     """Crop the sources; the outcome is the same for any number of jobs and any batch size.
 
@@ -120,8 +127,10 @@ def run(
         cropper: scores, in the calling thread; prepares pictures, in the worker threads.
         options: see there.
         on_record: called in the calling thread, in the order of the sources, with what became of each crop.
-        on_picture: called for each source with all its records, before on_record, and thumbnails if asked for.
+        on_picture: called for each source with all its records, before on_record, and thumbnails if asked for: one of
+            a picture, one for each cover of a clip.
         interrupts: how to learn that the run is to stop.
+        on_progress: called from any thread with what was done since, in pictures; parts of one for clips.
     Raises:
         Interrupted: on KeyboardInterrupt.
         S2CropError: the cropper itself cannot go on, as when its device is lost.
@@ -132,7 +141,7 @@ def run(
         stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
     summary = Summary(total=len(sources))
     started = time.monotonic()
-    workers = _Workers(cropper, options, stdin, summary.clock)
+    workers = _Workers(cropper, options, stdin, summary.clock, on_progress)
     pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
     try:
         for job in pipeline.results(sources, plans):
@@ -140,6 +149,7 @@ def run(
             on_picture(job.records, job.thumbnails)
             for record in job.records:
                 on_record(record)
+            on_progress(1 - job.progress)
     except KeyboardInterrupt:
         raise Interrupted(summary, pipeline.stop(_STOP_SECONDS)) from None
     except BaseException:
@@ -151,11 +161,16 @@ def run(
 
 @dataclass(eq=False)
 class _Job:
-    """One picture on its way; each stage fills in what the next one needs."""
+    """One picture or clip on its way, or one cover of it; each stage fills in what the next one needs."""
 
     index: int
     source: Source
     plan: Plan
+    about: dict[str, object] = field(default_factory=dict)  # what its records say besides
+    progress: float = 0.0  # how much of it was told of
+    notes: list[str] = field(default_factory=list)  # to tell the user
+    video: "Video | None" = None
+    shown: "list[Shown] | None" = None  # key frames of a clip, to be scored
     preparing: "Future[list[Record] | None] | None" = None
     picture: Picture | None = None
     prepared: "Prepared | None" = None
@@ -164,7 +179,7 @@ class _Job:
     room: int = 0  # bytes of decoded pixels that are kept for the crops
     writing: "Future[list[Record]] | None" = None
     records: list[Record] | None = None  # set when nothing is left to do
-    thumbnails: Thumbnails | None = None
+    thumbnails: list[Thumbnails] = field(default_factory=list)
 
 
 class _Pipeline:
@@ -202,7 +217,9 @@ class _Pipeline:
                 break
             job = preparing.popleft()
             job.records = self._result(job.preparing)
-            if job.records is None:
+            if job.shown is not None:
+                self._score_clip(job)
+            elif job.records is None:
                 self._waiting.append(job)
             self._score_what_is_due(job)
             yield from self._finished()
@@ -221,7 +238,7 @@ class _Pipeline:
         return not running
 
     def _score_what_is_due(self, newest: _Job) -> None:
-        batch = self._like(newest) if newest.records is None else []
+        batch = self._like(newest) if newest.prepared is not None else []
         if len(batch) == self._options.batch_size:
             self._score(batch)
         while self._waiting and newest.index - self._waiting[0].index >= self._patience:
@@ -246,6 +263,25 @@ class _Pipeline:
             else:
                 job.writing = self._pool.submit(self._workers.write, job, crops)
                 self._writing.append(job.writing)
+
+    def _score_clip(self, job: _Job) -> None:
+        """Choose the covers of a clip: its key frames are a batch of their own."""
+        from s2crop.video import covers
+
+        while len(self._writing) > self._in_flight:
+            self._result(self._writing.popleft())
+        try:
+            with self._interrupts.at_once(), self._clock("score"):
+                chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers)
+        except Exception as error:
+            self._interrupts.check()
+            if isinstance(error, S2CropError) and not isinstance(error, InputError):
+                raise
+            job.records = [failed(self._workers.record(job), error)]
+        else:
+            job.writing = self._pool.submit(self._workers.write_covers, job, chosen)
+            self._writing.append(job.writing)
+        job.shown = None
 
     def _rank(self, batch: list[_Job]) -> "list[list[Crop] | Exception]":
         try:
@@ -279,6 +315,8 @@ class _Pipeline:
                 job.records = self._result(job.writing)
             if job.picture and job.picture.frames > 1 and job.picture.format != "JPEG":  # phones hide a second one there
                 log.info("%s: %d frames, the first is cropped", report.one_line(job.source.name), job.picture.frames)
+            for note in job.notes:
+                log.warning("%s: %s", report.one_line(job.source.name), report.one_line(note))
             yield job
             self._unreported.popleft()
 
@@ -307,7 +345,10 @@ class _Room:
 class _Workers:
     """What happens to one picture in a worker thread."""
 
-    def __init__(self, cropper: "Cropper", options: BatchOptions, stdin: bytes, clock: Clock):
+    def __init__(
+        self, cropper: "Cropper", options: BatchOptions, stdin: bytes, clock: Clock, on_progress: Callable[[float], None]
+    ):
+        self._on_progress = on_progress
         self._clock = clock
         self._cropper = cropper
         self._options = options
@@ -326,17 +367,19 @@ class _Workers:
     def record(self, job: _Job, **more: object) -> Record:
         size = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
         whose = {"model": self._cropper.model, "device": self._cropper.device}
-        return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | more)
+        return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | job.about | more)
 
     def prepare(self, job: _Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
+        try:
+            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._open(job).frames > 1
+        except Exception as error:
+            return [failed(self.record(job), error)]
+        if is_clip:
+            return self._prepare_clip(job)
+        job.plan = outputs.part_of_plan(job.plan, None)
         if self._is_done(job):
-            records = [
-                self.record(job, ratio=key[0], rank=key[1], output=str(path), status=report.SKIPPED)
-                for key, path in job.plan.items() if key != OVERLAY
-            ]  # fmt: skip
-            job.thumbnails = self._thumbnails(job, records)
-            return records
+            return self._skipped(job)
         self._check_stop()
         try:
             with self._clock("decode"):
@@ -350,6 +393,100 @@ class _Workers:
             picture.close()
         job.room = picture.decoded_bytes
         return None
+
+    def _skipped(self, job: _Job) -> list[Record]:
+        records = [
+            self.record(job, ratio=key[0], rank=key[1], output=str(path), status=report.SKIPPED)
+            for key, path in job.plan.items() if key not in (OVERLAY, FRAME)
+        ]  # fmt: skip
+        job.thumbnails = self._thumbnails(job, records)
+        return records
+
+    def _prepare_clip(self, job: _Job) -> list[Record] | None:
+        """Find the key frames of a clip; records if that was all there is to do.
+
+        A clip with fewer covers than asked for is looked through again on every run: which ones were asked for before
+        cannot be told from the files.
+        """
+        from s2crop.video import covers
+        from s2crop.video.reader import Video
+
+        job.about = {"type": "video"}
+        covers_ = [self._cover(job, rank) for rank in range(1, self._options.covers + 1)]
+        if all(self._is_done(cover) for cover in covers_):
+            records = [record for cover in covers_ for record in self._skipped(cover)]
+            job.thumbnails = [thumbnails for cover in covers_ for thumbnails in cover.thumbnails]
+            return records
+        self._check_stop()
+        try:
+            with self._clock("decode"):
+                job.video = Video.open(job.source.path, max_pixels=self._options.max_pixels)
+                job.about |= {"width": job.video.width, "height": job.video.height}
+                winners = covers.find_winners(
+                    job.video, self._options.covers, self._options.start_s, self._options.end_s,
+                    lambda time_s: self._tell_time(job, time_s),
+                )  # fmt: skip
+                shown = []
+                for one in covers.show(job.video, winners, self._cropper):
+                    self._check_stop()
+                    shown.append(one)
+        except Exception as error:
+            return [failed(self.record(job), error)]
+        job.shown = shown
+        return None
+
+    def _tell_time(self, job: _Job, time_s: float) -> None:
+        """Tell the progress through a clip; nine tenths of the work are in finding its key frames."""
+        self._check_stop()
+        start_s = self._options.start_s or 0.0
+        end_s = job.video.duration_s if self._options.end_s is None else self._options.end_s
+        if end_s and end_s > start_s:
+            reached = 0.9 * min((time_s - start_s) / (end_s - start_s), 1.0)
+            self._on_progress(max(0.0, reached - job.progress))
+            job.progress = max(job.progress, reached)
+
+    def _cover(self, job: _Job, rank: int, cover: "Cover | None" = None, frame: np.ndarray | None = None) -> _Job:
+        """One cover of a clip as a picture of its own."""
+        time = {} if cover is None else {"time_s": cover.time_s}
+        return _Job(
+            job.index, job.source, outputs.part_of_plan(job.plan, rank), job.about | {"cover_rank": rank} | time,
+            picture=None if frame is None else Picture.open(frame),
+            proposals=cover.proposals if cover and self._options.overlay_proposals else [],
+        )  # fmt: skip
+
+    def write_covers(self, job: _Job, chosen: "Sequence[Cover]") -> list[Record]:
+        """Cut, encode and write the crops of a clip's covers, up to the first that fails."""
+        from s2crop.video import covers
+
+        records = []
+        try:
+            for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):
+                part = self._cover(job, rank, cover, frame)
+                records += self.write(part, cover.crops)
+                job.thumbnails += part.thumbnails
+                if any(record.status == report.ERROR for record in records):
+                    break
+        except BrokenPipeError:
+            raise  # the stream's
+        except Exception as error:
+            records.append(failed(self.record(job), error))
+        job.notes += job.video.warnings + covers.notes(chosen, self._options.covers)
+        return records
+
+    def _keep_frame(self, job: _Job) -> list[Record]:
+        """Write a cover whole if it is to be kept; a record if it cannot be written."""
+        output = job.plan.get(FRAME)
+        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
+            return []
+        try:
+            self._check_stop()
+            with self._clock("encode"):
+                whole = job.picture.crop((0, 0, job.picture.width, job.picture.height))
+                data = outputs.encode(whole, output.suffix, self._options.quality)
+            self._write_data(output, data)
+        except Exception as error:
+            return [failed(self.record(job, output=str(output)), error)]
+        return []
 
     def _open(self, job: _Job) -> Picture:
         source = self._stdin if job.source.path is None else job.source.path
@@ -409,7 +546,7 @@ class _Workers:
                     records.append(failed(record, error))
                     break
             else:
-                records += self._overlay(job, crops)
+                records += self._overlay(job, crops) + self._keep_frame(job)
             job.thumbnails = self._thumbnails(job, records)
             return records
         finally:
@@ -438,7 +575,7 @@ class _Workers:
         if options.dry_run:
             return replace(record, status=report.PLANNED)
         if to_stream:
-            suffix = outputs.output_suffix(job.picture.format, options.stream_format, options.circle)
+            suffix = outputs.output_suffix(job.picture.format or "JPEG", options.stream_format, options.circle)
         else:
             suffix = output.suffix
         with self._clock("decode"):
@@ -481,10 +618,10 @@ class _Workers:
             return [failed(self.record(job, output=str(output)), error)]
         return []
 
-    def _thumbnails(self, job: _Job, records: Sequence[Record]) -> Thumbnails | None:
-        """Of a picture and of its crops: as they are cut, or of the files that there were already."""
+    def _thumbnails(self, job: _Job, records: Sequence[Record]) -> list[Thumbnails]:
+        """Of a picture and of its crops, if asked for: as they are cut, or of the files that there were already."""
         if not self._options.thumbnails:
-            return None
+            return []
         with self._clock("overlay and thumbnails"):
             crops = []
             for record in records:
@@ -492,7 +629,7 @@ class _Workers:
                     crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
                 else:
                     crops.append(self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None)
-            return Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)
+            return [Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)]
 
     def _thumbnail(self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None) -> Thumbnail | None:
         self._check_stop()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ALL_DONE, SOME_FAILED, NOTHING_TO_DO, UNUSABLE, INTERRUPTED = 0, 1, 3, 4, 130  # 2, wrong usage, is click's
 
 MAX_TOP = 90  # as many as there are grid anchors
+DEFAULT_COVERS, MAX_COVERS = 3, 99
 _OUTPUT_FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp", ".avif": "avif"}
 _OTHER_SUFFIXES = frozenset(".bmp .gif .heic .heif .jp2 .jfif .pgm .pnm .ppm .qoi .tif .tiff".split())  # read only
 
@@ -122,6 +123,19 @@ class _Numbers(click.ParamType):
         return numbers
 
 
+class _Seconds(click.ParamType):
+    name = "S"
+
+    def convert(self, value, param, ctx):
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not (math.isfinite(seconds) and seconds >= 0):
+            self.fail(f"{value!r} is not a time in seconds, such as 90 or 7.5", param, ctx)
+        return seconds
+
+
 class _Shard(click.ParamType):
     name = "I/N"
 
@@ -143,7 +157,7 @@ class _Device(click.ParamType):
 
 # Help
 
-_CROPS, _OUTPUT, _INPUT, _MODEL, _MESSAGES = "Crops", "Output", "Input", "Model and throughput", "Messages and help"
+_CROPS, _VIDEO, _OUTPUT, _INPUT, _MODEL, _MESSAGES = "Crops", "Videos", "Output", "Input", "Model and throughput", "Messages and help"
 _HELP_COLUMN = 24  # characters for the options' names
 
 
@@ -217,6 +231,18 @@ def _cpu_count() -> int:
     _CROPS, "--protect", type=click.Choice(["none", "face", "text", "all"]), default="all", show_default=True,
     help="What a crop should not cut through.",
 )
+@_option(
+    _VIDEO, "--cover", is_flag=True,
+    help="Pull cover frames from videos and crop those. Understood for a video without it; with it an animated GIF or"
+    " WebP is a video too.",
+)
+@_option(
+    _VIDEO, "-n", "--covers", type=_Whole("N", 1, MAX_COVERS),
+    help="How many cover frames at most, best first.  [default: 3, or 1 for a single output]",
+)
+@_option(_VIDEO, "--start", "start_s", type=_Seconds(), help="Look for covers from this time on, in seconds.")
+@_option(_VIDEO, "--end", "end_s", type=_Seconds(), help="And up to this time.")
+@_option(_VIDEO, "--keep-frames", is_flag=True, help="Also write the whole frames.")
 @_option(
     _OUTPUT, "-o", "--output", default="s2crop-out", metavar="PATH", show_default=True,
     help="A folder (the input tree is mirrored in it), a file (one input, one crop), or - for standard output.",
@@ -308,9 +334,9 @@ def _cpu_count() -> int:
     help="Show the version and exit.",
 )
 def main(**given) -> None:
-    """Crop pictures to the parts that are best to look at.
+    """Crop pictures, and the best frames of videos, to the parts that are best to look at.
 
-    An INPUT is an image, a folder, a glob, or - (one image on standard input).
+    An INPUT is an image, a video, a folder, a glob, or - (one image on standard input).
     """
     options = SimpleNamespace(**given)
     _check(options)
@@ -364,8 +390,9 @@ def _check(options: SimpleNamespace) -> None:
     if options.to_file or options.to_stdout:
         if options.template is not None:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
-        if options.overlay:
-            raise click.UsageError("--overlay writes a picture beside the crops: give --output a folder")
+        for option, given in (("--overlay", options.overlay), ("--keep-frames", options.keep_frames)):
+            if given:
+                raise click.UsageError(f"{option} writes a picture beside the crops: give --output a folder")
         if (count := len(options.ratios) * options.top) > 1:
             raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
     if options.sheet:
@@ -375,6 +402,8 @@ def _check(options: SimpleNamespace) -> None:
     if options.to_stdout and options.as_json:
         raise click.UsageError("--json and the picture (--output -) cannot share standard output")
 
+    if None not in (options.start_s, options.end_s) and options.start_s >= options.end_s:
+        raise click.UsageError(f"--start {options.start_s:g} is not before --end {options.end_s:g}")
     if not options.inputs and not options.files_from:
         raise click.UsageError("nothing to crop: give images, folders, globs, - or --files-from")
     if options.null_separated and not options.files_from:
@@ -427,8 +456,9 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
     with signals.at_once():
         sources = _sources(options)
     if not sources:
-        log.error("nothing to do: no picture matches")
+        log.error("nothing to do: no picture or video matches")
         return NOTHING_TO_DO
+    _check_covers(options, sources)
     plans = _plans(options, sources)
     protected = frozenset(Path(os.path.realpath(source.path)) for source in sources if source.path is not None)
     for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
@@ -468,6 +498,9 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
         stream_format=options.fmt,
         overlay_proposals=options.overlay and options.verbose,
         thumbnails=options.sheet is not None,
+        covers=options.covers,
+        start_s=options.start_s,
+        end_s=options.end_s,
     )
 
     def show(record: report.Record) -> None:
@@ -481,11 +514,7 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
 
     with _progress(options, len(sources), terminal) as advance, _sheet(options, len(sources)) as add:
 
-        def done(*picture) -> None:
-            add(*picture)
-            advance()
-
-        summary = batch.run(sources, plans, cropper, batch_options, show, done, signals)
+        summary = batch.run(sources, plans, cropper, batch_options, show, add, signals, advance)
     log.debug("%s", summary.clock.text(options.jobs))
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
@@ -504,6 +533,22 @@ def _sheet(options: SimpleNamespace, total: int) -> Iterator[Callable[..., None]
         yield page.add
 
 
+def _check_covers(options: SimpleNamespace, sources: "Sequence[Source]") -> None:
+    """Settle the number of covers; click.UsageError for options of videos where there is none."""
+    from s2crop.inputs import Kind
+
+    if all(source.kind == Kind.PICTURE for source in sources):
+        for option, given in (
+            ("--covers", options.covers), ("--start", options.start_s), ("--end", options.end_s),
+            ("--keep-frames", options.keep_frames or None),
+        ):  # fmt: skip
+            if given is not None:
+                raise click.UsageError(f"{option} is for videos, and none is among the inputs")
+    elif (options.to_file or options.to_stdout) and (options.covers or 1) > 1:
+        raise click.UsageError(f"--output {options.output} takes one crop, and {options.covers} covers are asked for: give a folder")
+    options.covers = options.covers or (1 if options.to_file or options.to_stdout else DEFAULT_COVERS)
+
+
 def _sources(options: SimpleNamespace) -> "list[Source]":
     from s2crop.inputs import find_sources, read_file_list
 
@@ -519,6 +564,7 @@ def _sources(options: SimpleNamespace) -> "list[Source]":
         include=options.include,
         exclude=options.exclude,
         skip_folder=None if options.to_file or options.to_stdout else Path(options.output),
+        covers=options.cover,
     )
 
 
@@ -530,12 +576,14 @@ def _plans(options: SimpleNamespace, sources: "Sequence[Source]") -> "list[Plan]
             raise click.UsageError(
                 f"--output {options.output} takes one input, and {len(sources)} are given: give a folder"
             )
-        return [{(options.ratios[0].label, 1): batch.STDOUT if options.to_stdout else Path(options.output)}]
+        path = batch.STDOUT if options.to_stdout else Path(options.output)
+        return [{(options.ratios[0].label, 1): path, (options.ratios[0].label, 1, 1): path}]  # of a picture, of a clip
     template = {} if options.template is None else {"template": options.template}
     try:
         return outputs.plan_names(
             sources, options.ratios, options.top, folder=Path(options.output), fmt=options.fmt,
-            circle=options.shape == "circle", overlay=options.overlay, **template,
+            circle=options.shape == "circle", overlay=options.overlay, covers=options.covers,
+            keep_frames=options.keep_frames, **template,
         )
     except ValueError as error:
         raise click.UsageError(f"--name: {error}") from None
@@ -591,12 +639,12 @@ def _messages(options: SimpleNamespace) -> Iterator[_Terminal]:
 
 
 @contextmanager
-def _progress(options: SimpleNamespace, total: int, terminal: _Terminal) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; yields what moves it on by one picture."""
+def _progress(options: SimpleNamespace, total: int, terminal: _Terminal) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal; yields what moves it on by so many pictures."""
     # Lines on standard output show how far it is, and would run through the bar.
     in_the_way = _is_terminal(sys.stdout) and (options.as_json or options.verbose)
     if options.quiet or options.no_progress or in_the_way or not _is_terminal(sys.stderr):
-        yield lambda: None
+        yield lambda pictures: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -608,7 +656,7 @@ def _progress(options: SimpleNamespace, total: int, terminal: _Terminal) -> Iter
         task = bar.add_task("", total=total)
         terminal.console = console
         try:
-            yield lambda: bar.advance(task)
+            yield lambda pictures: bar.advance(task, pictures)
         finally:
             terminal.console = None
 

@@ -10,7 +10,8 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,12 +35,15 @@ _PICTURE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .gif .bmp .dib .tif .tiff"
     " .ppm .pgm .pbm .pnm .pfm .jp2 .j2k .jpx .qoi .heic .heif".split()
 )
-# Suffixes whose files are not opened, and why; Pillow would find no more than a thumbnail in a raw file.
+VIDEO_SUFFIXES = frozenset(
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
+    " .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
+)
+_ANIMATED_SUFFIXES = frozenset([".gif", ".webp"])  # pictures, or clips where covers were asked for
+_NOT_WALKED = frozenset([".ts"])  # far more often TypeScript than MPEG
+# Suffixes whose files are not opened as pictures, and why; Pillow would find no more than a thumbnail in a raw file.
 _REFUSED = (
-    (
-        ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .wmv .flv .3gp .ogv .mts .m2ts".split(),
-        "is a video; only pictures are cropped so far",
-    ),
+    (VIDEO_SUFFIXES, "is a video; s2crop.covers takes pictures from it"),
     (".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw".split(), "is a raw file; develop it first"),
     (".heic .heif".split(), "HEIC is not supported; convert it to JPEG first"),
 )
@@ -67,13 +71,22 @@ _ORIENTATION_TAG = 0x0112
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+class Kind(Enum):
+    """What an input is, going by its name."""
+
+    PICTURE = "picture"
+    CLIP = "clip"
+    EITHER = "either"  # a clip if it is animated, else a picture
+
+
 @dataclass(frozen=True)
 class Source:
-    """One picture to crop: its name in reports, its file, its place in the mirrored tree."""
+    """One picture or clip to crop: its name in reports, its file, its place in the mirrored tree."""
 
     name: str  # as given, or as found under the folder given: "photos/a.jpg"; "-" for standard input
     path: Path | None  # None: standard input
     relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
+    kind: Kind = Kind.PICTURE
 
 
 def find_sources(
@@ -83,10 +96,11 @@ def find_sources(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     skip_folder: Path | None = None,
+    covers: bool = False,
 ) -> list[Source]:
-    """List the pictures that the inputs name, each once, in the order given and sorted within folders.
+    """List the pictures and clips that the inputs name, each once, in the order given and sorted within folders.
 
-    A file that was named is listed even if it does not exist or is no picture: opening it says so.
+    A file that was named is listed even if it does not exist or is neither: opening it says so.
 
     Args:
         inputs: files, folders, globs that the shell did not expand, or "-" for standard input.
@@ -94,10 +108,12 @@ def find_sources(
         include: globs on the relative path, `/` between folders; with any, a file must match one.
         exclude: globs likewise; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
+        covers: animations are clips, and so are files with a suffix that is not known.
     """
     found: dict[str, Source] = {}
     for text in inputs:
         for source in _expand(text, recursive, skip_folder):
+            source = replace(source, kind=_kind(source, covers))
             if source.path is not None and not _wanted(source.relative, include, exclude):
                 continue
             found.setdefault(_identity(source), source)
@@ -329,7 +345,7 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None) -> Iterator[So
 
 
 def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterator[Source]:
-    """The pictures of the folder `top / below`; each real folder is visited once, so loops of links end."""
+    """The pictures and clips of the folder `top / below`; each real folder is visited once, so loops of links end."""
     folder = top / below
     real = os.path.realpath(folder)
     if real in visited:
@@ -343,11 +359,25 @@ def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterato
     names = [name for name in names if not name.startswith(".")]
     folders = [name for name in names if os.path.isdir(folder / name)]
     for name in names:
-        if name not in folders and Path(name).suffix.lower() in _PICTURE_SUFFIXES:
+        if name not in folders and Path(name).suffix.lower() in _PICTURE_SUFFIXES | VIDEO_SUFFIXES - _NOT_WALKED:
             yield Source(str(folder / name), folder / name, below / name)
     if recursive:
         for name in folders:
             yield from _walk(top, below / name, recursive, visited)
+
+
+def _kind(source: Source, covers: bool) -> Kind:
+    suffix = source.relative.suffix.lower()
+    if source.path is None:
+        return Kind.PICTURE
+    if suffix in VIDEO_SUFFIXES:
+        return Kind.CLIP
+    if not covers:
+        return Kind.PICTURE
+    if suffix in _ANIMATED_SUFFIXES:
+        return Kind.EITHER
+    refused = {other for suffixes, _ in _REFUSED for other in suffixes}
+    return Kind.PICTURE if suffix in _PICTURE_SUFFIXES | refused or source.path.is_dir() else Kind.CLIP
 
 
 def _natural_order(name: str) -> tuple:

@@ -17,11 +17,13 @@ from PIL import Image, ImageChops
 from s2crop import pixels
 from s2crop.errors import OutputError
 from s2crop.geometry.ratio import Ratio
-from s2crop.inputs import Source
+from s2crop.inputs import Kind, Source
 
 FORMATS = ("same", "jpg", "png", "webp", "avif")
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
 OVERLAY = "overlay", 0  # stands in a plan, where crops have (ratio label, rank), for the input with their boxes
+FRAME = "frame", 0  # likewise for the whole frame of a cover
+Plan = dict[tuple, Path]  # (ratio label, rank) -> output; in clips (ratio label, rank, cover)
 PNG_LEVEL = 3  # of 9: photos take 40 % of the time of Pillow's 6 and are no larger, drawings grow by 8 %
 MAX_SIDE = 65535  # pixels; what a JPEG header can hold
 
@@ -86,10 +88,10 @@ def output_size(
 
 
 def suffix_for_name(name: str, fmt: str, circle: bool) -> str:
-    """The suffix of the outputs of an input of this name.
+    """The suffix of the outputs of a picture of this name.
 
     "same" keeps JPEG, PNG, WebP and AVIF, and turns the rest, standard input included, into PNG, which loses
-    nothing. A circle under "same" is never a JPEG, which has no transparency.
+    nothing; covers of clips are named "x.jpg". A circle under "same" is never a JPEG, which has no transparency.
     """
     suffix = _KEPT_SUFFIXES.get(Path(name).suffix.lower(), ".png") if fmt == "same" else f".{fmt}"
     return ".png" if circle and fmt == "same" and suffix == ".jpg" else suffix
@@ -110,7 +112,9 @@ def plan_names(
     fmt: str,
     circle: bool,
     overlay: bool = False,
-) -> list[dict[tuple[str, int], Path]]:
+    covers: int = 1,
+    keep_frames: bool = False,
+) -> list[Plan]:
     """Give each crop of each source a path of its own, which depends on the names of all sources only.
 
     Where two inputs would share a path, also on a file system that does not tell case or Unicode forms apart,
@@ -120,10 +124,12 @@ def plan_names(
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
             {rank} (empty if `top` is 1) and {ext} are filled in, and `/` makes folders.
         overlay: name a JPEG for the overlay too, under OVERLAY.
+        covers: how many each clip has.
+        keep_frames: name the whole frames of covers too, "{stem}{cover}", under FRAME.
     Returns:
-        For each source its paths by (ratio label, rank).
+        For each source its paths by (ratio label, rank), for clips by (ratio label, rank, cover from 1).
     Raises:
-        ValueError: a template with another field, without {ratio} or {rank} where it takes them to tell
+        ValueError: a template with another field, without {ratio}, {rank} or {cover} where it takes them to tell
             crops apart, or whose names are empty or lie outside `folder`.
     """
     fields = _check_template(template)
@@ -132,24 +138,37 @@ def plan_names(
     next_number: dict[str, int] = {}
     plans = []
     for source in sources:
-        suffix = suffix_for_name(source.relative.name, fmt, circle)
         place = folder / source.relative.parent
         for tag in _tags(source, next_number):
             plan = {}
-            for ratio, rank in crops:
-                name = _fill(template, fields, source, tag, ratio, f"_{rank}" if top > 1 else "")
-                plan[ratio.label, rank] = place / f"{name}{suffix}"
-            if overlay:
-                name = _fill(template, fields, source, tag, Ratio(OVERLAY[0], None), "")
-                plan[OVERLAY] = place / f"{name}{'' if 'ratio' in fields else '_overlay'}.jpg"
+            for cover in _covers(source, covers):
+                word, end = ("", ()) if cover is None else (f"_cover{cover}", (cover,))
+                name = source.relative.name if cover is None else "x.jpg"
+                suffix = suffix_for_name(name, fmt, circle)
+                for ratio, rank in crops:
+                    name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "")
+                    plan[ratio.label, rank, *end] = place / f"{name}{suffix}"
+                if overlay:
+                    name = _fill(template, fields, source, tag, word, Ratio(OVERLAY[0], None), "")
+                    plan[*OVERLAY, *end] = place / f"{name}{'' if 'ratio' in fields else '_overlay'}.jpg"
+                if keep_frames and cover is not None:
+                    name = _fill("{stem}{cover}", {"stem"}, source, tag, word, ratio, "")
+                    plan[*FRAME, *end] = place / f"{name}{suffix_for_name('x.jpg', fmt, False)}"
             keys = {_key(path) for path in plan.values()}
             if len(keys) < len(plan):
-                raise ValueError(f"{template!r} gives crops of one input the same name: add {{ratio}} or {{rank}}")
+                missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
+                raise ValueError(f"{template!r} gives crops of one input the same name: add {missing}")
             if not keys & taken:
                 break
         taken |= keys
         plans.append(plan)
     return plans
+
+
+def part_of_plan(plan: Plan, cover: int | None) -> Plan:
+    """What is planned for one cover of a clip, or for a picture, by (ratio label, rank)."""
+    end = () if cover is None else (cover,)
+    return {key[:2]: path for key, path in plan.items() if key[2:] == end}
 
 
 def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = False) -> bytes:
@@ -330,9 +349,17 @@ def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
         yield f"_{next_number[key]}"
 
 
-def _fill(template: str, fields: set[str], source: Source, tag: str, ratio: Ratio, rank: str) -> PurePosixPath:
+def _covers(source: Source, count: int) -> list[int | None]:
+    """Numbers of the covers of a source, from 1; None stands for the source as a picture."""
+    as_picture = [None] if source.kind != Kind.CLIP else []
+    return as_picture + (list(range(1, count + 1)) if source.kind != Kind.PICTURE else [])
+
+
+def _fill(
+    template: str, fields: set[str], source: Source, tag: str, cover: str, ratio: Ratio, rank: str
+) -> PurePosixPath:
     stem, extension = source.relative.stem, source.relative.suffix[1:]
-    name = template.format(stem=stem + tag, cover="", ratio=ratio.file_label, rank=rank, ext=extension)
+    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension)
     if "stem" not in fields:
         name += tag
     path = PurePosixPath(name)

@@ -96,8 +96,9 @@ class Clock:
 class Summary:
     """Counts of a run."""
 
-    total: int = 0  # pictures asked for
-    pictures: int = 0  # done, the failed ones and those skipped too
+    total: int = 0  # pictures and clips asked for
+    pictures: int = 0  # done, the failed ones, those skipped and clips too
+    clips: int = 0  # of these
     cropped: int = 0  # pictures with a crop that is new
     crops: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITTEN, SKIPPED, PLANNED), 0))
     failed: int = 0  # pictures
@@ -110,6 +111,7 @@ class Summary:
         for status in self.crops:
             self.crops[status] += statuses.count(status)
         self.pictures += 1
+        self.clips += any(record.type == "video" for record in records)
         self.cropped += WRITTEN in statuses or PLANNED in statuses
         self.failed += ERROR in statuses
         self.seconds = seconds
@@ -117,20 +119,22 @@ class Summary:
     def text(self) -> str:
         """ "24 pictures, 72 crops written, 0 skipped, 0 failed, 11.2 pictures/s" """
         made = PLANNED if self.crops[PLANNED] else WRITTEN
+        pictures = self.pictures - self.clips
         parts = [
-            _count(self.pictures, "picture"),
+            *([_count(pictures, "picture")] if pictures or not self.clips else []),
+            *([_count(self.clips, "video")] if self.clips else []),
             f"{_count(self.crops[made], 'crop')} {made}",
             f"{self.crops[SKIPPED]} skipped",
             f"{self.failed} failed",
         ]
-        if self.cropped and self.seconds:
+        if self.cropped and self.seconds and not self.clips:  # clips differ too much in length for a rate
             rate = self.cropped / self.seconds
             parts.append(f"{rate:.3g} pictures/s" if rate < 100 else f"{rate:.0f} pictures/s")
         return ", ".join(parts)
 
     def interrupted_text(self) -> str:
         """How far a run came that was stopped."""
-        done = f"{self.pictures} of {_count(self.total, 'picture')}"
+        done = f"{self.pictures} of {_count(self.total, 'input' if self.clips else 'picture')}"
         return f"interrupted after {done}, {_count(self.crops[WRITTEN], 'crop')} written"
 
 

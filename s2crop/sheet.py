@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
@@ -107,10 +108,17 @@ class Sheet:
             self._file.close()
             self._temporary.unlink(missing_ok=True)
 
-    def add(self, records: Sequence[Record], thumbnails: Thumbnails | None) -> None:
-        """Add an input: what became of each of its crops."""
+    def add(self, records: Sequence[Record], thumbnails: Sequence[Thumbnails] = ()) -> None:
+        """Add an input: what became of each of its crops; of a clip, one entry for each cover.
+
+        Args:
+            thumbnails: those of a picture, or of each cover of a clip, as far as there are any.
+        """
         self._summary.add(records, 0.0)
-        self._write(self._entry(records, thumbnails or Thumbnails(None, [None] * len(records))))
+        entries = [list(group) for _, group in groupby(records, lambda record: record.cover_rank)]
+        for i, entry in enumerate(entries):
+            shown = thumbnails[i] if i < len(thumbnails) else Thumbnails(None, [None] * len(entry))
+            self._write(self._entry(entry, shown))
 
     def _write(self, text: str) -> None:
         try:

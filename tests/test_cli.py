@@ -15,9 +15,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import clips
 from fake_cropper import FakeCropper
 from s2crop import cli, inputs, outputs
 from s2crop.errors import DeviceError, OutputError, WeightsError
+from s2crop.video import covers
+from test_shots import scene
 
 KEYS = [
     "input", "type", "width", "height", "time_s", "cover_rank", "ratio", "rank", "box", "score", "output",
@@ -121,8 +124,8 @@ def test_good_and_bad_inputs_together():
     assert (code, out) == (1, "")
     lines = without_rate(err).splitlines()
     assert lines[:2] == ["s2crop: empty.jpg: empty file", "s2crop: missing.png: no such file"]
-    assert lines[2].startswith("s2crop: clip.mp4: ") and "video" in lines[2]
-    assert lines[3:] == ["s2crop: 4 pictures, 1 crop written, 0 skipped, 3 failed"]
+    assert lines[2].startswith("s2crop: clip.mp4: cannot be decoded: ")
+    assert lines[3:] == ["s2crop: 3 pictures, 1 video, 1 crop written, 0 skipped, 3 failed"]
     assert files("s2crop-out") == ["a_free.png"]
 
 
@@ -286,6 +289,129 @@ def test_a_focus_outside_the_picture():
 )  # fmt: skip
 def test_points_and_boxes_that_are_none(option, value):
     assert f"Invalid value for '{option}': " in usage_error("a.png", option, value)
+
+
+# Videos
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Two shots of 1.2 s, 160x96."""
+    frames = [scene(seed, (96, 168))[:, i // 6 : 160 + i // 6] for seed in (1, 2) for i in range(30)]
+    return clips.write_clip(tmp_path_factory.mktemp("film") / "film.mp4", frames)
+
+
+def clip(film, name="film.mp4"):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(film.read_bytes())
+    return path
+
+
+def test_covers_of_a_video(film):
+    clip(film, "in/film.mp4")
+    draw("in/a.png")
+    code, out, err = s2crop("in", "-a", "16:9,square", "-n", "2", "--cover", "--keep-frames", "--json")
+    assert code == 0, err
+    got = [json.loads(line) for line in out.splitlines()]
+    assert [list(record) for record in got] == [KEYS] * 6
+    assert [(r["type"], r["cover_rank"], r["output"]) for r in got[2:]] == [
+        ("video", rank, f"s2crop-out/film_cover{rank}_{ratio}.jpg") for rank in (1, 2) for ratio in ("16x9", "1x1")
+    ]
+    assert {r["time_s"] < 1.2 for r in got[2:]} == {True, False}
+    assert (got[2]["width"], got[2]["height"], got[2]["box"]) == (160, 96, [0, 3, 160, 93])
+    assert {name: size for name, size in sizes().items() if name.startswith("film")} == {
+        "film_cover1.jpg": (160, 96), "film_cover1_16x9.jpg": (160, 90), "film_cover1_1x1.jpg": (96, 96),
+        "film_cover2.jpg": (160, 96), "film_cover2_16x9.jpg": (160, 90), "film_cover2_1x1.jpg": (96, 96),
+    }  # fmt: skip
+    assert err.splitlines()[-1] == "s2crop: 1 picture, 1 video, 6 crops written, 0 skipped, 0 failed"
+
+
+def test_a_video_without_any_option_gives_its_covers(film):
+    clip(film)
+    code, out, err = s2crop("film.mp4")
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        "s2crop: film.mp4: 2 of 3 covers: nothing else in it is good and different",
+        "s2crop: 1 video, 2 crops written, 0 skipped, 0 failed",
+    ]
+    assert files("s2crop-out") == ["film_cover1_free.jpg", "film_cover2_free.jpg"]
+
+
+def test_one_cover_in_one_file_or_on_standard_output(film):
+    clip(film)
+    (record,) = records("film.mp4", "-a", "1:1", "-o", "one.webp")
+    assert (record["cover_rank"], record["output"], Image.open("one.webp").format) == (1, "one.webp", "WEBP")
+    result = CliRunner().invoke(cli.main, ["film.mp4", "-a", "1:1", "-o", "-"])
+    assert result.exit_code == 0 and Image.open(io.BytesIO(result.stdout_bytes)).format == "JPEG"
+    takes_one = "--output x.jpg takes one crop, and 2 covers are asked for: give a folder"
+    assert usage_error("film.mp4", "-n", "2", "-o", "x.jpg") == takes_one
+    assert "--keep-frames writes a picture beside the crops" in usage_error("film.mp4", "--keep-frames", "-o", "x.jpg")
+
+
+@pytest.mark.parametrize("option", [["-n", "2"], ["--start", "0"], ["--end", "3"], ["--keep-frames"]])
+def test_options_of_videos_need_one_among_the_inputs(film, option):
+    draw("a.png")
+    name = "--covers" if option[0] == "-n" else option[0]
+    assert usage_error("a.png", *option) == f"{name} is for videos, and none is among the inputs"
+    clip(film)
+    assert s2crop("a.png", "film.mp4", *option)[0] == 0
+    assert s2crop("a.png", "--cover", "--overwrite")[0] == 0  # says what to do with videos, should there be any
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-n", "0"], "'0' is not a whole number from 1 to 99"),
+        (["--start", "-1"], "'-1' is not a time in seconds"),
+        (["--end", "nan"], "'nan' is not a time in seconds"),
+        (["--start", "1:30"], "'1:30' is not a time in seconds"),
+        (["--start", "5", "--end", "5"], "--start 5 is not before --end 5"),
+        (["--name", "{stem}_{ratio}"], "gives crops of one input the same name: add {ratio}, {rank} or {cover}"),
+    ],
+)
+def test_options_of_videos_that_make_no_sense(film, options, message):
+    clip(film)
+    assert message in usage_error("film.mp4", *options)
+
+
+def test_a_span_of_a_video(film):
+    clip(film)
+    assert {r["time_s"] >= 1.2 for r in records("film.mp4", "--start", "1.2")} == {True}
+    assert {r["time_s"] <= 1 for r in records("film.mp4", "--end", "1", "--overwrite")} == {True}
+    (record,) = records("film.mp4", "--start", "60", code=1)
+    assert (record["status"], record["type"], record["error"]) == ("error", "video", "no frames in the span asked for")
+
+
+def test_an_animated_gif_is_a_video_with_cover():
+    frames = [Image.fromarray(scene(1 + i // 10, (48, 80))) for i in range(20)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=100)
+    assert [r["output"] for r in records("a.gif")] == ["s2crop-out/a_free.png"]
+    got = records("a.gif", "--cover", "-n", "2")
+    assert [r["output"] for r in got] == ["s2crop-out/a_cover1_free.jpg", "s2crop-out/a_cover2_free.jpg"]
+
+
+def test_circles_of_a_video_are_clear_outside(film):
+    clip(film)
+    s2crop("film.mp4", "--shape", "circle", "-n", "1", "--keep-frames")
+    assert sizes() == {"film_cover1.jpg": (160, 96), "film_cover1_1x1.png": (96, 96)}
+
+
+def test_two_videos_of_one_name_have_names_of_their_own(film):
+    clip(film)
+    clip(film, "film.mkv")
+    s2crop("film.mp4", "film.mkv", "-n", "1", "--keep-frames")
+    assert files("s2crop-out") == [
+        "film_cover1.jpg", "film_cover1_free.jpg", "film_mkv_cover1.jpg", "film_mkv_cover1_free.jpg",
+    ]
+
+
+def test_a_video_on_a_sheet_and_with_overlays(film):
+    clip(film)
+    code, _, err = s2crop("film.mp4", "-n", "2", "--overlay", "--sheet", "s.html", "-v", "-a", "1:1")
+    assert code == 0, err
+    assert files("s2crop-out") == ["film_cover1_1x1.jpg", "film_cover1_overlay.jpg", "film_cover2_1x1.jpg", "film_cover2_overlay.jpg"]
+    assert Path("s.html").read_text().count("<article") == 2
 
 
 # Output
@@ -598,7 +724,7 @@ def test_wrong_values(args):
 
 def test_nothing_to_do():
     Path("empty").mkdir()
-    nothing = (3, "", "s2crop: nothing to do: no picture matches\n")
+    nothing = (3, "", "s2crop: nothing to do: no picture or video matches\n")
     assert s2crop("empty") == nothing
     assert s2crop("*.png") == nothing
     assert s2crop("--files-from", "-", input=b"") == nothing
@@ -718,6 +844,19 @@ def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
     )
 
 
+def test_an_interrupt_while_a_video_is_decoded():
+    clips.lavfi_clip(Path("long.mp4"), "testsrc2=size=1280x720:rate=30:duration=20", "-c:v", "mpeg4", "-q:v", "9")
+    draw("a.png")
+    run = process("a.png", "long.mp4", "--json")
+    run.stdout.readline()  # of the picture: the video is on its way
+    sent = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == 130
+    assert time.monotonic() - sent < 4
+    assert run.stderr.read().startswith(b"s2crop: interrupted after 1 of 2 ")
+    assert files("s2crop-out") == ["a_free.png"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt(number):
     for i in range(40):
@@ -798,7 +937,7 @@ def test_help():
     assert out == s2crop("--help")[1]
     assert out.startswith("Usage: s2crop [OPTIONS] INPUT...\n")
     headings = re.findall(r"^(\S.*):$", out, flags=re.M)
-    assert headings == ["Crops", "Output", "Input", "Model and throughput", "Messages and help"]
+    assert headings == ["Crops", "Videos", "Output", "Input", "Model and throughput", "Messages and help"]
     for option in ("-a, --ratio R", "-0", "--shard I/N", "-V, --version", "--max-pixels N"):
         assert f"\n  {option} " in out
     assert outputs.DEFAULT_TEMPLATE in out
@@ -815,6 +954,7 @@ def test_defaults_agree_with_the_modules_that_are_loaded_later():
     params = {param.name: param for param in cli.main.params}
     assert params["max_pixels"].default == inputs.MAX_PIXELS
     assert tuple(params["fmt"].type.choices) == outputs.FORMATS
+    assert cli.DEFAULT_COVERS == covers.DEFAULT_COVERS
 
 
 def test_help_loads_nothing_heavy():

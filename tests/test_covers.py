@@ -199,8 +199,8 @@ def test_a_shot_of_its_own_bars():
 # Covers
 
 
-def winner(time_s=1.0, seed=1, good=True, unstillness=0.0, bars=(0, 0, 0, 0), length_s=1.0):
-    return Winner(time_s, length_s, keyframes.features(scene(seed)), unstillness, bars, good)
+def winner(time_s=1.0, seed=1, good=True, unstillness=0.0, bars=(0, 0, 0, 0), length_s=1.0, gradient=0.3):
+    return Winner(time_s, length_s, keyframes.features(scene(seed)), unstillness, gradient, bars, good)
 
 
 def test_the_edge_of_a_bar_is_found_to_the_pixel():
@@ -240,8 +240,10 @@ def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
     assert second - first == pytest.approx(0.15)
     first, second = worth(shown(good=False), shown())
     assert second - first == pytest.approx(1)
+    first, second, third = worth(shown(gradient=0.02), shown(gradient=0.08), shown(gradient=0.4), scores=[3] * 3, faces=[0] * 3)
+    assert second - first == pytest.approx(0.375) and second == third
     first, second = worth(shown(length_s=1), shown(length_s=9))
-    assert 0.05 < second - first < 0.2
+    assert second - first == pytest.approx(0.5 * (0.9**0.5 - 0.1**0.5))
 
 
 def test_open_faces():

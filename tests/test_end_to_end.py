@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from s2crop import Cropper
+from s2crop import Cropper, covers
 from test_weights import published_state
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,11 @@ def test_examples_are_cropped_to_three_ratios_at_the_exact_size(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     records = [json.loads(line) for line in done.stdout.splitlines()]
     pictures = sorted(p.name for p in EXAMPLES.glob("*.jpg"))
-    assert [(r["input"].rsplit("/", 1)[1], r["ratio"]) for r in records] == [(p, r) for p in pictures for r in ("16:9", "1:1", "4:5")]
+    found = [(r["input"].rsplit("/", 1)[1], r["ratio"]) for r in records if r["type"] == "image"]
+    assert found == [(p, r) for p in pictures for r in ("16:9", "1:1", "4:5")]
+    assert {(r["cover_rank"], r["ratio"]) for r in records if r["type"] == "video"} == {
+        (rank, ratio) for rank in (1, 2, 3) for ratio in ("16:9", "1:1", "4:5")
+    }
     for record in records:
         height = {"16:9": 360, "1:1": 640, "4:5": 800}[record["ratio"]]
         assert (record["output_width"], record["output_height"]) == (640, height)
@@ -48,6 +52,22 @@ def test_a_picture_through_a_pipeline():
     assert done.returncode == 0, done.stderr.decode()
     with Image.open(io.BytesIO(done.stdout)) as image:
         assert image.format == "JPEG" and image.width == image.height
+
+
+def test_covers_of_the_clip_are_of_both_its_shots(tmp_path):
+    done = s2crop(EXAMPLES / "clip.mp4", "--cover", "-n", "2", "-a", "9:16", "--keep-frames", "--json", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr.decode()
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert {first["time_s"] >= 2.0, second["time_s"] >= 2.0} == {True, False}
+    for record in (first, second):
+        assert (record["width"], record["height"]) == (480, 270)
+        with Image.open(tmp_path / "out" / f"clip_cover{record['cover_rank']}.jpg") as image:
+            assert image.size == (480, 270)
+    presenter = max(first, second, key=lambda record: record["time_s"])
+    assert presenter["box"][0] <= 480 * 0.62 and presenter["box"][2] >= 480 * 0.72  # her face
+    image, *_ = frames = covers(EXAMPLES / "clip.mp4", top=2, ratios=["9:16"], cropper=Cropper(device="cpu"))
+    assert [round(frame.time_s, 3) for frame in frames] == [first["time_s"], second["time_s"]]
+    assert image.image.size == (480, 270) and round(image.score, 4) == first["score"]
 
 
 @pytest.fixture(scope="module")

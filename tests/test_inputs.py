@@ -36,8 +36,9 @@ def tree(tmp_path, monkeypatch) -> Path:
     """A folder of empty files with names that matter, as the working folder's `photos`."""
     pictures_at_top = "img10.jpg", "img2.JPG", "b.png"
     deeper = "sub/c.webp", "sub/deep/d.tiff", "x.jpg/inside.png"
-    others = "notes.txt", "clip.mp4", ".hidden.jpg", ".cache/e.jpg"
-    for name in pictures_at_top + deeper + others:
+    clips = ("clip.mp4",)
+    others = "notes.txt", "code.ts", ".hidden.jpg", ".hidden.mp4", ".cache/e.jpg"
+    for name in pictures_at_top + deeper + clips + others:
         file = tmp_path / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
@@ -46,13 +47,13 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 
 class TestFinding:
-    def test_folder_gives_its_pictures_in_natural_order(self, tree):
-        assert names(find_sources(["photos"])) == ["photos/b.png", "photos/img2.JPG", "photos/img10.jpg"]
+    def test_folder_gives_its_pictures_and_clips_in_natural_order(self, tree):
+        assert names(find_sources(["photos"])) == ["photos/b.png", "photos/clip.mp4", "photos/img2.JPG", "photos/img10.jpg"]
 
     def test_recursive_walks_deeper_and_skips_hidden(self, tree):
         found = find_sources(["photos/"], recursive=True)
         assert [source.relative.as_posix() for source in found] == [
-            "b.png", "img2.JPG", "img10.jpg", "sub/c.webp", "sub/deep/d.tiff", "x.jpg/inside.png",
+            "b.png", "clip.mp4", "img2.JPG", "img10.jpg", "sub/c.webp", "sub/deep/d.tiff", "x.jpg/inside.png",
         ]  # fmt: skip
         assert found[-1].name == "photos/x.jpg/inside.png" and found[-1].path.is_file()
 
@@ -78,13 +79,13 @@ class TestFinding:
     def test_same_file_named_twice_is_one(self, tree):
         (tree.parent / "alias").symlink_to(tree)
         again = ["photos/b.png", "./photos/b.png", "photos", str(tree / "b.png"), "alias/b.png"]
-        assert names(find_sources(again)) == ["photos/b.png", "photos/img2.JPG", "photos/img10.jpg"]
+        assert names(find_sources(again)) == ["photos/b.png", "photos/clip.mp4", "photos/img2.JPG", "photos/img10.jpg"]
 
     def test_loops_of_links_end(self, tree):
         (tree / "sub" / "up").symlink_to(tree)
         (tree / "self.jpg").symlink_to(tree / "self.jpg")
         found = find_sources(["photos"], recursive=True)
-        assert len(found) == 7
+        assert len(found) == 8
         loop = next(source for source in found if source.relative.name == "self.jpg")
         with pytest.raises(InputError, match="symbolic links"):
             Picture.open(loop.path)
@@ -94,6 +95,16 @@ class TestFinding:
         (tmp_path / "elsewhere" / "f.jpg").touch()
         (tree / "link").symlink_to(tmp_path / "elsewhere")
         assert "photos/link/f.jpg" in names(find_sources(["photos"], recursive=True))
+
+    def test_what_an_input_is_goes_by_its_name_and_by_what_is_asked_for(self, tree):
+        def kinds(*named: str, **asked) -> list[str]:
+            return [source.kind.value for source in find_sources(named, **asked)]
+
+        named = "photos/b.png", "clip.MOV", "a.GIF", "a.webp", "a.heic", "a.nef", "film", "film.xyz", "code.ts", "-"
+        assert kinds(*named) == ["picture", "clip"] + ["picture"] * 6 + ["clip", "picture"]
+        expected = ["picture", "clip", "either", "either", "picture", "picture", "clip", "clip", "clip", "picture"]
+        assert kinds(*named, covers=True) == expected
+        assert kinds("photos") == ["picture", "clip", "picture", "picture"]
 
     def test_include_and_exclude_match_the_relative_path(self, tree):
         def find(**filters) -> list[str]:

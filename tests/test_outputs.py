@@ -1,6 +1,7 @@
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pictures
 from s2crop import outputs
 from s2crop.errors import OutputError
 from s2crop.geometry.ratio import Ratio, parse_ratio
-from s2crop.inputs import Picture, Source, find_sources
+from s2crop.inputs import Kind, Picture, Source, find_sources
 from s2crop.outputs import (
     Size,
     encode,
@@ -113,6 +114,35 @@ class TestNames:
     def test_plan_is_by_ratio_label_and_rank(self):
         (only,) = plan_names(sources("a.jpg"), [WIDE], 2, folder=Path("o"), fmt="webp", circle=False)
         assert only == {("16:9", 1): Path("o/a_16x9_1.webp"), ("16:9", 2): Path("o/a_16x9_2.webp")}
+
+    def test_plan_of_a_clip_is_by_cover_too(self):
+        clip, either = (replace(source, kind=kind) for source, kind in zip(
+            sources("sub/a.mov", "b.gif"), (Kind.CLIP, Kind.EITHER), strict=True))  # fmt: skip
+        options = {"folder": Path("o"), "fmt": "same", "circle": False, "covers": 2, "keep_frames": True, "overlay": True}
+        of_clip, of_either = plan_names([clip, either], [WIDE], 1, **options)
+        assert of_clip == {
+            ("16:9", 1, 1): Path("o/sub/a_cover1_16x9.jpg"), ("16:9", 1, 2): Path("o/sub/a_cover2_16x9.jpg"),
+            (*outputs.OVERLAY, 1): Path("o/sub/a_cover1_overlay.jpg"), (*outputs.OVERLAY, 2): Path("o/sub/a_cover2_overlay.jpg"),
+            (*outputs.FRAME, 1): Path("o/sub/a_cover1.jpg"), (*outputs.FRAME, 2): Path("o/sub/a_cover2.jpg"),
+        }  # fmt: skip
+        assert outputs.part_of_plan(of_clip, 2) == {
+            ("16:9", 1): Path("o/sub/a_cover2_16x9.jpg"), outputs.OVERLAY: Path("o/sub/a_cover2_overlay.jpg"),
+            outputs.FRAME: Path("o/sub/a_cover2.jpg"),
+        }  # fmt: skip
+        assert outputs.part_of_plan(of_either, None) == {
+            ("16:9", 1): Path("o/b_16x9.png"), outputs.OVERLAY: Path("o/b_overlay.jpg"),
+        }  # fmt: skip
+        assert outputs.part_of_plan(of_either, 1)["16:9", 1] == Path("o/b_cover1_16x9.jpg")
+
+    def test_the_frame_of_a_cover_and_a_crop_never_share_a_name(self):
+        (clip,) = (replace(source, kind=Kind.CLIP) for source in sources("a.mp4"))
+        options = {"folder": Path("o"), "fmt": "same", "circle": False}
+        with pytest.raises(ValueError, match="same name"):
+            plan_names([clip], [WIDE], 1, template="{stem}{cover}", covers=1, keep_frames=True, **options)
+        with pytest.raises(ValueError, match="{cover}"):
+            plan_names([clip], [WIDE], 1, template="{stem}{ratio}", covers=2, **options)
+        (plan,) = plan_names([clip], [WIDE], 1, template="{cover}/{stem}{ratio}", covers=2, **options)
+        assert plan["16:9", 1, 2] == Path("o/_cover2/a16x9.jpg")
 
     def test_inputs_that_would_share_a_name_get_their_own(self):
         assert plan("a.jpg", "a.png", "A.JPG", "a.jpeg") == [

@@ -89,3 +89,14 @@ def test_a_clock_adds_up_what_its_threads_spend():
     for thread in threads:
         thread.join()
     assert clock.seconds["encode"] >= 4 * 0.02
+
+
+def test_videos_are_counted_apart():
+    summary = Summary(total=3)
+    clip = [Record(input="a.mp4", type="video", cover_rank=rank, status="written") for rank in (1, 2)]
+    summary.add(clip, 2.0)
+    assert summary.text() == "1 video, 2 crops written, 0 skipped, 0 failed"
+    summary.add([Record(input="b.png", status="written")], 3.0)
+    summary.add([Record(input="c.mov", type="video", status="error", error="damaged")], 4.0)
+    assert summary.text() == "1 picture, 2 videos, 3 crops written, 0 skipped, 1 failed"
+    assert summary.interrupted_text() == "interrupted after 3 of 3 inputs, 3 crops written"

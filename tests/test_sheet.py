@@ -175,10 +175,20 @@ def test_times_of_frames_are_shown(tmp_path):
     frames = [Record(input="a.mp4", type="video", ratio="1:1", rank=1, score=3.0, status="planned", box=(0, 0, 9, 9), time_s=time_s,
                      width=9, height=9) for time_s in (0.04, 75.26, 3723.0)]  # fmt: skip
     with sheet.Sheet(tmp_path / "s.html", ["1:1"], total=1) as made:
-        made.add(frames, None)
+        made.add(frames)
     assert [text for _, text in page(tmp_path / "s.html").all("figcaption")] == [
         "1:1 3.00 0:00.0 planned", "1:1 3.00 1:15.3 planned", "1:1 3.00 1:02:03.0 planned",
     ]  # fmt: skip
+
+
+def test_each_cover_of_a_clip_has_an_entry_of_its_own(tmp_path):
+    image = sheet.thumbnail(Picture.open(Image.new("RGB", (160, 90))))
+    frames = [Record(input="a.mp4", type="video", ratio="1:1", rank=1, score=3.0, status="planned", box=(0, 0, 90, 90), time_s=rank,
+                     cover_rank=rank, width=160, height=90) for rank in (1, 2)]  # fmt: skip
+    with sheet.Sheet(tmp_path / "s.html", ["1:1"], total=1) as made:
+        made.add(frames, [sheet.Thumbnails(image, [image])] * 2)
+    text = (tmp_path / "s.html").read_text()
+    assert text.count("<article") == 2 and text.count('class="picture"') == 2 and "1 video, 2 crops planned" in text
 
 
 # What strangers' names cannot do
@@ -259,7 +269,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_page(tmp_path):
             made._file.close()
             made._file = open("/dev/full", "w") if os.path.exists("/dev/full") else pytest.skip("no /dev/full")
             for _ in range(1000):
-                made.add([Record(input="a", status="error", error="x")], None)
+                made.add([Record(input="a", status="error", error="x")])
     assert os.listdir(tmp_path) == []
 
 
@@ -287,7 +297,7 @@ def test_memory_does_not_grow_with_the_page(tmp_path):
     with sheet.Sheet(path, ["1:1"], total=1000) as made:
         sizes = []
         for _ in range(100):
-            made.add([record], sheet.Thumbnails(image, [image]))
+            made.add([record], [sheet.Thumbnails(image, [image])])
             sizes.append(made._temporary.stat().st_size)
         assert sizes[-1] > 100 * len(image.data) and not path.exists()
     assert path.stat().st_size / 100 < 40_000
@@ -352,8 +362,8 @@ def test_sorting_and_filtering_in_a_browser(tmp_path):
         for name, scored in zip(names, crops, strict=False):
             records = [Record(input=name, width=320, height=200, ratio=ratio, rank=1, box=(9, 9, 99, 99), score=score, output="x.jpg",
                               status="written") for ratio, score in scored]  # fmt: skip
-            made.add(records, sheet.Thumbnails(image, [image] * 2))
-        made.add([Record(input=names[3], status="error", error="not an image")], None)
+            made.add(records, [sheet.Thumbnails(image, [image] * 2)])
+        made.add([Record(input=names[3], status="error", error="not an image")])
     b10, b2, a, c = names
     steps = [("order", "best"), ("order", "worst"), ("order", "name"), ("ratio", "0"), ("order", "best"), ("least", "3.4"), ("ratio", ""),
              ("order", ""), ("least", "1"), ("name", " B"), ("name", ""), ("status", "error"), ("status", "written"), ("name", "nowhere")]  # fmt: skip

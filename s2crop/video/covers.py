@@ -39,10 +39,11 @@ FACE_AREA_FRAC = 0.015  # large
 FACE_SPACE = 0.5  # open space: of the side of the face, to the edge of the frame
 MOTION_WEIGHT = 2.0  # for each unit of unstillness
 MAX_MOTION = 0.1  # what more there is counts no more
-LENGTH_WEIGHT = 0.2  # of the root of the share of the clip that looks so: HECATE's rank
+LENGTH_WEIGHT = 0.5  # of the root of the share of the clip that looks so, by which alone HECATE ranks
+FLAT_WEIGHT = 0.5  # of a frame with nothing on it, falling to 0 where HECATE's limit for flat frames is
 BAD_PENALTY = 1.0
-ALIKE_WEIGHT = 0.7  # of a frame that looks like one that is ahead of it
-ALIKE_DISTANCE = 0.2  # from which on looks differ: those of a shot do by 0.02 to 0.1, those of several by 0.2 to 0.6
+ALIKE_WEIGHT = 1.2  # of a frame that looks just like one ahead of it, falling with a square to 0 where looks differ:
+ALIKE_DISTANCE = 0.15  # see `keyframes.difference`; 0.02 to 0.1 within a shot, 0.2 to 0.6 between shots
 SAME_DISTANCE = 0.03  # up to which they are the same picture
 MIN_APART_S = 1.0  # between covers; less in clips that are shorter than twice that for each
 
@@ -75,6 +76,7 @@ class Cover:
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
     score: float  # mean of the best of each ratio
     crops: "list[Crop]"  # boxes in pixels of the upright frame
+    proposals: list[tuple]  # likewise, as `Cropper.proposals` gives them
 
 
 def covers(
@@ -99,8 +101,7 @@ def covers(
     winners = find_winners(video, top, start_s, end_s)
     cropper = cropper or Cropper()
     chosen = rank(cropper, list(show(video, winners, cropper)), request, top)
-    images = video.frames_at([cover.time_s for cover in chosen])
-    return [Frame(Image.fromarray(image), cover.time_s, cover.score) for image, cover in zip(images, chosen, strict=True)]
+    return [Frame(Image.fromarray(frame), cover.time_s, cover.score) for cover, frame in frames_of(video, chosen)]
 
 
 def find_winners(
@@ -136,12 +137,22 @@ def show(video: Video, winners: Sequence[Winner], cropper: "Cropper") -> Iterato
     Raises:
         VideoError: the clip cannot be read any more.
     """
-    for group in (winners[i : i + READ_AT_ONCE] for i in range(0, len(winners), READ_AT_ONCE)):
-        for winner, frame in zip(group, video.frames_at([winner.time_s for winner in group]), strict=True):
-            x1, y1, x2, y2 = inside = find_inside(frame, winner.bars)
-            picture = Picture.open(np.ascontiguousarray(frame[y1:y2, x1:x2]))
-            grey = picture.reduced(FOCUS_SIDE) @ shots.LUMA / 255
-            yield Shown(winner, frame.shape[1::-1], inside, shots.focus(grey), cropper.prepare(picture))
+    for winner, frame in frames_of(video, winners):
+        x1, y1, x2, y2 = inside = find_inside(frame, winner.bars)
+        picture = Picture.open(np.ascontiguousarray(frame[y1:y2, x1:x2]))
+        grey = picture.reduced(FOCUS_SIDE) @ shots.LUMA / 255
+        yield Shown(winner, frame.shape[1::-1], inside, shots.focus(grey), cropper.prepare(picture))
+
+
+def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tuple[Winner | Cover, np.ndarray]]":
+    """Read key frames or covers again at full resolution, uint8 [h, w, 3], a few at once.
+
+    Raises:
+        VideoError: the clip cannot be read any more.
+    """
+    for i in range(0, len(chosen), READ_AT_ONCE):
+        group = chosen[i : i + READ_AT_ONCE]
+        yield from zip(group, video.frames_at([one.time_s for one in group]), strict=True)
 
 
 def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", count: int) -> list[Cover]:
@@ -167,10 +178,17 @@ def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", cou
     proposals = [cropper.proposals_prepared(one.prepared) for one in shown]
     faces = [open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)]
     chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
-    return [
-        Cover(shown[i].winner.time_s, shown[i].winner.good, scores[i], [_moved(crop, shown[i].inside) for crop in ranked[i]])
-        for i in chosen
-    ]
+    return [_cover(shown[i], scores[i], ranked[i], proposals[i]) for i in chosen]
+
+
+def notes(chosen: Sequence[Cover], count: int) -> list[str]:
+    """What to tell of the covers of a clip, one line each."""
+    told = []
+    if not all(cover.good for cover in chosen):
+        told.append("no stretch of it is bright, sharp and free of fades: the least bad was taken")
+    if len(chosen) < count:
+        told.append(f"{len(chosen)} of {count} covers: nothing else in it is good and different")
+    return told
 
 
 def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> list[int]:
@@ -184,7 +202,7 @@ def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> list[int
     chosen: list[int] = []
     free, distance = np.ones(len(winners), bool), np.full(len(winners), np.inf)
     while free.any() and len(chosen) < count:
-        alike = np.clip(1 - distance / ALIKE_DISTANCE, 0, 1)
+        alike = np.clip(1 - distance / ALIKE_DISTANCE, 0, 1) ** 2
         best = int(np.where(free, worth - ALIKE_WEIGHT * alike, -np.inf).argmax())
         chosen.append(best)
         distance = np.minimum(distance, keyframes.difference(looks, looks[best]))
@@ -221,9 +239,11 @@ def worth(shown: Sequence[Shown], scores: Sequence[float], faces: Sequence[float
     blur = np.maximum(np.log2(enough / focus), 0)
     bad = np.array([not one.winner.good for one in shown])
     motion = np.minimum([one.winner.unstillness for one in shown], MAX_MOTION)
+    flat = np.maximum(1 - np.array([one.winner.gradient for one in shown]) / shots.MIN_GRADIENT, 0)
     length_s = np.array([one.winner.length_s for one in shown])
     merits = FACE_WEIGHT * np.array(faces) + LENGTH_WEIGHT * np.sqrt(length_s / max(length_s.sum(), 1e-6))
-    return np.array(scores) + merits - FOCUS_WEIGHT * blur - MOTION_WEIGHT * motion - BAD_PENALTY * bad
+    faults = FOCUS_WEIGHT * blur + MOTION_WEIGHT * motion + FLAT_WEIGHT * flat + BAD_PENALTY * bad
+    return np.array(scores) + merits - faults
 
 
 def open_face(proposals: Sequence[tuple], width: int, height: int) -> float:
@@ -265,9 +285,15 @@ def _inside(request: "CropRequest", size_wh: tuple[int, int], inside: tuple[int,
     return replace(request, **moved)
 
 
-def _moved(crop: "Crop", inside: tuple[int, int, int, int]) -> "Crop":
-    """A crop of what lies between the bars, as one of the whole frame."""
-    moved = copy.copy(crop)
-    x1, y1, x2, y2 = crop.box
-    moved.box = x1 + inside[0], y1 + inside[1], x2 + inside[0], y2 + inside[1]
-    return moved
+def _cover(shown: Shown, score: float, crops: "Sequence[Crop]", proposals: Sequence[tuple]) -> Cover:
+    """A cover with its boxes in the whole frame."""
+    x, y = shown.inside[:2]
+
+    def moved(box: tuple) -> tuple:
+        return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+
+    crops = [copy.copy(crop) for crop in crops]
+    for crop in crops:
+        crop.box = moved(crop.box)
+    proposals = [(moved(box), score, kind) for box, score, kind in proposals]
+    return Cover(shown.winner.time_s, shown.winner.good, score, crops, proposals)

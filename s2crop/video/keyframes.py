@@ -41,6 +41,7 @@ class Winner:
     length_s: float  # how much of the clip the cluster stands for
     features: np.ndarray  # float32 [2000]
     unstillness: float  # see `shots.unstillness`
+    gradient: float  # see `shots.Measures`
     bars: tuple[float, float, float, float]  # of its shot, left, top, right, bottom: shares of width and height
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
 
@@ -163,6 +164,7 @@ def find_winners(
                 length_s=sum(key.length_s for key in members),
                 features=key.sample.features,
                 unstillness=float(unstill[key.sample.frame]),
+                gradient=float(measures.gradient[key.sample.frame]),
                 bars=_bars(measures, key.shot),
                 good=not bad[key.sample.frame],
             )

@@ -14,14 +14,10 @@ from PIL import Image, ImageSequence
 
 from s2crop import pixels
 from s2crop.errors import VideoError
-from s2crop.inputs import MAX_PIXELS
+from s2crop.inputs import MAX_PIXELS, VIDEO_SUFFIXES
 from s2crop.video import ffmpeg
 
-# What a walk over a folder takes as videos. Animated GIF, WebP, PNG and AVIF count as pictures there.
-VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
-    " .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
-)
+__all__ = ["VIDEO_SUFFIXES", "Video"]
 
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
