@@ -27,7 +27,7 @@ DEFAULT_COVERS = 3
 MAX_SLOTS = 4000  # 32 MB of features
 UNKNOWN_SLOT_S = 1.0  # where the duration is not known
 READ_AT_ONCE = 4  # frames at full resolution
-MIN_DECODED_FRAC = 0.5  # of the span; a cover of less of a damaged clip would be an accident
+MIN_DECODED_FRAC = 0.67  # of the span; a cover of less of a damaged clip would be an accident
 
 # What follows is in points of the MOS scale. On sample clips the best crops of a clip's key frames are 0.1 to 0.8 apart: empty
 # roads and hands before the lens at the lower end.
