@@ -868,7 +868,7 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
               help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
 @click.option("-d", "--device", type=_Device(), default="auto", show_default=True, help="auto (CUDA, else CPU), cpu, cuda, cuda:1.")
-@click.option("--sanity", is_flag=True, help="Learn ten pictures by heart, in about a minute: a training that cannot is broken.")
+@click.option("--sanity", is_flag=True, help="Learn ten pictures by heart, in about a minute: a training that cannot is broken. Not for proposals.")
 @click.option("--folds", type=click.IntRange(2, 7), help="Cross-validate: train so often, each time with other photos kept aside, and measure on those.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
 @click.version_option(__version__, "-V", "--version")

@@ -271,6 +271,10 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     assert again["pairs"] == again["pairs"]  # a number
     with pytest.raises(InputError, match="not cross-validated"):
         run_recipe("proposals", tmp_path / "data", tmp_path / "runs", folds=2)
+    with pytest.raises(InputError, match="no --sanity"):
+        run_recipe("proposals", tmp_path / "data", tmp_path / "runs", sanity=True)
+    heart = run_recipe("s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", sanity=True, report=lines.append)
+    assert heart["pairs"] == 1.0  # all ten photos have the same votes
 
 
 def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Train the proposal head, and the backbone's later layers with it, on teachers' and human boxes."""
 
-import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,6 @@ RECALL_TOP = 10  # of each kind
 TRUSTED = 0.6  # quality from which a box counts as there
 MIN_FACE_WIDTH_FRAC = 0.04
 MIN_TEXT_HEIGHT_FRAC = 0.04
-SANITY_PHOTOS = 10
 
 
 @dataclass(frozen=True)
@@ -55,22 +53,17 @@ class ProposalRecipe:
 
 
 def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *, resume: bool, device: str = "auto",
-          sanity: bool = False, report=print) -> dict:
+          report=print) -> dict:
     """Train and write `out/weights.safetensors`. Returns recall of the ten best by kind on held-out photos.
 
     Args:
         device: on CUDA the convolutions run in bfloat16.
-        sanity: learn ten photos by heart, and measure on those.
     """
     run = Run(out, recipe.seed, report)
     torch.manual_seed(recipe.seed)
     photos, fonts = load_photos(data, recipe.sources), find_fonts(data)
     training = [p for p in photos if not is_validation(p.id)]
     validation = [p for p in photos if is_validation(p.id)]
-    if sanity:
-        validation = [p for p in training if len(p.boxes.boxes)][:SANITY_PHOTOS]
-        training = validation * 8
-        recipe = dataclasses.replace(recipe, epochs=10, min_window=1.0, lettered=0.0)
     where = find_device(device)
     model = S2CNet(config)
     model.backbone.load_state_dict(imagenet_backbone(data / "teachers" / recipe.backbone, recipe.padding))
@@ -116,7 +109,7 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
         recall = {"recall": measure_recall(final.eval(), validation)}
         heat_mean, box_mean = np.mean(losses, axis=0)
         run.log(epoch=epoch, heat_loss=float(heat_mean), box_loss=float(box_mean), **recall)
-        run.finish(**recall, validation_photos=len(validation), training_photos=len({p.id for p in training}))
+        run.finish(**recall, validation_photos=len(validation), training_photos=len(training))
     return recall
 
 

@@ -54,7 +54,7 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1".
-        sanity: learn ten pictures by heart into `out/<name>-sanity`: a training that cannot is broken.
+        sanity: of kinds "graph" and "gaic", learn ten pictures by heart into `out/<name>-sanity`: a training that cannot is broken.
         folds: of kind "graph", train so many times, each time with another part of the photos kept aside, and
             measure on those; the mean goes to `out/<name>-folds`.
     Raises:
@@ -74,10 +74,12 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
         raise InputError(f"recipe {name}: {error}") from None
     if folds and (sanity or recipe["kind"] != "graph"):
         raise InputError(f"recipe {name} is not cross-validated: only recipes of kind graph are, and not with --sanity")
+    if sanity and recipe["kind"] == "proposals":
+        raise InputError(f"recipe {name} has no --sanity: boxes of ten photos take it far more than a minute")
     common = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
-            return proposals.train(choices, config, data, folder, sanity=sanity, **common)
+            return proposals.train(choices, config, data, folder, **common)
         if recipe["kind"] == "gaic":
             return gaic.train(choices, config, data, folder, sanity=sanity, **common)
         if folds:
