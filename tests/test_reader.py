@@ -186,6 +186,22 @@ def test_frames_at_gives_back_the_order_that_was_asked_for(tmp_path):
     assert video.frames_at([]) == []
 
 
+def test_reading_again_ends_behind_the_last_frame_asked_for(tmp_path, monkeypatch):
+    path = clips.numbered_clip(tmp_path / "a.mp4", 900, codec=clips.H264, size_wh=(320, 180))
+    video, times, _ = read(path)
+    seen = []
+    packets = ffmpeg.Decoder.packets
+
+    def spy(self):
+        for packet in packets(self):
+            seen.append(packet.time_s)
+            yield packet
+
+    monkeypatch.setattr(ffmpeg.Decoder, "packets", spy)
+    assert numbers(video.frames_at([times[100], times[90]])) == [100, 90]
+    assert max(seen) < 24
+
+
 def test_a_time_that_no_frame_has_is_an_error(tmp_path):
     video, _, _ = read(clips.numbered_clip(tmp_path / "a.mp4", 10))
     with pytest.raises(VideoError, match="the frame at 0.033 s could not be read again"):
@@ -284,7 +300,7 @@ def hdr_clip(path: Path, transfer: str) -> Path:
     chain = (
         "format=gbrp,setparams=range=pc:color_trc=iec61966-2-1:color_primaries=bt709:colorspace=gbr,"
         f"zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt2020:t={transfer}:npl=203,format=gbrp12le,"
-        "scale=out_color_matrix=bt2020nc:out_range=tv,format=yuv420p10le"
+        "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
     )
     codec = ("-c:v", "libx264", "-crf", "4", "-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", transfer)
     return clips.write_clip(path, [np.array(pictures.photo(256, 160))] * 2, filters=chain, codec=codec)

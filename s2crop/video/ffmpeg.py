@@ -37,20 +37,22 @@ _CONTAINERS = (
 # How files begin that name other files. For the message only: the list above is what keeps them out.
 _PLAYLIST = re.compile(rb"\s*(#extm3u|ffconcat|\[playlist\]|\[reference\]|<\?xml|<mpd|<asx|<smil|v=0\s)", re.IGNORECASE)
 
-_MOST_LINES = 100  # kept of what ffmpeg says
+_MOST_LINES = 1000  # kept of what ffmpeg says, of each kind
 _CONSEQUENCE = re.compile(
     r"Error opening (input|output)|Task finished|Terminating thread|Nothing was written|Error sending frames|"
     r"Error while (opening|processing)|Conversion failed|To ignore this|Failed to set value|Error parsing options|"
     r"Could not open encoder|Error initializing|Last message repeated"
 )
 
-
-# Last filter of the first output. What it says of a frame stands among the other messages, and so tells which frames
-# were decoded when a damage was found; the other side data would only make that long.
-TELL_FRAMES = "sidedata=mode=delete,showinfo=checksum=0"
+# A filter that says of each frame that it has come: a sign of life.
+SHOW_FRAMES = "showinfo=checksum=0"
+# The same as the last filter of the first output. What it says stands among the other messages, and so tells which
+# frames had been decoded when a damage was found; the other side data would only make that long.
+TELL_FRAMES = f"sidedata=mode=delete,{SHOW_FRAMES}"
 MOST_AHEAD = 32  # frames by which a message may come early: codecs reorder up to 16, and 8 wait for the filters
 _SHOWN = r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] "
 _FRAME = re.compile(_SHOWN.encode() + rb"n: *\d+ .* iskey:(\d)")
+_ERROR = re.compile(rb"\[(error|fatal|panic)\] ")
 _DAMAGE = re.compile(rb"corrupt decoded frame|Error submitting packet to decoder|Error while decoding stream")
 _END = re.compile(rb"partial file|ended prematurely|end of file", re.IGNORECASE)  # a cut is no damage: all up to it is sound
 
@@ -96,10 +98,12 @@ class Decoder:
         self._demuxer_error = re.compile(demuxer.encode())
         self.errors: list[str] = []  # what it said was wrong
         self.infos: list[str] = []
+        self.shown: list[str] = []  # what TELL_FRAMES said
         self._told: SimpleQueue[tuple[bool, int] | None] = SimpleQueue()  # of each frame of output 0; None: no more
         self._stalled = False
         self._closed = threading.Event()
-        self._waiting_since: float | None = None
+        self._waiting_since: float | None = None  # for something to come through the pipe
+        self._shown_at = 0.0
         try:
             # A session of its own: an interrupt from the terminal is for Python, which then ends ffmpeg.
             self._process = subprocess.Popen(
@@ -145,12 +149,14 @@ class Decoder:
             return f"nothing could be decoded for {STALL_S:.0f} s"
         if self._process.returncode == 0:
             return None
-        return self.reason() or f"ffmpeg ended with status {self._process.returncode}"
+        ended = "crashed, signal" if self._process.returncode < 0 else "ended with status"
+        return self.reason() or f"ffmpeg {ended} {abs(self._process.returncode)}"
 
     def reason(self) -> str | None:
         """The first thing that it said was wrong, rather than what followed from it."""
-        causes = [line for line in self.errors if not _CONSEQUENCE.match(line)]
-        return (causes or [line.rpartition(": ")[2] for line in self.errors] or [None])[0]
+        lines = [re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )*\[[a-z]+\] ", "", line) for line in self.errors]
+        causes = [line for line in lines if not _CONSEQUENCE.match(line)]
+        return (causes or [line.rpartition(": ")[2] for line in lines] or [None])[0]
 
     def close(self) -> None:
         self._closed.set()
@@ -181,16 +187,19 @@ class Decoder:
                 self._told.put((frame[1] == b"1", damages))
             elif _DAMAGE.search(line) or self._demuxer_error.match(line) and not _END.search(line):
                 damages += 1
-            text, is_error = re.subn(r"\[(error|fatal|panic)\] ", "", line.decode(errors="replace").rstrip())
-            kept = self.errors if is_error else self.infos
-            if len(kept) < _MOST_LINES:
-                kept.append(re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", text) if is_error else text)
+            if line.startswith(b"[Parsed_showinfo_"):
+                self._shown_at = time.monotonic()
+                kept, most = self.shown, 10
+            else:
+                kept, most = self.errors if _ERROR.search(line) else self.infos, _MOST_LINES
+            if len(kept) < most:
+                kept.append("".join(c if c.isprintable() else "?" for c in line.decode(errors="replace").rstrip()))
         self._told.put(None)
 
     def _watch(self) -> None:
         while not self._closed.wait(min(1.0, STALL_S / 4)):
             since = self._waiting_since
-            if since is not None and time.monotonic() - since > STALL_S:
+            if since is not None and time.monotonic() - max(since, self._shown_at) > STALL_S:
                 self._stalled = True
                 self._kill()
                 return
@@ -203,9 +212,14 @@ class Decoder:
                 self._process.kill()
 
 
-def input_arguments(path: Path) -> list[str]:
+def input_arguments(path: Path, max_pixels: int) -> list[str]:
     """How ffmpeg opens a local file and nothing else, whatever its name or what stands in it."""
-    return ["-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS), "-i", f"file:{os.path.abspath(path)}"]
+    return [
+        # ffmpeg counts what it pads too, so this is for what is far too large; the caller compares the true size.
+        "-max_pixels", str(min(2 * max_pixels + 65536, 2**31 - 1)),
+        "-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS),
+        "-i", f"file:{os.path.abspath(path)}",
+    ]  # fmt: skip
 
 
 def check_file(path: Path) -> None:
@@ -233,8 +247,7 @@ def probe(path: Path, max_pixels: int) -> Stream:
         VideoError: there is none, or the file is not of a kind that is read.
     """
     arguments = [
-        # ffmpeg counts what it pads too, so this is for what is far too large; the caller compares the true size.
-        "-loglevel", "level+info", "-max_pixels", str(2 * max_pixels + 65536), *input_arguments(path),
+        "-loglevel", "level+info", *input_arguments(path, max_pixels),
         "-map", "0:V:0", "-vf", TELL_FRAMES, "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
     ]  # fmt: skip
     with Decoder(arguments) as decoder:
@@ -242,8 +255,9 @@ def probe(path: Path, max_pixels: int) -> Stream:
     said = "\n".join(decoder.infos)
     container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
     duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),", said, re.MULTILINE)
-    frame = re.search(_SHOWN + r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", said)
-    colour = re.search(_SHOWN + r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", said)
+    shown = "\n".join(decoder.shown)
+    frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", shown)
+    colour = re.search(r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", shown)
     if container is None or frame is None:
         raise VideoError(_why_nothing(decoder, failure, said))
     sar_width, sar_height = int(frame[2]), int(frame[3])

@@ -4,7 +4,7 @@ import math
 import re
 import zlib
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ __all__ = ["VIDEO_SUFFIXES", "Video"]
 
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
-_INTERLEAVE_S = 0.1  # how far one of two outputs of ffmpeg may run ahead of the other
+_RESTART_S = 1.0  # of a clip is decoded in about the time that ffmpeg takes to begin
 # Containers without times of their own: ffmpeg cannot tell where in them it has got to, so they are not sought in.
 _UNTIMED = "h261 h263 h264 hevc vvc evc av1 obu m4v mjpeg mpegvideo vc1 dirac cavsvideo avs2 avs3 ingenient ipu".split()
 # Frames whose time is later than all before.
@@ -29,19 +29,34 @@ _IN_ORDER = "select='gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))
 
 
 class _Pass:
-    """Checksums of the frames that `Video.frames` gave last; 16 bytes a frame."""
+    """What is kept of the frames that `Video.frames` gave last: times and checksums, 16 bytes a frame."""
 
     def __init__(self, long_side: int | None, start_s: float) -> None:
         self.long_side, self.start_s = long_side, start_s
         self._times, self._checksums = array("d"), array("L")
+        self._whole = array("d", [0.0])  # times of whole pictures
 
-    def add(self, time_s: float, data: bytearray) -> None:
-        self._times.append(time_s)
-        self._checksums.append(zlib.adler32(data))
+    def add(self, frame: ffmpeg.Packet) -> None:
+        self._times.append(frame.time_s)
+        self._checksums.append(zlib.adler32(frame.data))
+        if frame.is_whole:
+            self._whole.append(frame.time_s)
 
-    def get(self, time_s: float) -> int | None:
-        i = bisect_left(self._times, time_s)
-        return self._checksums[i] if i < len(self._times) and self._times[i] == time_s else None
+    def agrees(self, frame: ffmpeg.Packet) -> bool:
+        """False if the frame that was given at this time was another one."""
+        i = bisect_left(self._times, frame.time_s)
+        given = i < len(self._times) and self._times[i] == frame.time_s
+        return not given or self._checksums[i] == zlib.adler32(frame.data)
+
+    def in_runs(self, times_s: Set[float]) -> list[set[float]]:
+        """The times in groups: within each, decoding on costs less than beginning anew at a whole picture."""
+        groups: list[set[float]] = []
+        for time_s in sorted(times_s):
+            whole_s = self._whole[max(0, bisect_right(self._whole, time_s) - 1)]
+            if not groups or whole_s > max(groups[-1]) + _RESTART_S:
+                groups.append(set())
+            groups[-1].add(time_s)
+        return groups
 
 
 class Video:
@@ -52,11 +67,16 @@ class Video:
     duration_s: float | None  # None where the container does not tell
     warnings: list[str]  # one plain line each; a pass over the frames may add to them
 
-    def __init__(self, path: Path, stream: ffmpeg.Stream, tone_map: bool) -> None:
-        self._path, self._stream, self._tone_map = path, stream, tone_map
+    def __init__(self, path: Path, max_pixels: int) -> None:
+        self._path, self._max_pixels = path, max_pixels
+        self._stream = stream = ffmpeg.probe(path, max_pixels)
+        hdr = stream.transfer in _HDR_TRANSFERS
+        self._tone_map = hdr and {"zscale", "tonemap"} <= ffmpeg.filters()
         self.width, self.height = _square_wh(stream)
         self.duration_s = stream.duration_s
         self.warnings = []
+        if hdr and not self._tone_map:
+            self._warn("HDR, and not tone-mapped: this ffmpeg lacks zscale or tonemap, so colours are pale")
         self._pass = _Pass(None, 0.0)
 
     @classmethod
@@ -68,15 +88,9 @@ class Video:
         """
         path = Path(path)
         ffmpeg.check_file(path)
-        if _is_webp(path):
-            return _AnimatedWebP(path, max_pixels)
-        stream = ffmpeg.probe(path, max_pixels)
-        hdr = stream.transfer in _HDR_TRANSFERS
-        video = cls(path, stream, tone_map=hdr and {"zscale", "tonemap"} <= ffmpeg.filters())
+        video = (_AnimatedWebP if _is_webp(path) else cls)(path, max_pixels)
         if video.width * video.height > max_pixels:
             raise VideoError(f"{video.width}x{video.height} is over {max_pixels} pixels (--max-pixels)")
-        if hdr and not video._tone_map:
-            video.warnings.append("HDR, and not tone-mapped: this ffmpeg lacks zscale or tonemap, so colours are pale")
         return video
 
     def frames(
@@ -97,9 +111,9 @@ class Video:
             VideoError: there are no frames, or none can be decoded.
         """
         self._pass = seen = _Pass(long_side, max(0.0, start_s or 0.0))
-        for time_s, data in self._undamaged(seen.long_side, seen.start_s, math.inf if end_s is None else end_s):
-            seen.add(time_s, data)
-            yield time_s, self._frame(data, long_side)
+        for frame in self._undamaged(long_side, seen.start_s, math.inf if end_s is None else end_s):
+            seen.add(frame)
+            yield frame.time_s, self._frame(frame.data, long_side)
 
     def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
         """The very frames that the last pass of `frames` gave at these times, at full resolution.
@@ -113,7 +127,7 @@ class Video:
             VideoError: a frame cannot be found again as it was.
         """
         found: dict[float, np.ndarray] = {}
-        for group in _close_together(sorted(set(times_s))):
+        for group in self._pass.in_runs(set(times_s)):
             for preroll_s in (0.0, _PREROLL_S):
                 seek_s, missing = min(group) - preroll_s, group - found.keys()
                 if missing and seek_s > self._pass.start_s:
@@ -122,7 +136,7 @@ class Video:
             found |= self._find(missing, self._seek_for(self._pass.start_s))
         return _each(times_s, found)
 
-    def _undamaged(self, long_side: int | None, start_s: float, end_s: float) -> Iterator[tuple[float, bytearray]]:
+    def _undamaged(self, long_side: int | None, start_s: float, end_s: float) -> Iterator[ffmpeg.Packet]:
         """The frames of the span, less those from each damage to the next whole picture."""
         gaps: list[tuple[float, float | None]] = []  # (last frame before, first after or None)
         last: float | None = None
@@ -148,7 +162,7 @@ class Video:
                             gaps[-1], hidden = (gaps[-1][0], frame.time_s), 0
                     if not hidden:
                         last = frame.time_s
-                        yield frame.time_s, frame.data
+                        yield frame
                 self._check_end(decoder, last, end_s, gaps)
         finally:
             if gaps:
@@ -168,22 +182,20 @@ class Video:
     def _find(self, times_s: Set[float], seek_s: float | None) -> dict[float, np.ndarray]:
         """Those frames of the last pass that are found, unchanged, when decoding begins at `seek_s`."""
         wanted = "+".join(f"between(t,{time_s - 1e-6:.7f},{time_s + 1e-6:.7f})" for time_s in times_s)
+        end_s = max(times_s) + 1.0  # later, as it is rounded to the clip's own ticks
         graph = (
-            f"[0:V:0]{_IN_ORDER},split[a][b];[a]{self._picture(self._pass.long_side)},{ffmpeg.TELL_FRAMES}[small];"
-            f"[b]{self._deinterlaced()}select='{wanted}',{self._picture(None)}[full]"
+            f"[0:V:0]{_IN_ORDER},trim=end={end_s:.6f},{ffmpeg.SHOW_FRAMES},select='{wanted}',split[a][b];"
+            f"[a]{self._picture(self._pass.long_side)}[small];[b]{self._deinterlaced()}{self._picture(None)}[full]"
         )
         same: set[float] = set()
         found: dict[float, np.ndarray] = {}
-        arguments = ["-filter_complex", graph, "-map", "[small]", "-map", "[full]"]
-        with self._decoder(seek_s, arguments) as decoder:
+        with self._decoder(seek_s, ["-filter_complex", graph, "-map", "[small]", "-map", "[full]"]) as decoder:
             for frame in decoder.packets():
-                if frame.time_s in times_s and frame.output == 1:
+                if frame.output == 1:
                     found[frame.time_s] = self._frame(frame.data, None)
-                elif frame.time_s in times_s and self._pass.get(frame.time_s) in (None, zlib.adler32(frame.data)):
+                elif self._pass.agrees(frame):
                     same.add(frame.time_s)
-                if found.keys() >= same == times_s or frame.time_s > max(times_s) and same != times_s:
-                    break
-        return {time_s: found[time_s] for time_s in same & found.keys()}
+        return {time_s: found[time_s] for time_s in times_s & same & found.keys()}
 
     @staticmethod
     def _seek_for(start_s: float) -> float | None:
@@ -196,9 +208,9 @@ class Video:
         if seek_s is not None and seek_s > 0 and self._stream.container not in _UNTIMED:
             seek = ["-copyts", "-start_at_zero", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
         arguments = [
-            "-loglevel", "level+info", *seek, *ffmpeg.input_arguments(self._path), *outputs,
+            "-loglevel", "level+info", *seek, *ffmpeg.input_arguments(self._path, self._max_pixels), *outputs,
             "-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled",
-            "-max_interleave_delta", f"{_INTERLEAVE_S * 1e6:.0f}", "-c:v", "rawvideo", "-f", "nut", "pipe:1",
+            "-c:v", "rawvideo", "-f", "nut", "pipe:1",
         ]  # fmt: skip
         return ffmpeg.Decoder(arguments, self._stream.container)
 
@@ -219,7 +231,8 @@ class Video:
         return f"{scale},format={'rgba' if _has_alpha(stream) else 'rgb24'}"
 
     def _deinterlaced(self) -> str:
-        return "bwdif=mode=send_frame:deint=interlaced," if self._stream.interlaced else ""
+        # From the frame alone, as its neighbours are not at hand.
+        return "estdif=mode=frame:deint=interlaced," if self._stream.interlaced else ""
 
     def _frame(self, data: bytearray, long_side: int | None) -> np.ndarray:
         width, height = self._size(long_side)
@@ -232,7 +245,7 @@ class Video:
 
 
 class _AnimatedWebP(Video):
-    """An animated WebP, read by Pillow: most ffmpegs cannot."""
+    """An animated WebP, read by Pillow: few ffmpegs can."""
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         self._path = path
@@ -240,8 +253,6 @@ class _AnimatedWebP(Video):
             self.width, self.height = image.size
             if not getattr(image, "is_animated", False):
                 raise VideoError("a single picture, not a video")
-        if self.width * self.height > max_pixels:
-            raise VideoError(f"{self.width}x{self.height} is over {max_pixels} pixels (--max-pixels)")
         self.duration_s, self.warnings = None, []
 
     def frames(
@@ -285,16 +296,6 @@ def _each(times_s: Sequence[float], found: Mapping[float, np.ndarray]) -> list[n
         if time_s not in found:
             raise VideoError(f"the frame at {time_s:.3f} s could not be read again")
     return [found[time_s] for time_s in times_s]
-
-
-def _close_together(times_s: Sequence[float]) -> list[set[float]]:
-    """Rising times in groups that are worth one run of the decoder each."""
-    groups: list[set[float]] = []
-    for i, time_s in enumerate(times_s):
-        if i == 0 or time_s - times_s[i - 1] > _PREROLL_S:
-            groups.append(set())
-        groups[-1].add(time_s)
-    return groups
 
 
 def _square_wh(stream: ffmpeg.Stream) -> tuple[int, int]:

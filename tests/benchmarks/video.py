@@ -1,0 +1,121 @@
+"""Time and memory of reading a clip and choosing its covers, against ffmpeg's bare decoding, side by side in one run.
+
+    python tests/benchmarks/video.py [--minutes 1] [--rounds 5] [--results weights/results.json]
+
+The clip is 1280x720, 30 frames a second, H.264, made here. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo` into
+nowhere. All parts run in turn, so that a busy machine slows all; a ratio is the median over rounds of paired times: wall, and
+processor time of ffmpeg and Python together, which a busy machine disturbs less.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from s2crop.video.covers import find_winners
+from s2crop.video.reader import Video
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import clips  # noqa: E402
+
+SCENES = ("mandelbrot=size=1280x720:rate=30", "testsrc2=size=1280x720:rate=30", "gradients=size=1280x720:rate=30:speed=0.02")
+SCENE_S = 5
+
+
+def make_clip(path: Path, minutes: int) -> Path:
+    """Scenes of five seconds, cut hard, with a little noise; longer clips repeat the first minute."""
+    minute = path.with_name("minute.mp4")
+    inputs, labels = [], ""
+    for i in range(60 // SCENE_S):
+        inputs += ["-f", "lavfi", "-t", SCENE_S, "-i", SCENES[i % len(SCENES)]]
+        labels += f"[{i}:v]hue=h={30 * i},format=yuv420p[v{i}];"
+    joined = "".join(f"[v{i}]" for i in range(60 // SCENE_S)) + f"concat=n={60 // SCENE_S},noise=alls=4:allf=t[v]"
+    codec = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", "4M", "-pix_fmt", "yuv420p"]
+    clips.run_ffmpeg(*inputs, "-filter_complex", labels + joined, "-map", "[v]", *codec, minute)
+    clips.run_ffmpeg("-stream_loop", minutes - 1, "-i", minute, "-c", "copy", path)
+    return path
+
+
+def floor(path: Path) -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", str(path)]
+    subprocess.run([*command, "-vf", "scale=160:-2", "-f", "rawvideo", "pipe:1"], stdout=subprocess.DEVNULL, check=True)
+
+
+def read(path: Path) -> Video:
+    video = Video.open(path)
+    for _ in video.frames():
+        pass
+    return video
+
+
+def analyse(path: Path) -> list[float]:
+    return [winner.time_s for winner in find_winners(Video.open(path), 3)]
+
+
+def seconds(function, *arguments) -> tuple[float, float]:
+    """Wall and processor time."""
+    wall, before = time.perf_counter(), _processor_s()
+    function(*arguments)
+    return time.perf_counter() - wall, _processor_s() - before
+
+
+def _processor_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def measure(path: Path, rounds: int) -> dict:
+    """Rows of times, and the peaks of memory of this process and of the largest ffmpeg that it started."""
+    video, winners = read(path), analyse(path)
+    parts = {
+        "floor": lambda: floor(path),
+        "reader": lambda: read(path),
+        "analysis": lambda: analyse(path),
+        "frames read again": lambda: video.frames_at(winners),
+    }
+    times = {name: [] for name in parts}
+    for _ in range(rounds):
+        for name, part in parts.items():
+            times[name].append(seconds(part))
+    rows = []
+    for name, pairs in times.items():
+        wall, processor = (
+            statistics.median(pair[i] / base[i] for pair, base in zip(pairs, times["floor"], strict=True)) for i in (0, 1)
+        )
+        wall_s = statistics.median(wall_s for wall_s, _ in pairs)
+        rows.append({"part": name, "wall_s": round(wall_s, 2), "wall_to_floor": round(wall, 2),
+                     "processor_to_floor": round(processor, 2)})
+        print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    peaks = [resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    rest = {"frames_read_again": len(winners), "python_peak_mib": peaks[0], "ffmpeg_peak_mib": peaks[1]}  # as Linux counts
+    print("  ".join(f"{key} {value}" for key, value in rest.items()))
+    return {"rows": rows, **rest}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--results", type=Path, help="JSON file to keep the rows in, under \"video\"")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        path = make_clip(Path(folder, "clip.mp4"), options.minutes)
+        # A process of its own, so that the encoder that made the clip does not count.
+        measured = apart.submit(measure, path, options.rounds).result()
+    if options.results:
+        results = json.loads(options.results.read_text()) if options.results.exists() else {}
+        results["video"] = {"minutes": options.minutes, **measured}
+        options.results.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
