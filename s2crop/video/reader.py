@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from s2crop import pixels
 from s2crop.errors import VideoError
@@ -133,7 +133,7 @@ class Video:
                 if missing and seek_s > self._pass.start_s:
                     found |= self._find(missing, seek_s)
         if missing := set(times_s) - found.keys():
-            found |= self._find(missing, self._seek_for(self._pass.start_s))
+            found |= self._find(missing, self._seek_for(self._pass.start_s), last_try=True)
         return _each(times_s, found)
 
     def _undamaged(self, long_side: int | None, start_s: float, end_s: float) -> Iterator[ffmpeg.Packet]:
@@ -179,8 +179,12 @@ class Video:
         elif not gaps and decoder.errors and last + 1.0 < min(self.duration_s or 0.0, end_s):
             self._warn(f"ends at {last:.1f} s instead of {self.duration_s:.1f} s: damaged or cut short")
 
-    def _find(self, times_s: Set[float], seek_s: float | None) -> dict[float, np.ndarray]:
-        """Those frames of the last pass that are found, unchanged, when decoding begins at `seek_s`."""
+    def _find(self, times_s: Set[float], seek_s: float | None, last_try: bool = False) -> dict[float, np.ndarray]:
+        """Those frames of the last pass that are found, unchanged, when decoding begins at `seek_s`.
+
+        Of damaged frames decoders make up what is missing, and not always the same: in the last try, where the decoder
+        has come the same way as in that pass, that is no hindrance.
+        """
         wanted = "+".join(f"between(t,{time_s - 1e-6:.7f},{time_s + 1e-6:.7f})" for time_s in times_s)
         end_s = max(times_s) + 1.0  # later, as it is rounded to the clip's own ticks
         graph = (
@@ -195,6 +199,8 @@ class Video:
                     found[frame.time_s] = self._frame(frame.data, None)
                 elif self._pass.agrees(frame):
                     same.add(frame.time_s)
+        if last_try and decoder.errors:
+            same = set(found)
         return {time_s: found[time_s] for time_s in times_s & same & found.keys()}
 
     @staticmethod
@@ -281,6 +287,8 @@ class _AnimatedWebP(Video):
                 yield image
         except VideoError:
             raise
+        except UnidentifiedImageError as error:
+            raise VideoError("cannot be decoded: no WebP behind its first bytes") from error
         except Exception as error:  # damaged files make Pillow raise nearly anything
             raise VideoError(f"cannot be decoded: {' '.join(str(error).split())}") from error
 
