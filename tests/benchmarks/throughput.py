@@ -1,0 +1,303 @@
+"""Pictures a second against other tools and against a plain resize, memory over the number of pictures, time to start.
+
+    python tests/benchmarks/throughput.py [--rounds 3] [--photos FOLDER] [--results weights/results.json]
+
+Sixty JPEGs of 12 megapixels, drawn in code with the entropy of photos, are cropped to 16:9, 1:1 and 4:5 at 640 pixels of width
+and written as JPEG of quality 90. All tools do the same files in turn, on as many threads or processes as there are CPUs, so that
+a busy machine slows all of them; ratios are medians over rounds. `pip install '.[bench]'` for the other tools:
+
+* pyvips: `thumbnail(..., crop="attention")`, which is what `vipsthumbnail --smartcrop attention` runs, called for each ratio.
+* smartcrop: smartcrop.py as its own command does it, with one decode for all ratios.
+* floor: the boxes that s2crop chose, without choosing: reduced-size decode, resize and encode in Pillow, one decode for all.
+* own floor: the same boxes through s2crop's own decode, resize, encode and write.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from s2crop import batch, cli, inputs, outputs
+from s2crop.cropper import Crop, CropRequest
+from s2crop.geometry.ratio import parse_ratio
+
+ROOT = Path(__file__).parents[2]
+PHOTOS, SIZE_WH = 60, (4000, 3000)
+RATIOS, WIDTH, QUALITY = ("16:9", "1:1", "4:5"), 640, 90
+JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+COUNTS = (60, 180, 600)  # pictures of the runs whose memory is compared
+
+Boxes = dict[str, dict[str, tuple[int, int, int, int]]]  # picture -> ratio -> box
+
+
+# Photos
+
+
+def photo(seed: int) -> Image.Image:
+    """Clouds of noise at all scales, as natural pictures have them, grain, and some discs with sharp edges."""
+    rng = np.random.default_rng(seed)
+    width, height = SIZE_WH if seed % 3 else SIZE_WH[::-1]
+
+    def clouds(layers: dict[float, float]) -> np.ndarray:
+        """Layers are {pixels of a cell: amplitude}."""
+        total = np.zeros((height, width), np.float32)
+        for cell, amplitude in layers.items():
+            cells = rng.integers(0, 256, (max(2, round(height / cell)), max(2, round(width / cell))), dtype=np.uint8)
+            smooth = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+            total += (np.asarray(smooth, np.float32) - 128) * (amplitude / 128)
+        return total
+
+    light = clouds({1600: 90, 700: 60, 300: 40, 130: 25, 55: 14, 24: 9, 10: 6, 4.3: 4, 1.9: 5, 1: 11})
+    colours = [light + clouds({1400: 50, 400: 25, 90: 10, 3: 3}) for _ in range(3)]
+    image = Image.fromarray((np.stack(colours, axis=-1) + 118).clip(0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y, radius = int(rng.integers(width)), int(rng.integers(height)), int(rng.integers(60, 400))
+        draw.ellipse((x - radius, y - radius, x + radius, y + 1.3 * radius), fill=tuple(map(int, rng.integers(20, 235, 3))))
+    return image
+
+
+def draw_photo(folder: Path, seed: int) -> Path:
+    path = folder / f"{seed:02}.jpg"
+    if not path.exists():
+        photo(seed).save(path, quality=92, subsampling="4:2:0")
+    return path
+
+
+# Tools: each crops one picture to all ratios
+
+
+def sizes() -> dict[str, tuple[int, int]]:
+    return {label: (WIDTH, round(WIDTH / parse_ratio(label).value)) for label in RATIOS}
+
+
+def with_pyvips(out: Path, path: Path) -> None:
+    import pyvips
+
+    pyvips.cache_set_max(0)
+    for label, (width, height) in sizes().items():
+        image = pyvips.Image.thumbnail(str(path), width, height=height, crop="attention")
+        image.jpegsave(str(out / f"{path.stem}_{label}.jpg"), Q=QUALITY, subsample_mode="on")
+
+
+def with_smartcrop(out: Path, path: Path) -> None:
+    from smartcrop import SmartCrop
+
+    with Image.open(path) as image:
+        image.load()
+    cropper = SmartCrop()
+    for label, (width, height) in sizes().items():
+        box = cropper.crop(image, width=100, height=int(height / width * 100))["top_crop"]
+        crop = image.crop((box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]))
+        crop.thumbnail((width, height), Image.Resampling.LANCZOS)
+        crop.save(out / f"{path.stem}_{label}.jpg", quality=QUALITY)
+
+
+def with_floor(out: Path, boxes: Boxes, path: Path) -> None:
+    with Image.open(path) as image:
+        width, height = image.size
+        scale = least_scale(path, boxes)
+        image.draft(None, (width // scale, height // scale))
+        image.load()
+    for label, size_wh in sizes().items():
+        box = tuple(edge / scale for edge in boxes[path.name][label])
+        crop = image.resize(size_wh, Image.Resampling.LANCZOS, box, reducing_gap=3.0)
+        crop.save(out / f"{path.stem}_{label}.jpg", quality=QUALITY)
+
+
+def with_own_floor(out: Path, boxes: Boxes, path: Path) -> None:
+    import torch  # noqa: F401 (loaded, it is what resizes)
+
+    with inputs.Picture.open(path) as picture:
+        picture.decode(least_scale(path, boxes))
+        for label, size_wh in sizes().items():
+            data = outputs.encode(picture.crop(boxes[path.name][label], size_wh), ".jpg", QUALITY)
+            outputs.write_atomic(out / f"{path.stem}_{label}.jpg", data, overwrite=True)
+
+
+def least_scale(path: Path, boxes: Boxes) -> int:
+    wanted = [(boxes[path.name][label], size_wh) for label, size_wh in sizes().items()]
+    return min(inputs.decoder_scale((x2 - x1, y2 - y1), size_wh) for (x1, y1, x2, y2), size_wh in wanted)
+
+
+def warm_up(tool: str) -> None:
+    """What a worker process does before the clock runs."""
+    os.environ["VIPS_CONCURRENCY"] = "1"
+    if tool in ("pyvips", "smartcrop"):
+        __import__(tool)
+    cli._keep_freed_memory()
+    time.sleep(0.2)  # so that each process of the pool gets one of these
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+class S2Crop:
+    """The run of the command, in this process, with the network loaded."""
+
+    def __init__(self, paths: list[Path]):
+        self.request = CropRequest(tuple(map(parse_ratio, RATIOS)))
+        self.sources = inputs.find_sources([str(path) for path in paths])
+        self.cropper = cli.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS)
+
+    def __call__(self, out: Path, **options) -> Boxes:
+        plans = outputs.plan_names(self.sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
+        settings = batch.BatchOptions(
+            self.request, jobs=JOBS, size=outputs.parse_size(str(WIDTH)), quality=QUALITY, overwrite=True, **options
+        )
+        boxes: Boxes = {}
+
+        def note(record) -> None:
+            assert record.error is None, record
+            boxes.setdefault(Path(record.input).name, {})[record.ratio] = record.box
+
+        batch.run(self.sources, plans, self.cropper, settings, note)
+        return boxes
+
+    def parts(self) -> dict[str, float]:
+        """Milliseconds a picture, one thread, one picture at a time."""
+        times: dict[str, list[float]] = {"prepare": [], "score and choose": []}
+        for source in self.sources[:12]:
+            picture = inputs.Picture.open(source.path)
+            started = time.perf_counter()
+            prepared = self.cropper.prepare(picture, keep=2)
+            ready = time.perf_counter()
+            crops: list[list[Crop]] = self.cropper.rank([prepared], self.request)
+            assert len(crops[0]) == len(RATIOS)
+            times["prepare"].append(ready - started)
+            times["score and choose"].append(time.perf_counter() - ready)
+        return {name: round(1e3 * statistics.median(values), 1) for name, values in times.items()}
+
+
+# Measurements
+
+
+def measure_speed(paths: list[Path], rounds: int) -> dict:
+    """Pictures a second of each tool, and s2crop's time as a multiple of theirs."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        ours = S2Crop(paths)
+        boxes = ours(out)
+        tools: dict[str, Callable] = {"floor": partial(with_floor, out, boxes), "own floor": partial(with_own_floor, out, boxes)}
+        others = {"pyvips": with_pyvips, "smartcrop": with_smartcrop}
+        missing = [name for name in others if find_spec(name) is None]
+        tools |= {name: partial(tool, out) for name, tool in others.items() if name not in missing}
+        for name in missing:
+            print(f"{name} is not installed and left out")
+        pools: dict[str, Executor] = {}
+        for name in tools:
+            pools[name] = ProcessPoolExecutor(JOBS, mp_context=get_context("spawn"))
+            list(pools[name].map(warm_up, [name] * 2 * JOBS))
+            list(pools[name].map(tools[name], paths[: 2 * JOBS]))
+        times: dict[str, list[float]] = {name: [] for name in ("s2crop", *tools)}
+        for _ in range(rounds):
+            times["s2crop"].append(seconds(lambda: ours(out)))
+            for name, tool in tools.items():
+                times[name].append(seconds(lambda name=name, tool=tool: list(pools[name].map(tool, paths))))
+        for pool in pools.values():
+            pool.shutdown()
+    rows = []
+    for name, values in times.items():
+        ratio = statistics.median(mine / theirs for mine, theirs in zip(times["s2crop"], values, strict=True))
+        rate = len(paths) / statistics.median(values)
+        rows.append({"tool": name, "pictures_per_second": round(rate, 2), "s2crop_time_to_its": round(ratio, 2)})
+        print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    print(rows_of := ours.parts())
+    return {"rows": rows, "parts_ms": rows_of, "missing": missing}
+
+
+def command(*arguments) -> list[str]:
+    return [sys.executable, "-m", "s2crop", *map(str, arguments)]
+
+
+def spent(*words: str) -> tuple[float, int]:
+    """Seconds and peak memory, in MB, of a process."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = time.perf_counter()
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.readline()
+    first_line = time.perf_counter() - started
+    process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, words
+    spent.first_line = first_line
+    return time.perf_counter() - started, usage.ru_maxrss // (1024 if sys.platform == "linux" else 1 << 20)
+
+
+def measure_memory(paths: list[Path]) -> list[dict]:
+    """Cost a picture and peak memory over the number of pictures; links stand for more photos."""
+    asked = ("-a", ",".join(RATIOS), "-s", WIDTH, "-q")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        start, base = spent(*command(paths[0], *asked, "-o", Path(folder, "out", "0")))
+        for count in COUNTS:
+            library = Path(folder, str(count))
+            library.mkdir()
+            for i in range(count):
+                os.symlink(paths[i % len(paths)], library / f"{i}.jpg")
+            time_s, peak = spent(*command(library, *asked, "-o", Path(folder, "out", str(count))))
+            cost = 1e3 * (time_s - start) / (count - 1)
+            rows.append({"pictures": count, "ms_per_picture": round(cost, 1), "peak_mb": peak, "peak_mb_of_one": base})
+            print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def measure_start(path: Path, rounds: int = 5) -> dict:
+    """Seconds to the help text and to the first crop, and what an interpreter alone takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked = {
+            "interpreter_s": (sys.executable, "-c", "print()"),
+            "help_s": command("--help"),
+            "torch_s": (sys.executable, "-c", "import torch; print()"),
+            "first_crop_s": command(path, "-a", "1:1", "-s", WIDTH, "--json", "--overwrite", "-o", folder),
+        }
+        times = {name: [] for name in asked}
+        for _ in range(rounds):
+            for name, words in asked.items():
+                spent(*words)
+                times[name].append(spent.first_line)
+    row = {name: round(statistics.median(values), 2) for name, values in times.items()}
+    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photos", type=Path, default=Path(tempfile.gettempdir(), "s2crop-photos"), help="drawn here once")
+    parser.add_argument("--only", choices=["speed", "memory", "start"], action="append", help="repeatable")
+    parser.add_argument("--results", type=Path, help='JSON file to keep the figures in, under "throughput"')
+    options = parser.parse_args()
+    options.photos.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(JOBS, mp_context=get_context("spawn")) as pool:
+        paths = list(pool.map(partial(draw_photo, options.photos), range(PHOTOS)))
+    parts = {
+        "speed": partial(measure_speed, paths, options.rounds),
+        "memory": partial(measure_memory, paths),
+        "start": partial(measure_start, paths[1]),
+    }
+    found = {name: measure() for name, measure in parts.items() if name in (options.only or parts)}
+    if options.results:
+        results = json.loads(options.results.read_text()) if options.results.exists() else {}
+        results["throughput"] = results.get("throughput", {}) | {"cpus": JOBS} | found
+        options.results.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
