@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from s2crop.geometry.ratio import Ratio, parse_ratio
 from s2crop.geometry.search import REFINED, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
 from s2crop.inputs import Picture
 from s2crop.models.proposals import KINDS, Proposals, load_detector
-from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, Features
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
+from s2crop.models.scorer import unknown
 from s2crop.models.weights import load_model
 
 MAX_LONG_SIDE = 1024  # network-input pixels; beyond 4:1 a picture is squeezed
@@ -30,7 +32,7 @@ TEXT_WEIGHT = 0.5  # of a text block, where a face has 1: writing on a sail matt
 MAX_TEXT = 1.0  # all text of a picture together counts as much as this many blocks
 FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: detectors leave out hair and chin
 EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
-GRAPHS_AT_ONCE = 720  # on the CPU: the maps of more of them do not stay in its caches
+CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
 TEXT_MARGIN = (0.05, 0.15, 0.05, 0.15)
 
 
@@ -43,6 +45,7 @@ class CropRequest:
     focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
     keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
     protect: str = "all"  # none, face, text or all
+    circle: bool = False  # score the circles inscribed in the crops, where the network can
 
 
 @dataclass
@@ -87,7 +90,7 @@ class Cropper:
     """A loaded network with its proposals and search.
 
     Args:
-        model: "s2cnet".
+        model: "s2cnet", "sfrc" or "asmnet".
         weights: a file of ours or a published S2CNet checkpoint; None for the shipped ones.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1", "mps".
         precision: of the backbone, "fp32", "bf16", "fp16" or "auto" (fp16 on CUDA, else fp32).
@@ -121,10 +124,11 @@ class Cropper:
             raise ValueError(f"proposals are auto, builtin or torchvision, not {name!r}")
         if self.net.proposal_head is not None:
             return lambda features, pixels: self.net.proposal_head.propose(features.maps, features.size)
-        # a published checkpoint has no head, and its backbone is not the one ours was trained on
+        # a published checkpoint has no head, nor has a network of another kind that was trained without it; its backbone
+        # is not the one ours was trained on
         shipped = load_model("s2cnet", None, self._device)
 
-        def propose(features: Features, pixels: torch.Tensor) -> Proposals:
+        def propose(features: NamedTuple, pixels: torch.Tensor) -> Proposals:
             return shipped.proposal_head.propose(shipped.backbone(shipped.normalise(pixels)), features.size)
 
         return propose
@@ -196,9 +200,7 @@ class Cropper:
             features, found = self._look([prepared])
         else:
             features, _ = self._features([prepared])
-            given = torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device)
-            # what kind of thing they show, and how surely, is not known
-            found = Proposals(given, torch.zeros_like(given[..., 0]), torch.zeros_like(given[..., 0], dtype=torch.int64))
+            found = unknown(torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device))
         return to_mos(self._score(features, found, [boxes * prepared.scale])[0], clip).astype(np.float32)
 
     def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
@@ -213,7 +215,7 @@ class Cropper:
                 for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True) if score > 0]
 
     @torch.inference_mode()
-    def _features(self, prepared: Sequence[Prepared]) -> tuple[Features, torch.Tensor]:
+    def _features(self, prepared: Sequence[Prepared]) -> tuple[NamedTuple, torch.Tensor]:
         """One backbone pass over like-shaped pictures, and their pixels on the device."""
         pixels = torch.stack([p.pixels for p in prepared])
         if self._device.type == "cuda":
@@ -223,13 +225,14 @@ class Cropper:
         return self.net.features(self.net.normalise(pixels)), pixels
 
     @torch.inference_mode()
-    def _look(self, prepared: Sequence[Prepared]) -> tuple[Features, Proposals]:
+    def _look(self, prepared: Sequence[Prepared]) -> tuple[NamedTuple, Proposals]:
         """One backbone pass over like-shaped pictures, and their proposals."""
         features, pixels = self._features(prepared)
         return features, self._detect(features, pixels)
 
     @torch.inference_mode()
-    def _score(self, features: Features, proposals: Proposals, boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _score(self, features: NamedTuple, proposals: Proposals, boxes: Sequence[np.ndarray],
+               circle: bool = False) -> list[np.ndarray]:
         """Normalised scores of each picture's boxes, which are in network-input pixels."""
         count = max(map(len, boxes))
         if count == 0:
@@ -237,11 +240,9 @@ class Cropper:
         filler = np.array([[0.0, 0, features.size[1], features.size[0]]])
         padded = np.stack([np.concatenate([b, np.repeat(filler, count - len(b), axis=0)]) for b in boxes])
         crops = torch.from_numpy(padded.astype(np.float32)).to(self._device)
-        first = proposals.first(self.config.num_proposals)
-        attributes = first.attributes() if self.config.node_geometry else None
-        at_once = max(1, GRAPHS_AT_ONCE // len(boxes)) if self._device.type == "cpu" else count
-        parts = [self.net.score(features.reduced, part, first.boxes, features.size, attributes)
-                 for part in crops.split(at_once, dim=1)]
+        first = proposals.first(self.net.num_proposals)
+        at_once = max(1, CANDIDATES_AT_ONCE // len(boxes)) if self._device.type == "cpu" else count
+        parts = [self.net.rate(features, part, first, circle) for part in crops.split(at_once, dim=1)]
         scores = torch.cat(parts, dim=1).cpu().double().numpy()
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
@@ -264,7 +265,7 @@ class Cropper:
                 for i in usable:
                     plans[i].refine(self.search)
             todo = [plans[i].unscored() * prepared[i].scale for i in usable]
-            for i, scores in zip(usable, self._score(features, proposals, todo), strict=True):
+            for i, scores in zip(usable, self._score(features, proposals, todo, request.circle), strict=True):
                 plans[i].add(scores)
         for i in usable:
             results[i] = plans[i].crops(self.search, request.top)

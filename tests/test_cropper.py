@@ -140,7 +140,7 @@ def face_at(box, size):
 
 def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch):
     array = picture(900, 300)
-    monkeypatch.setattr(cropper, "_score", lambda features, proposals, boxes: [np.zeros(len(b)) for b in boxes])  # no taste
+    monkeypatch.setattr(cropper, "_score", lambda features, proposals, boxes, circle: [np.zeros(len(b)) for b in boxes])  # no taste
     kept = 0
     for x in (0.02, 0.3, 0.6, 0.85):
         monkeypatch.setattr(cropper, "_detect", face_at((x, 0.3, x + 0.1, 0.6), None))

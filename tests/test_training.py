@@ -14,9 +14,11 @@ from s2crop.models.proposals import KINDS, decode
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training import graph, proposals
+from s2crop.training import run as run_module
 from s2crop.training.composites import LAYOUTS, letter
 from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, is_validation, join_words
 from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
+from s2crop.training.recipe import KINDS as RECIPE_KINDS
 from s2crop.training.recipe import read_recipe, recipe_names, run_recipe
 from s2crop.training.run import Run
 
@@ -157,7 +159,7 @@ def fit(folder, epochs, resume=False):
 def test_graph_training_learns_votes_best_crops_and_ratings(tmp_path):
     torch.manual_seed(0)
     samples, ratings = made_up_task(8)
-    before = graph.validate(S2CNet(CONFIG).eval(), samples, ratings)
+    before = graph.measure(S2CNet(CONFIG).eval(), samples, ratings)
     _, after = fit(tmp_path, 8)
     assert after["pairs"] > max(0.75, before["pairs"] + 0.1)
     assert after["srcc_boxes"] > max(0.6, before["srcc_boxes"] + 0.2)
@@ -181,7 +183,7 @@ def test_graph_training_learns_where_people_look(tmp_path):
     recipe = graph.GraphRecipe(epochs=8, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, held_weight=2.0,
                                rating_rounds=1)
     model, run = S2CNet(CONFIG), Run(tmp_path, 0, report=lambda line: None)
-    before = graph.validate(model.eval(), [*samples[:8], *samples[32:]], ratings[:2])["held_share"]
+    before = graph.measure(model.eval(), [*samples[:8], *samples[32:]], ratings[:2])["held_share"]
     after = graph.fit(model, recipe, run, [(s, s) for s in samples[8:]], ratings[8:], [*samples[:8], *samples[32:]], ratings[:2],
                       False)["held_share"]
     assert after > max(0.9, before)
@@ -279,7 +281,7 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
 
 def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):
     straight, _ = fit(tmp_path / "a", 2)
-    monkeypatch.setattr(graph, "cosine", lambda step, steps, warmup: graph_cosine(step, 2 * steps if steps == FIRST else steps, warmup))
+    monkeypatch.setattr(run_module, "cosine", lambda step, steps, warmup: plain_cosine(step, 2 * steps if steps == FIRST else steps, warmup))
     fit(tmp_path / "b", 1)  # stopped after one of two epochs
     monkeypatch.undo()
     resumed, _ = fit(tmp_path / "b", 2, resume=True)
@@ -287,7 +289,7 @@ def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch)
         torch.testing.assert_close(resumed.state_dict()[key], value, msg=key)
 
 
-graph_cosine = graph.cosine
+plain_cosine = run_module.cosine
 FIRST = 8  # steps of one epoch: 32 photos and 32 ratings in batches of 8
 
 
@@ -381,9 +383,9 @@ def test_changes_of_a_recipe_are_typed_and_checked(tmp_path):
 
 
 def test_recipes_are_read_and_bad_ones_are_refused(tmp_path):
-    assert {"proposals", "s2cnet", "s2cnet-gaic"} <= set(recipe_names())
+    assert {"proposals", "s2cnet", "sfrc", "asmnet", "s2cnet-gaic"} <= set(recipe_names())
     for name in recipe_names():
-        assert read_recipe(name)["kind"] in ("proposals", "graph", "gaic")
+        assert read_recipe(name)["kind"] in RECIPE_KINDS
     with pytest.raises(InputError, match="no recipe"):
         read_recipe("nonesuch")
     (tmp_path / "bad.toml").write_text("kind = ")

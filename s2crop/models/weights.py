@@ -15,19 +15,23 @@ from safetensors.torch import save
 from torch import Tensor
 
 from s2crop.errors import WeightsError
+from s2crop.models.asmnet import ASMNet, ASMNetConfig
 from s2crop.models.backbone import fold_batch_norm
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
+from s2crop.models.scorer import Scorer
+from s2crop.models.sfrc import SFRC, SFRCConfig
 
 FORMAT = "s2crop-1"
-MODELS = {"s2cnet": (S2CNet, S2CNetConfig)}
-MAX_BYTES = 1 << 30  # no S2CNet is near this size; a larger file is something else
+MODELS = {"s2cnet": (S2CNet, S2CNetConfig), "sfrc": (SFRC, SFRCConfig), "asmnet": (ASMNet, ASMNetConfig)}
+Config = S2CNetConfig | SFRCConfig | ASMNetConfig
+MAX_BYTES = 1 << 30  # no network of ours is near this size; a larger file is something else
 
 
-def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: str | torch.device = "cpu"):
+def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: str | torch.device = "cpu") -> Scorer:
     """Load a network in eval mode.
 
     Args:
-        name: "s2cnet".
+        name: "s2cnet", "sfrc" or "asmnet".
         weights: a file of ours or a published S2CNet checkpoint; None for the shipped weights,
             whose hash is checked against the manifest.
     Raises:
@@ -45,7 +49,7 @@ def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: 
     return model.eval().to(device=device, memory_format=torch.channels_last)
 
 
-def read_weights(path: Path, name: str = "s2cnet") -> tuple[S2CNetConfig, dict[str, Tensor]]:
+def read_weights(path: Path, name: str = "s2cnet") -> tuple[Config, dict[str, Tensor]]:
     """Configuration and float32 state of a weights file. Raises WeightsError."""
     try:
         size = path.stat().st_size
@@ -57,17 +61,19 @@ def read_weights(path: Path, name: str = "s2cnet") -> tuple[S2CNetConfig, dict[s
         raise WeightsError(f"{path}: {size} bytes is too large for {name} weights")
     if head[8:9] == b"{":
         config, state = _read_ours(path, name)
-    elif head[:2] in (b"PK", b"\x80\x02"):
+    elif head[:2] in (b"PK", b"\x80\x02") and name == "s2cnet":
         config, state = _read_published(path)
     else:
-        raise WeightsError(f"{path}: neither a safetensors file nor a PyTorch checkpoint")
+        kinds = "neither a safetensors file nor a PyTorch checkpoint" if name == "s2cnet" else "not a safetensors file"
+        raise WeightsError(f"{path}: {kinds}")
     if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
         raise WeightsError(f"{path}: {bad[0]} holds values that are not finite")
     return config, state
 
 
-def save_weights(model: S2CNet, path: Path, dtype: torch.dtype = torch.float16, name: str = "s2cnet") -> None:
-    """Write a file of ours: tensors, with the configuration in the header."""
+def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write a file of ours: tensors, with the network's name and configuration in the header."""
+    name = next(name for name, (network, _) in MODELS.items() if type(model) is network)
     state = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
     config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
     data = save(state, metadata={"format": FORMAT, "model": name, "config": config})
@@ -98,7 +104,7 @@ def shipped_weights(name: str) -> Path:
     return path
 
 
-def _read_ours(path: Path, name: str) -> tuple[S2CNetConfig, dict[str, Tensor]]:
+def _read_ours(path: Path, name: str) -> tuple[Config, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

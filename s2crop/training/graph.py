@@ -9,8 +9,9 @@ of text in copies that were lettered. Unlabelled photos are scored as teachers s
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,12 @@ from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
 from s2crop.geometry.boxes import inside_share, largest_of_ratio, mirrored
 from s2crop.geometry.search import SearchConfig, candidates, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
-from s2crop.models.weights import read_weights, save_weights
+from s2crop.models.weights import read_weights
 from s2crop.training.composites import letter
 from s2crop.training.data import CropLabels, Photo, Ratings, find_fonts, is_validation, load_photos, read_gaicd_boxes
 from s2crop.training.losses import agreement_loss, best_crop_loss, rating_loss, vote_loss
-from s2crop.training.run import Average, Run, cosine, half_precision
+from s2crop.training.run import Average, Run, log_temperatures
+from s2crop.training.run import fit as run_fit
 
 HELD_RATIOS = (0.45, 2.4)  # of the crops that learn from fixations, from narrow to wide
 WHOLE_LINE = 0.95  # of a line of text inside a crop
@@ -74,6 +76,7 @@ class Sample:
     labels: CropLabels | None  # of FCDB photos
     fixations: np.ndarray | None = None  # [K, 2] fractions, of OSIE photos
     lines: np.ndarray | None = None  # [K, 4] fractions, of lettered ones
+    extra: Tensor | None = None  # what a network wants to know besides
 
     @property
     def source(self) -> str:
@@ -142,30 +145,41 @@ def gather(recipe: GraphRecipe, network: dict, data: Path, out: Path, device: st
         photos = [p for p in photos if p.labels][:SANITY_PHOTOS]
     elif not recipe.consistency_weight:
         photos = [p for p in photos if p.labels or p.fixations is not None]
-    samples = [(cache_sample(model, p, False), cache_sample(model, p, True)) for p in photos]
-    fonts = find_fonts(data)
+    material = cache_photos(partial(cache_sample, model), photos, find_fonts(data), recipe.lettered)
+    material.ratings = [] if sanity else read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
+    return model, material
+
+
+def cache_photos(cache: Callable[..., Sample], photos: list[Photo], fonts: tuple[Path, ...], with_lettered: bool) -> Material:
+    """Photos as they are and mirrored, and lettered copies of those with fixations, through `cache_sample`."""
+    samples = [(cache(p, False), cache(p, True)) for p in photos]
     lettered: list[tuple[Sample, Sample] | None] = []
     for number, photo in enumerate(photos):
-        if photo.fixations is None or not recipe.lettered:
+        if photo.fixations is None or not with_lettered:
             lettered.append(None)
             continue
         pixels, lines, _ = letter(photo.pixels, np.random.default_rng(number), fonts)
         copied = dataclasses.replace(photo, pixels=pixels)
-        lettered.append((cache_sample(model, copied, False, lines), cache_sample(model, copied, True, lines)))
-    ratings = [] if sanity else read_gaicd_boxes(data / "gaicd_boxes_mos_train.json")
-    return model, Material(photos, samples, lettered, ratings)
+        lettered.append((cache(copied, False, lines), cache(copied, True, lines)))
+    return Material(photos, samples, lettered, [])
 
 
 def fit_fold(model: S2CNet, recipe: GraphRecipe, run: Run, material: Material, resume: bool) -> dict:
     """Train on all but one fold of the material, and validate on that one."""
+    training, validation = split(material, recipe.fold)
+    rated = {aside: [r for r in material.ratings if is_validation(r.id, recipe.fold) == aside] for aside in (False, True)}
+    return fit(model, recipe, run, training, rated[False], validation, rated[True], resume)
+
+
+def split(material: Material, fold: int) -> tuple[list[tuple[Sample, Sample]], list[Sample]]:
+    """What is trained on, with lettered copies, and what is kept aside and has labels."""
     training, validation = [], []
     for photo, pair, lettered in zip(material.photos, material.samples, material.lettered, strict=True):
-        if not is_validation(photo.id, recipe.fold):
+        if not is_validation(photo.id, fold):
             training += [pair] if lettered is None else [pair, lettered]
         elif pair[0].source != "unlabelled":
             validation.append(pair[0])
-    rated = {aside: [r for r in material.ratings if is_validation(r.id, recipe.fold) == aside] for aside in (False, True)}
-    return fit(model, recipe, run, training, rated[False], validation, rated[True], resume)
+    return training, validation
 
 
 def load_start(path: Path, network: dict, seed: int) -> S2CNet:
@@ -183,54 +197,24 @@ def load_start(path: Path, network: dict, seed: int) -> S2CNet:
 def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: Sequence[tuple[Sample, Sample]], rated: list[Ratings],
         validation: list[Sample], rated_validation: list[Ratings], resume: bool) -> dict:
     """The training loop: every epoch goes once over the photos, mirrored or not, and `rating_rounds` times over the ratings."""
-    device = next(model.parameters()).device
-    temperatures = nn.ParameterDict({name: nn.Parameter(torch.tensor(value, device=device).log())
-                                     for name, value in (("vote", 0.5), ("best", 0.3), ("held", 0.3))})
+    temperatures = log_temperatures(next(model.parameters()).device, vote=0.5, best=0.3, held=0.3)
     teachers = [load_teacher(run.folder.parent / name, model) for name in recipe.teachers]
     own = copy.deepcopy(model).requires_grad_(False).eval()  # a teacher too: the average of this run
     trained = [*model.multi_scale.parameters(), *model.nodes.parameters(), *model.graph.parameters(),
                *model.head.parameters()]
-    for p in model.parameters():
-        p.requires_grad_(False)
-    for p in trained:
-        p.requires_grad_(True)
-    plain = [p for p in trained if p.ndim < 2]
-    optimizer = torch.optim.AdamW([{"params": [p for p in trained if p.ndim >= 2]},
-                                   {"params": plain + list(temperatures.parameters()), "weight_decay": 0.0}],
-                                  lr=recipe.rate, weight_decay=recipe.weight_decay)
-    average = Average(model, recipe.average)
-    parts = {"model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average}
-    done = run.resume(**parts) if resume else 0
     dropout = model.nodes.norm.register_forward_hook(
         lambda module, args, output: nn.functional.dropout(output, recipe.node_dropout) if model.training else output)
-    results = run.results() if resume else {}
-    for epoch in range(done, recipe.epochs):
-        rng = run.generator(epoch)
-        model.train()
-        groups = draw_groups(training, rated * recipe.rating_rounds, recipe.batch_size, model.config.short_side, rng)
+    photos = {"validation_photos": sum(s.labels is not None for s in validation), "training_photos": len(training)}
+
+    def groups(rng: np.random.Generator, average: Average) -> list[list]:
         own.load_state_dict(average.mean)
-        sums: dict[str, list[float]] = {}
-        for step, group in enumerate(groups):
-            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 100)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = recipe.rate * factor
-            with half_precision(device):
-                losses = step_losses(model, group, recipe, temperatures, teachers or [own], rng)
-            optimizer.zero_grad()
-            sum(losses.values()).backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            average.update(model)
-            for name, value in losses.items():
-                sums.setdefault(name, []).append(value.item())
-        run.save(epoch + 1, **parts)
-        final = S2CNet(model.config).to(device)
-        final.load_state_dict(average.mean)
-        results = validate(final.eval(), validation, rated_validation)
-        run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
-                **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
-        save_weights(final, run.folder / "weights.safetensors")
-        run.finish(**results, validation_photos=sum(s.labels is not None for s in validation), training_photos=len(training))
+        return draw_groups(training, rated * recipe.rating_rounds, recipe.batch_size, model.config.short_side, rng)
+
+    def losses(group: list, rng: np.random.Generator) -> dict[str, Tensor]:
+        return step_losses(model, group, recipe, temperatures, teachers or [own], rng)
+
+    results = run_fit(run, model, trained, temperatures, recipe, groups=groups, losses=losses, resume=resume,
+                      measure=lambda final: measure(final, validation, rated_validation) | photos)
     dropout.remove()
     return results
 
@@ -244,14 +228,21 @@ def load_teacher(folder: Path, student: S2CNet) -> S2CNet:
 
 
 @torch.inference_mode()
-def cache_sample(model: S2CNet, photo: Photo, flipped: bool, lines: np.ndarray | None = None) -> Sample:
-    """Backbone maps and proposals of a photo, resized as for cropping. Args: lines [K, 4] pixels of a lettered photo."""
+def cache_sample(model: S2CNet, photo: Photo, flipped: bool, lines: np.ndarray | None = None,
+                 extra: Callable[[Tensor], Tensor] = lambda pixels: None) -> Sample:
+    """Backbone maps and proposals of a photo, resized as for cropping.
+
+    Args:
+        lines: [K, 4] pixels of a lettered photo.
+        extra: what is kept besides, of the network input, uint8 [1, 3, h, w].
+    """
     model.eval()
     device = next(model.parameters()).device
     height, width = photo.pixels.shape[:2]
     size = input_size(width, height, model.config.short_side)
     pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
-    maps = model.backbone(model.normalise(pixels.flip(3) if flipped else pixels))
+    pixels = pixels.flip(3) if flipped else pixels
+    maps = model.backbone(model.normalise(pixels))
     found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
     labels, fixations = photo.labels, photo.fixations
     lines = None if lines is None else lines / np.float32([width, height] * 2)
@@ -261,7 +252,7 @@ def cache_sample(model: S2CNet, photo: Photo, flipped: bool, lines: np.ndarray |
         lines = None if lines is None else mirrored(lines)
     # cloned: inference tensors cannot take part in training
     return Sample(size, tuple(m[0].half().clone() for m in maps[-3:]), found.boxes[0].clone(), found.attributes()[0].clone(),
-                  labels, fixations, lines)
+                  labels, fixations, lines, extra(pixels))
 
 
 def mirror(labels: CropLabels) -> CropLabels:
@@ -314,20 +305,26 @@ def photos_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, tempera
 
 def fixations_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, rng) -> Tensor:
     """Crops of one ratio and size, drawn for each photo: the more fixations and lines a position holds, the better."""
+    crops, held = fixated_crops(group, recipe.candidates // 2, rng)
+    scores = score_group(model, group, crops, recipe, rng)
+    return best_crop_loss(scores, torch.from_numpy(held).to(scores.device), temperature, recipe.sharpness)
+
+
+def fixated_crops(group: list[Sample], count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Crops of one ratio and size for each photo, [B, K, 4] input pixels, and what share each holds [B, K]."""
     height, width = group[0].size
     crops, held = [], []
     for sample in group:
         ratio = np.exp(rng.uniform(*np.log(HELD_RATIOS)))
         sides = np.array(largest_of_ratio(ratio, width, height)) * rng.uniform(0.7, 1.0)
-        start = rng.uniform(0, 1, (recipe.candidates // 2, 2)) * ([width, height] - sides)
+        start = rng.uniform(0, 1, (count, 2)) * ([width, height] - sides)
         boxes = np.concatenate([start, start + sides], axis=1)
         crops.append(boxes)
         held.append(held_share(boxes, sample.fixations * [width, height]))
         if sample.lines is not None:
             whole = inside_share(boxes, sample.lines * [width, height, width, height]) > WHOLE_LINE
             held[-1] = (held[-1] + whole.mean(axis=1)) / 2
-    scores = score_group(model, group, np.stack(crops), recipe, rng)
-    return best_crop_loss(scores, torch.from_numpy(np.float32(held)).to(scores.device), temperature, recipe.sharpness)
+    return np.stack(crops), np.float32(held)
 
 
 def consistency_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, teachers: list[S2CNet],
@@ -396,9 +393,26 @@ def ratings_step(model: S2CNet, group: list[Ratings], count: int, rng: np.random
     return rating_loss(scores.float(), torch.from_numpy((mos - MOS_MEAN) / MOS_STD).to(device))
 
 
+def measure(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> dict[str, float]:
+    """`validate`, and GAICD's SRCC from boxes alone."""
+    rank = [srcc(score_boxes(model, r), r.mos) for r in ratings]
+    return validate(partial(score_sample, model), samples) | ({"srcc_boxes": float(np.mean(rank))} if rank else {})
+
+
 @torch.inference_mode()
-def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> dict[str, float]:
-    """FCDB measures on kept-aside photos, GAICD's SRCC from boxes alone, and fixations held by narrow crops."""
+def score_sample(model: S2CNet, sample: Sample, boxes: np.ndarray) -> np.ndarray:
+    """Scores [N] of boxes [N, 4] in input pixels."""
+    reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
+    crops = torch.from_numpy(boxes.astype(np.float32))[None].to(reduced.device)
+    return model.score(reduced, crops, sample.proposals[None], sample.size, sample.attributes[None])[0].cpu().double().numpy()
+
+
+def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sample]) -> dict[str, float]:
+    """FCDB measures on kept-aside photos, and fixations held by narrow and wide crops.
+
+    Args:
+        score: scores [N] of boxes [N, 4] in input pixels.
+    """
     ious: dict[str, list[float]] = {}
     disps: dict[str, list[float]] = {}
     scores, votes, held = [], [], []
@@ -406,13 +420,10 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
         height, width = sample.size
         scale = np.float32([width, height] * 2)
         if sample.labels is None:
-            held.append([held_by_best(model, sample, ratio) for ratio in HELD_RATIOS])
+            held.append([held_by_best(score, sample, ratio) for ratio in HELD_RATIOS])
             continue
         sets = {"argmax": candidates(None, (width, height), method="argmax"), "expected": candidates(None, (width, height))}
-        boxes = np.concatenate([*sets.values(), sample.labels.pairs.reshape(-1, 4) * scale])
-        reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
-        crops = torch.from_numpy(boxes.astype(np.float32))[None].to(reduced.device)
-        found = model.score(reduced, crops, sample.proposals[None], sample.size, sample.attributes[None])[0].cpu().double().numpy()
+        found = score(sample, np.concatenate([*sets.values(), sample.labels.pairs.reshape(-1, 4) * scale]))
         start = 0
         for method, own in sets.items():
             part = found[start:start + len(own)]
@@ -425,20 +436,17 @@ def validate(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> di
         scores.append(found[start:].reshape(-1, 2))
         votes.append(sample.labels.votes)
     scores, votes = np.concatenate(scores), np.concatenate(votes)
-    rank = [srcc(score_boxes(model, r), r.mos) for r in ratings]
     return {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()} | \
         {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()} | \
         {"pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
-         **({"srcc_boxes": float(np.mean(rank))} if rank else {}), **({"held_share": float(np.mean(held))} if held else {})}
+         **({"held_share": float(np.mean(held))} if held else {})}
 
 
-def held_by_best(model: S2CNet, sample: Sample, ratio: float) -> float:
+def held_by_best(score: Callable[[Sample, np.ndarray], np.ndarray], sample: Sample, ratio: float) -> float:
     """Share of fixations in the best-scored of the largest crops of a ratio."""
     height, width = sample.size
     sides = np.array(largest_of_ratio(ratio, width, height))
     start = np.linspace(0, 1, 15)[:, None] * ([width, height] - sides)
     boxes = np.concatenate([start, start + sides], axis=1)
-    reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
-    crops = torch.from_numpy(boxes.astype(np.float32))[None].to(reduced.device)
-    scores = model.score(reduced, crops, sample.proposals[None], sample.size, sample.attributes[None])[0].cpu()
-    return float(held_share(boxes[scores.argmax(), None], sample.fixations * [width, height])[0])
+    best = score(sample, boxes).argmax()
+    return float(held_share(boxes[best, None], sample.fixations * [width, height])[0])

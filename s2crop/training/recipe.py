@@ -7,7 +7,7 @@ from pathlib import Path
 from s2crop.errors import InputError
 
 FOLDER = Path(__file__).parent / "recipes"
-KINDS = ("proposals", "graph", "gaic")
+KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic")
 
 
 def recipe_names() -> list[str]:
@@ -54,22 +54,26 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1".
-        sanity: of kinds "graph" and "gaic", learn ten pictures by heart into `out/<name>-sanity`: a training that cannot is broken.
+        sanity: of all kinds but "proposals", learn ten pictures by heart into `out/<name>-sanity`: a training that cannot is broken.
         folds: of kind "graph", train so many times, each time with another part of the photos kept aside, and
             measure on those; the mean goes to `out/<name>-folds`.
     Raises:
         InputError: a recipe or data that cannot be used.
     """
-    from s2crop.models.s2cnet import S2CNetConfig
-    from s2crop.training import gaic, graph, proposals
+    from s2crop.models.weights import MODELS
+    from s2crop.training import gaic, graph, heads, proposals
+    from s2crop.training.asmnet import ASMNetHead
+    from s2crop.training.sfrc import SFRCHead
 
     recipe = read_recipe(name, changes)
     network = recipe.get("network", {})
     folder = out / (Path(name).stem + ("-sanity" if sanity else ""))
+    of_siblings = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
+    kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
+    kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}
     try:
-        config = S2CNetConfig(**network)
-        kind = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}[recipe["kind"]]
-        choices = kind(**recipe.get("training", {}))
+        config = MODELS[recipe["kind"] if recipe["kind"] in of_siblings else "s2cnet"][1](**network)
+        choices = kinds[recipe["kind"]](**recipe.get("training", {}))
     except (TypeError, ValueError) as error:
         raise InputError(f"recipe {name}: {error}") from None
     if folds and (sanity or recipe["kind"] != "graph"):
@@ -82,6 +86,8 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
             return proposals.train(choices, config, data, folder, **common)
         if recipe["kind"] == "gaic":
             return gaic.train(choices, config, data, folder, sanity=sanity, **common)
+        if recipe["kind"] in of_siblings:
+            return heads.train(choices, of_siblings[recipe["kind"]], recipe["kind"], network, data, folder, sanity=sanity, **common)
         if folds:
             return graph.cross_validate(choices, network, data, folder, folds=folds, **common)
         return graph.train(choices, network, data, folder, sanity=sanity, **common)

@@ -1,13 +1,17 @@
-"""A training run: its folder, log, seeds, and checkpoints to resume from."""
+"""A training run: its folder, log, seeds, checkpoints to resume from, and the loop over epochs."""
 
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from s2crop.models.scorer import Scorer
+from s2crop.models.weights import save_weights
 
 
 class Run:
@@ -95,3 +99,64 @@ def cosine(step: int, steps: int, warmup: int) -> float:
         return (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
     return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
+
+
+def fit(run: Run, model: Scorer, trained: list[nn.Parameter], temperatures: nn.ParameterDict, recipe, *,
+        groups: Callable[[np.random.Generator, Average], list[list]],
+        losses: Callable[[list, np.random.Generator], dict[str, Tensor]],
+        measure: Callable[[Scorer], dict], resume: bool) -> dict:
+    """Train a part of a network with AdamW, a cosine and an average of the weights; the average is measured and written.
+
+    Args:
+        trained: the parameters that move; all others stay.
+        temperatures: of the losses, learned too.
+        recipe: with epochs, rate, weight_decay and average.
+        groups: the batches of an epoch; losses: the weighted losses of one of them, by name.
+        measure: figures of a network, after each epoch.
+    Returns:
+        The figures of the last epoch.
+    """
+    device = next(model.parameters()).device
+    model.requires_grad_(False)
+    for p in trained:
+        p.requires_grad_(True)
+    plain = [p for p in trained if p.ndim < 2]
+    optimizer = torch.optim.AdamW([{"params": [p for p in trained if p.ndim >= 2]},
+                                   {"params": plain + list(temperatures.parameters()), "weight_decay": 0.0}],
+                                  lr=recipe.rate, weight_decay=recipe.weight_decay)
+    average = Average(model, recipe.average)
+    parts = {"model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average}
+    done = run.resume(**parts) if resume else 0
+    results = run.results() if resume else {}
+    for epoch in range(done, recipe.epochs):
+        rng = run.generator(epoch)
+        model.train()
+        batches = groups(rng, average)
+        sums: dict[str, list[float]] = {}
+        for step, group in enumerate(batches):
+            factor = cosine(epoch * len(batches) + step, recipe.epochs * len(batches), 100)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = recipe.rate * factor
+            with half_precision(device):
+                found = losses(group, rng)
+            optimizer.zero_grad()
+            sum(found.values()).backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            average.update(model)
+            for name, value in found.items():
+                sums.setdefault(name, []).append(value.item())
+        run.save(epoch + 1, **parts)
+        final = type(model)(model.config).to(device)
+        final.load_state_dict(average.mean)
+        results = measure(final.eval())
+        run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
+                **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
+        save_weights(final, run.folder / "weights.safetensors")
+        run.finish(**results)
+    return results
+
+
+def log_temperatures(device: torch.device, **values: float) -> nn.ParameterDict:
+    """Temperatures to be learned, as logarithms."""
+    return nn.ParameterDict({name: nn.Parameter(torch.tensor(value, device=device).log()) for name, value in values.items()})

@@ -1,0 +1,227 @@
+"""Train what SFRC and ASM-Net put on the maps of a frozen backbone.
+
+Both see pixels alone, so GAICD's ratings, which come without pictures, cannot teach them. The shipped S2CNet learned from those;
+it rates crops of the photos in their place, which puts the scores on the MOS scale. Voted pairs, best crops, fixations and
+lettered copies teach as they teach S2CNet (see `graph`). What a paper does with ratings is its network's own: `sfrc`, `asmnet`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s2crop.cropper import find_device
+from s2crop.errors import InputError
+from s2crop.evaluation.metrics import iou
+from s2crop.models.s2cnet import S2CNet
+from s2crop.models.scorer import Scorer
+from s2crop.models.weights import MODELS, load_model, read_weights, shipped_weights
+from s2crop.training.data import find_fonts, load_photos
+from s2crop.training.graph import (
+    SANITY_PHOTOS,
+    Material,
+    Sample,
+    cache_photos,
+    cache_sample,
+    draw_groups,
+    fixated_crops,
+    random_candidates,
+    split,
+    validate,
+)
+from s2crop.training.losses import best_crop_loss, vote_loss
+from s2crop.training.run import Run, fit, log_temperatures
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """Choices that the trainings of both networks have; a TOML file sets them."""
+
+    teacher: str = ""  # run of S2CNet that gives backbone, proposal head and ratings; "" takes the shipped weights
+    epochs: int = 6
+    batch_size: int = 8  # photos
+    candidates: int = 32  # drawn for each photo, besides its pairs
+    rate: float = 1e-3
+    weight_decay: float = 0.05
+    average: float = 0.998
+    sharpness: float = 0.1  # of the soft target over candidates, in IoU
+    vote_weight: float = 1.0
+    best_weight: float = 1.0
+    held_weight: float = 0.5
+    rating_weight: float = 1.0  # of what the paper does with ratings
+    lettered: bool = True  # learn from lettered copies of the fixation photos too
+    fold: int = 0  # which photos are kept aside
+    seed: int = 0
+
+
+class Head:
+    """What a training needs to know of its network."""
+
+    recipe_type: type[HeadRecipe]
+
+    def __init__(self, model: Scorer, recipe: HeadRecipe, data: Path):
+        self.model, self.recipe = model, recipe
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that learn."""
+        raise NotImplementedError
+
+    def temperatures(self) -> dict[str, float]:
+        """Of its own losses, to begin with."""
+        return {}
+
+    def extra(self, pixels: Tensor) -> Tensor:
+        """What is kept of a network input, uint8 [1, 3, h, w], besides the maps."""
+        raise NotImplementedError
+
+    def more_photos(self, material: Material) -> list[tuple[Sample, Sample]]:
+        """What to train on besides the photos that are not kept aside."""
+        return []
+
+    def begin(self, training: list[tuple[Sample, Sample]]) -> None:
+        """Look over the photos before training on them."""
+
+    def features(self, model: Scorer, group: list[Sample]) -> NamedTuple:
+        """What `model.features` would give for these photos."""
+        raise NotImplementedError
+
+    def rate(self, model: Scorer, features: NamedTuple, crops: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores [B, N] of crops [B, N, 4], and what `paper_losses` wants of them."""
+        return model.rate(features, crops), None
+
+    def paper_losses(self, features: NamedTuple, rated: Tensor | None, scores: Tensor, targets: Tensor, group: list[Sample],
+                     temperatures: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The paper's losses on rated crops. Args: scores, targets [B, N], normalised."""
+        raise NotImplementedError
+
+    def pair_losses(self, rated: Tensor | None, votes: Tensor) -> dict[str, Tensor]:
+        """More that voted pairs teach. Args: rated of the crops of pairs, [B, 2 P, ...]; votes [B, P, 2]."""
+        return {}
+
+    def unlabelled_losses(self, rated: Tensor | None, scores: Tensor) -> dict[str, Tensor] | None:
+        """What photos without labels teach; None to take them as rated ones."""
+        return None
+
+
+def train(recipe: HeadRecipe, kind: type[Head], name: str, network: dict, data: Path, out: Path, *, resume: bool,
+          device: str = "auto", sanity: bool = False, report=print) -> dict:
+    """Train and write `out/weights.safetensors`; returns validation measures.
+
+    Args:
+        kind: of the network; name: what it is called.
+        network: choices of its configuration; input and proposal head are those of the teacher.
+        sanity: learn ten photos by heart, and measure on those.
+    """
+    path = out.parent / recipe.teacher / "weights.safetensors" if recipe.teacher else shipped_weights("s2cnet")
+    teacher = load_model("s2cnet", path, find_device(device)).requires_grad_(False)
+    model = start(name, network, path, recipe.seed).to(find_device(device))
+    head = kind(model, recipe, data)
+    photos = load_photos(data, ["fcdb", "unlabelled"])
+    if sanity:
+        photos = [p for p in photos if p.labels][:SANITY_PHOTOS]
+    material = cache_photos(partial(cache_sample, teacher, extra=head.extra), photos, find_fonts(data), recipe.lettered)
+    run = Run(out, recipe.seed, report)
+    if sanity:
+        head.recipe = dataclasses.replace(recipe, epochs=15, average=0.9)
+        return fit_head(head, teacher, run, material.samples * 8, [s for s, _ in material.samples], resume)
+    training, validation = split(material, recipe.fold)
+    return fit_head(head, teacher, run, training + head.more_photos(material), validation, resume)
+
+
+def start(name: str, network: dict, path: Path, seed: int) -> Scorer:
+    """A network with the backbone and proposal head of an S2CNet file; the rest starts anew."""
+    given, state = read_weights(path)
+    make, config_type = MODELS[name]
+    shared = ("short_side", "pixel_scale", "antialias", "padding", "proposal_head")
+    try:
+        config = config_type(**{key: getattr(given, key) for key in shared} | network)
+    except ValueError as error:
+        raise InputError(f"recipe {name}: {error}") from None
+    torch.manual_seed(seed)
+    model = make(config)
+    model.load_state_dict({k: v for k, v in state.items() if k.startswith(("backbone.", "proposal_head."))}, strict=False)
+    return model.to(memory_format=torch.channels_last)
+
+
+def fit_head(head: Head, teacher: S2CNet, run: Run, training: list[tuple[Sample, Sample]], validation: list[Sample],
+             resume: bool) -> dict:
+    """The training loop: every epoch goes once over the photos, mirrored or not."""
+    recipe, model = head.recipe, head.model
+    head.begin(training)
+    temperatures = log_temperatures(next(model.parameters()).device, vote=0.5, best=0.3, held=0.3, **head.temperatures())
+    photos = {"validation_photos": sum(s.labels is not None for s in validation), "training_photos": len(training)}
+
+    def losses(group: list[Sample], rng: np.random.Generator) -> dict[str, Tensor]:
+        return step_losses(head, teacher, group, {k: t.exp() for k, t in temperatures.items()}, rng)
+
+    def measure(final: Scorer) -> dict:
+        return validate(scorer_of_samples(head, final), validation) | photos
+
+    return fit(run, model, head.trained(), temperatures, recipe, losses=losses, measure=measure, resume=resume,
+               groups=lambda rng, average: draw_groups(training, [], recipe.batch_size, model.config.short_side, rng))
+
+
+def step_losses(head: Head, teacher: S2CNet, group: list[Sample], temperatures: dict[str, Tensor],
+                rng: np.random.Generator) -> dict[str, Tensor]:
+    """The weighted losses of one batch of photos with the same kind of labels, by name."""
+    recipe, source, device = head.recipe, group[0].source, next(head.model.parameters()).device
+    scale = np.float32([group[0].size[1], group[0].size[0]] * 2)
+    drawn = np.stack([random_candidates(s, recipe.candidates, rng) for s in group])  # fractions
+    parts = [drawn * scale]
+    if source == "labels":
+        parts.append(np.stack([s.labels.pairs for s in group]).reshape(len(group), -1, 4) * scale)
+    elif source == "fixations":
+        crops, held = fixated_crops(group, recipe.candidates // 2, rng)
+        parts.append(crops)
+    crops = torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32)).to(device)
+    features = head.features(head.model, group)
+    scores, rated = head.rate(head.model, features, crops)
+    first = slice(None, recipe.candidates)
+    own, own_rated = scores[:, first], None if rated is None else rated[:, first]
+    found = head.unlabelled_losses(own_rated, own) if source == "unlabelled" else None
+    if found is None:
+        with torch.no_grad():
+            targets = teach(teacher, group, crops[:, first])
+        found = {k: recipe.rating_weight * v
+                 for k, v in head.paper_losses(features, own_rated, own, targets, group, temperatures).items()}
+    if source == "labels":
+        votes = torch.from_numpy(np.stack([s.labels.votes for s in group])).to(device)
+        ious = np.float32([iou(boxes, s.labels.best[None]) for boxes, s in zip(drawn, group, strict=True)])
+        pairs = scores[:, recipe.candidates:].unflatten(1, (-1, 2))
+        found["vote"] = recipe.vote_weight * vote_loss(pairs, votes, temperatures["vote"])
+        found["best"] = recipe.best_weight * best_crop_loss(own, torch.from_numpy(ious).to(device), temperatures["best"],
+                                                            recipe.sharpness)
+        found |= head.pair_losses(None if rated is None else rated[:, recipe.candidates:], votes)
+    elif source == "fixations":
+        held = torch.from_numpy(held).to(device)
+        found["held"] = recipe.held_weight * best_crop_loss(scores[:, recipe.candidates:], held, temperatures["held"],
+                                                            recipe.sharpness)
+    return found
+
+
+def teach(teacher: S2CNet, group: list[Sample], crops: Tensor) -> Tensor:
+    """The teacher's normalised scores [B, N] of crops in input pixels."""
+    reduced = teacher.multi_scale(stacked_maps(group))
+    proposals, attributes = (torch.stack([getattr(s, key) for s in group]) for key in ("proposals", "attributes"))
+    return teacher.score(reduced, crops, proposals, group[0].size, attributes if teacher.config.node_geometry else None)
+
+
+def stacked_maps(group: list[Sample]) -> tuple[Tensor, ...]:
+    return tuple(torch.stack([s.maps[i] for s in group]).float() for i in range(3))
+
+
+def scorer_of_samples(head: Head, model: Scorer) -> Callable[[Sample, np.ndarray], np.ndarray]:
+    """What `graph.validate` asks for."""
+
+    @torch.inference_mode()
+    def score(sample: Sample, boxes: np.ndarray) -> np.ndarray:
+        crops = torch.from_numpy(boxes.astype(np.float32))[None].to(next(model.parameters()).device)
+        return model.rate(head.features(model, [sample]), crops)[0].cpu().double().numpy()
+
+    return score

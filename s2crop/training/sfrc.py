@@ -1,0 +1,113 @@
+"""SFRC's own part of its training (Wang et al. 2023, sec. 3.3): regression, ranking classifier, rank consistency."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from s2crop.models.backbone import fold_batch_norm
+from s2crop.models.s2cnet import MOS_STD
+from s2crop.models.sfrc import SFRC, Features
+from s2crop.training.data import is_validation
+from s2crop.training.graph import Material, Sample
+from s2crop.training.heads import Head, HeadRecipe, stacked_maps
+from s2crop.training.losses import consistency_loss, draw_pairs, pair_loss
+
+
+@dataclass(frozen=True)
+class SFRCRecipe(HeadRecipe):
+    """Choices of the training; margins are the paper's, in MOS."""
+
+    score_margin: float = 0.5  # of the pairs that the classifier learns from
+    pairs: int = 256  # of each photo
+    consistency_margin: float = 0.1
+    consistency_weight: float = 1.0
+    setting: str = "inductive"  # or "transductive": the photos to be cropped, without their labels, teach consistency too
+    last_layer: str = "teachers/mobilenet_v2_imagenet.safetensors"  # in the data folder, torchvision's keys: the 19th layer
+
+    def __post_init__(self):
+        if self.setting not in ("inductive", "transductive"):
+            raise ValueError(f"setting is inductive or transductive, not {self.setting!r}")
+
+
+class SFRCHead(Head):
+    recipe_type = SFRCRecipe
+
+    def __init__(self, model: SFRC, recipe: SFRCRecipe, data: Path):
+        super().__init__(model, recipe, data)
+        model.last_layer.load_state_dict(read_last_layer(data / recipe.last_layer))
+
+    def trained(self) -> list[nn.Parameter]:
+        model = self.model
+        return [p for part in (model.multi_scale, model.region, model.attention, model.encoder, model.head, model.classifier)
+                for p in part.parameters()]
+
+    def extra(self, pixels: Tensor) -> Tensor:
+        """How strongly each layer responds where, float16 [k, S, S]."""
+        return self.model.look(self.model.normalise(pixels))[1][0].half().clone()
+
+    def more_photos(self, material: Material) -> list[tuple[Sample, Sample]]:
+        """In the transductive setting, those kept aside, as if nothing were known of them."""
+        if self.recipe.setting == "inductive":
+            return []
+        return [tuple(dataclasses.replace(s, labels=None, fixations=None) for s in pair)
+                for photo, pair in zip(material.photos, material.samples, strict=True) if is_validation(photo.id, self.recipe.fold)]
+
+    def begin(self, training: list[tuple[Sample, Sample]]) -> None:
+        """Measure the layers' responses over the photos."""
+        means = torch.stack([s.extra.float().mean(dim=(1, 2)) for s, _ in training])
+        squares = torch.stack([s.extra.float().square().mean(dim=(1, 2)) for s, _ in training])
+        mean = means.mean(dim=0)
+        self.model.response_mean.copy_(mean)
+        self.model.response_std.copy_((squares.mean(dim=0) - mean**2).clamp(min=1e-6).sqrt())
+
+    def features(self, model: SFRC, group: list[Sample]) -> Features:
+        return model.head_features(stacked_maps(group), torch.stack([s.extra for s in group]).float(), group[0].size)
+
+    def rate(self, model: SFRC, features: Features, crops: Tensor) -> tuple[Tensor, Tensor]:
+        rated = model.crop_features(features, crops)
+        return model.head(rated).squeeze(-1), rated
+
+    def paper_losses(self, features, rated, scores, targets, group, temperatures) -> dict[str, Tensor]:
+        """Eq. 1, and eq. 2 to 4 on pairs of rated crops."""
+        return paper_losses(self.model, rated, scores, targets, self.recipe.score_margin, self.recipe.pairs)
+
+    def pair_losses(self, rated: Tensor, votes: Tensor) -> dict[str, Tensor]:
+        """Voted pairs teach the classifier as they are: the first wins by its share of votes."""
+        logits = self.model.compare(rated)
+        first = torch.arange(0, rated.shape[1], 2, device=rated.device)
+        share = votes[..., 0] / votes.sum(-1).clamp(min=1)
+        return {"voted": pair_loss(logits[:, first, first + 1], share)}
+
+    def unlabelled_losses(self, rated: Tensor, scores: Tensor) -> dict[str, Tensor]:
+        """Eq. 5 and 6; in MOS, as the margin is."""
+        with torch.no_grad():
+            logits = self.model.compare(rated)
+        weight = self.recipe.consistency_weight
+        return {"consistency": weight * consistency_loss(scores * MOS_STD, logits, self.recipe.consistency_margin)}
+
+
+def paper_losses(model: SFRC, rated: Tensor, scores: Tensor, targets: Tensor, margin: float, count: int) -> dict[str, Tensor]:
+    """Smooth L1 (eq. 1), and the classifier's cross-entropy (eq. 2 to 4) on at most `count` pairs of each picture.
+
+    Args: rated [B, N, d] of `crop_features`; scores, targets [B, N], normalised; margin in MOS.
+    """
+    losses = {"regression": F.smooth_l1_loss(scores, targets)}
+    logits, pairs = model.compare(rated), [draw_pairs(row * MOS_STD, margin, count) for row in targets]
+    terms = [pair_loss(own[chosen[:, 0], chosen[:, 1]], labels)
+             for own, (chosen, labels) in zip(logits, pairs, strict=True) if len(labels)]
+    if terms:
+        losses["pairs"] = torch.stack(terms).mean()
+    return losses
+
+
+def read_last_layer(path: Path) -> dict[str, Tensor]:
+    """MobileNetV2's last convolution of a torchvision state dict, BatchNorm folded."""
+    state = load_file(path)
+    norm = {part: state[f"features.18.1.{part}"] for part in ("weight", "bias", "running_mean", "running_var")}
+    weight, bias = fold_batch_norm(state["features.18.0.weight"], norm)
+    return {"weight": weight, "bias": bias}
