@@ -12,9 +12,9 @@ from s2crop.models.asmnet import ASMNet, ASMNetConfig, Features
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import load_model, save_weights
-from s2crop.training import asmnet, heads, sfrc
+from s2crop.training import asmnet, gaic, heads, sfrc
 from s2crop.training.recipe import run_recipe
-from test_training import write_tiny_data
+from test_training import made_up_gaicd, write_tiny_data
 
 NETWORKS = {
     "sfrc": dict(reduced_dim=4, align_size=3, region_hidden_dim=16, region_dim=12, map_size=16, first_dim=3, second_dim=4, spatial_dim=8),
@@ -106,6 +106,29 @@ def test_proposals_need_the_backbone_that_they_were_trained_on(folder):
         train(folder, "asmnet", "network.backbone=vgg16")
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_papers_own_training_learns_a_right_ranking(name, folder, tmp_path, monkeypatch):
+    made_up_gaicd(tmp_path / "data", 24)
+    changes = ["network.short_side=64", *(f"network.{key}={value}" for key, value in NETWORKS[name].items()),
+               "training.epochs=5", "training.crops=24", "training.rate=1e-3"]
+    monkeypatch.setattr(gaic, "load_model", lambda name: SFRC())  # its last layer, as a file of torchvision's would give it
+    results = run_recipe(f"{name}-gaic", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", report=lambda line: None)
+    assert results["srcc"] > 0.5
+    assert load_model(name, tmp_path / f"runs/{name}-gaic/weights.safetensors").config.short_side == 64
+
+
+def test_vgg16_is_trained_from_a_file_alone(tmp_path):
+    made_up_gaicd(tmp_path / "data", 1)
+    with pytest.raises(InputError, match="no VGG16 is shipped"):
+        run_recipe("asmnet-gaic", tmp_path / "data", tmp_path / "runs", changes=["network.backbone=vgg16"], device="cpu")
+    torch.manual_seed(0)
+    model = ASMNet(ASMNetConfig(backbone="vgg16"))
+    given = {key: torch.randn_like(value) for key, value in model.backbone.state_dict().items()}
+    save_file(given | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg16.safetensors")
+    gaic.load_pretrained(model, str(tmp_path / "vgg16.safetensors"))
+    assert all(torch.equal(model.backbone.state_dict()[key], value) for key, value in given.items())
+
+
 def test_sfrcs_losses_are_those_of_each_picture():
     torch.manual_seed(0)
     model = SFRC(SFRCConfig(**NETWORKS["sfrc"]))
@@ -126,7 +149,7 @@ def test_sfrcs_losses_are_those_of_each_picture():
 
 def test_asmnets_losses_are_weighted_and_margins_are_in_the_temperature():
     scores = torch.tensor([[0.0, 0.4, 2.0]])
-    targets = torch.tensor([[0.0, 0.5, 2.0]])  # of normalised scores 0.8 is one of MOS: two clear pairs
+    targets = torch.tensor([[0.0, 0.5, 2.0]])  # 0.8 of MOS are 1 of these: two clear pairs
     maps = torch.rand(1, 12, 4, 4)
     features = Features((), maps, None, (16, 16))
     recipe = asmnet.ASMNetRecipe(saliency_weight=0.1, regression_weight=0.0)

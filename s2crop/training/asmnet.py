@@ -23,7 +23,7 @@ class ASMNetRecipe(HeadRecipe):
 
     candidates: int = 64
     rate: float = 2e-3
-    pair_margin: float = 0.5  # in MOS, from which one crop is clearly better than another (eq. 3); not named
+    pair_margin: float = 0.9  # delta in MOS, from which one crop is clearly better than another (eq. 3); the paper's for GAICD
     saliency_weight: float = 0.1  # lambda (eq. 8)
     regression_weight: float = 1.0  # of smooth L1 to the ratings, which the paper has not: scores on the MOS scale
 

@@ -1,12 +1,14 @@
-"""The paper's training: all of S2CNet on rated crops, in the folder layout of GAICD.
+"""The papers' trainings: all of a network on rated crops, in the folder layout of GAICD.
 
-UGCrop5K comes in the same layout. The paper's tables 1 to 3 are this recipe with other choices of
-`network`: num_proposals, spatial_edges and drop_threshold, gate, semantic_bias, spatial_bias.
+UGCrop5K comes in the same layout. Tables 1 to 3 of S2CNet's paper are its recipe with other choices of
+`network`: num_proposals, spatial_edges and drop_threshold, gate, semantic_bias, spatial_bias. SFRC's consistency, which
+wants photos without ratings, is in the recipe `sfrc` alone.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,33 +21,42 @@ from s2crop.evaluation import gaic
 from s2crop.geometry.boxes import mirrored
 from s2crop.inputs import Picture
 from s2crop.models.backbone import turn_kernels
-from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet, S2CNetConfig
-from s2crop.models.weights import fold_mobilenet, read_weights, save_weights, shipped_weights
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
+from s2crop.models.scorer import Scorer
+from s2crop.models.sfrc import SFRC
+from s2crop.models.weights import MODELS, Config, fold_mobilenet, load_model, read_weights, save_weights, shipped_weights
+from s2crop.training import asmnet, sfrc
 from s2crop.training.losses import rating_loss
 from s2crop.training.run import Run
+from s2crop.training.saliency import spectral_residual
 
 # Principal components of ImageNet's colours, for lighting noise (Krizhevsky et al. 2012, sec. 4.1).
 COLOUR_STD = np.array([0.2175, 0.0188, 0.0045])
 COLOUR_AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
 SANITY_PICTURES = 10
+RESPONSE_PICTURES = 100  # that the layers' responses are measured on
 
 
 @dataclass(frozen=True)
 class GaicRecipe:
-    """Choices of the paper's training (its section "Implementation Details")."""
+    """Choices of S2CNet's training (its section "Implementation Details"), and of its siblings' losses."""
 
-    backbone: str = ""  # safetensors file with torchvision's mobilenet_v2 keys; "" takes the shipped backbone
+    backbone: str = ""  # safetensors file with torchvision's mobilenet_v2 or vgg16 keys; "" takes the shipped MobileNetV2
     epochs: int = 80
     crops: int = 64  # drawn from each picture
     rate: float = 1e-4
     weight_decay: float = 0.01  # AdamW's own; the paper names none
     saturation: float = 0.5  # largest change, as a share
     lighting: float = 0.1  # deviation along each colour axis
+    score_margin: float = 0.5  # SFRC's, of pairs, in MOS
+    pairs: int = 256  # SFRC's, of each picture
+    pair_margin: float = 0.9  # ASM-Net's delta, in MOS
+    saliency_weight: float = 0.1  # ASM-Net's lambda
     seed: int = 0
 
 
-def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, resume: bool, device: str = "auto",
+def train(recipe: GaicRecipe, config: Config, data: Path, out: Path, *, resume: bool, device: str = "auto",
           sanity: bool = False, report=print) -> dict:
     """Train on `images/train` and write `out/weights.safetensors`.
 
@@ -64,8 +75,9 @@ def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, re
     run = Run(out, recipe.seed, report)
     where = find_device(device)
     torch.manual_seed(recipe.seed)
-    model = S2CNet(config)
-    model.backbone.load_state_dict(load_backbone(recipe.backbone, config.padding))
+    name, network = next((name, network) for name, (network, its_config) in MODELS.items() if type(config) is its_config)
+    model = network(config)
+    load_pretrained(model, recipe.backbone)
     model = model.to(device=where, memory_format=torch.channels_last)
     pictures = gaic.read_gaic(data, "train")
     has_validation = (data / "images" / "val").is_dir() or sanity
@@ -74,6 +86,8 @@ def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, re
         measured_on = {"split": "train", "limit": SANITY_PICTURES}
         pictures = pictures[:SANITY_PICTURES] * 8
         recipe = dataclasses.replace(recipe, epochs=3, rate=3 * recipe.rate, saturation=0.0, lighting=0.0)
+    if isinstance(model, SFRC):
+        measure_responses(model, pictures[:RESPONSE_PICTURES])
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
     scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
@@ -84,11 +98,10 @@ def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, re
         model.train()
         losses = []
         for i in rng.permutation(len(pictures)):
-            pixels, crops, proposals, mos = draw(pictures[i], model.config, recipe, rng)
+            pixels, crops, proposals, mos = (part.to(where) for part in draw(pictures[i], model, recipe, rng))
             with torch.autocast(where.type, torch.float16, enabled=where.type == "cuda"):
-                features = model.features(model.normalise(pixels.to(where)))
-                scores = model.score(features.reduced, crops.to(where), proposals.to(where), features.size)
-            loss = rating_loss(scores.float(), mos.to(where))
+                features = model.features(model.normalise(pixels))
+                loss = paper_loss(model, features, pixels, crops, proposals, mos, recipe)
             optimizer.zero_grad()
             scaler.scale(loss).backward()
             scaler.step(optimizer)
@@ -98,7 +111,7 @@ def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, re
         measured = {"epoch": epoch, "loss": float(np.mean(losses))}
         if has_validation:
             save_weights(model, out / "latest.safetensors")
-            row = gaic.evaluate(Cropper(weights=out / "latest.safetensors", device=device), data, **measured_on)["rows"][0]
+            row = gaic.evaluate(Cropper(name, out / "latest.safetensors", device), data, **measured_on)["rows"][0]
             measured |= {name: row[name] for name in ("srcc", "acc5", "acc10")}
         run.log(**measured)
         if measured.get("srcc", 0.0) >= best.get("srcc", -1.0):
@@ -108,8 +121,55 @@ def train(recipe: GaicRecipe, config: S2CNetConfig, data: Path, out: Path, *, re
     return best
 
 
+def paper_loss(model: Scorer, features: NamedTuple, pixels: Tensor, crops: Tensor, proposals: Tensor, mos: Tensor,
+               recipe: GaicRecipe) -> Tensor:
+    """What the network's paper minimises on rated crops. Args: see `draw`; features of the pixels."""
+    if isinstance(model, S2CNet):
+        return rating_loss(model.score(features.reduced, crops, proposals, features.size).float(), mos)
+    if isinstance(model, SFRC):
+        rated = model.crop_features(features, crops)
+        losses = sfrc.paper_losses(model, rated.float(), model.head(rated).squeeze(-1).float(), mos, recipe.score_margin, recipe.pairs)
+        return sum(losses.values())
+    whole = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().cpu().numpy())
+    saliency = torch.from_numpy(spectral_residual(whole))[None].to(pixels.device)
+    own = asmnet.ASMNetRecipe(pair_margin=recipe.pair_margin, saliency_weight=recipe.saliency_weight, regression_weight=0.0)
+    return sum(asmnet.paper_losses(features, model.rate(features, crops).float(), mos, saliency, own, 1.0).values())
+
+
+def load_pretrained(model: Scorer, path: str) -> None:
+    """Load the backbone, and SFRC's last layer, from a torchvision file or, with "", from the shipped weights.
+
+    Raises:
+        InputError: the shipped backbone is none for this configuration.
+    """
+    vgg = getattr(model.config, "backbone", "") == "vgg16"
+    if vgg and not path:
+        raise InputError("no VGG16 is shipped: name a file with torchvision's weights in training.backbone")
+    if vgg:
+        state = load_file(path)
+        model.backbone.load_state_dict({key: state[key] for key in model.backbone.state_dict()})
+    else:
+        model.backbone.load_state_dict(load_backbone(path, model.config.padding))
+    if isinstance(model, SFRC):
+        model.last_layer.load_state_dict(sfrc.read_last_layer(Path(path)) if path else load_model("sfrc").last_layer.state_dict())
+
+
+@torch.inference_mode()
+def measure_responses(model: SFRC, pictures: list[gaic.RatedPicture]) -> None:
+    """Mean and deviation of the layers' responses over some pictures."""
+    device = next(model.parameters()).device
+    found = []
+    for picture in pictures:
+        with Picture.open(picture.path) as opened:
+            pixels, _ = network_input(opened, model.config)
+        found.append(model.look(model.normalise(pixels.to(device)))[1][0].flatten(1))
+    found = torch.cat(found, dim=1)
+    model.response_mean.copy_(found.mean(dim=1))
+    model.response_std.copy_(found.std(dim=1).clamp(min=1e-3))
+
+
 def load_backbone(path: str, padding: str) -> dict[str, Tensor]:
-    """State of a folded backbone; the shipped one has the padding that it was trained with, or InputError."""
+    """State of a folded MobileNetV2; the shipped one has the padding that it was trained with, or InputError."""
     if path:
         folded = fold_mobilenet(load_file(path))
         return turn_kernels(folded) if padding == "same" else folded
@@ -119,15 +179,21 @@ def load_backbone(path: str, padding: str) -> dict[str, Tensor]:
     return {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
 
 
-def draw(picture: gaic.RatedPicture, config: S2CNetConfig, recipe: GaicRecipe, rng: np.random.Generator):
+def network_input(opened: Picture, config: Config) -> tuple[Tensor, np.ndarray]:
+    """float32 pixels [1, 3, h, w] and input pixels for each picture pixel, as [x, y, x, y]."""
+    size = input_size(opened.width, opened.height, config.short_side)
+    pixels = resize(opened.reduced(config.short_side), size, config.antialias)[None].float()
+    return pixels, np.array([size[1] / opened.width, size[0] / opened.height] * 2)
+
+
+def draw(picture: gaic.RatedPicture, model: Scorer, recipe: GaicRecipe, rng: np.random.Generator):
     """One augmented picture: pixels [1, 3, h, w], crops [1, K, 4] and proposals [1, D, 4] in input pixels, scores [1, K]."""
     with Picture.open(picture.path) as opened:
-        size = input_size(opened.width, opened.height, config.short_side)
-        pixels = resize(opened.reduced(config.short_side), size, config.antialias)[None].float()
-        scale = np.array([size[1] / opened.width, size[0] / opened.height] * 2)
+        pixels, scale = network_input(opened, model.config)
+    size = pixels.shape[2:]
     rows = rng.choice(len(picture.mos), recipe.crops, replace=len(picture.mos) < recipe.crops)
-    found = np.zeros((0, 4)) if picture.proposals is None else picture.proposals[: config.num_proposals] * scale
-    whole = np.tile([0.0, 0, size[1], size[0]], (config.num_proposals - len(found), 1))
+    found = np.zeros((0, 4)) if picture.proposals is None else picture.proposals[: model.num_proposals] * scale
+    whole = np.tile([0.0, 0, size[1], size[0]], (model.num_proposals - len(found), 1))
     boxes = np.concatenate([picture.crops[rows] * scale, found, whole])
     if rng.random() < 0.5:
         pixels = pixels.flip(3)

@@ -9,7 +9,9 @@ import json
 import shutil
 from pathlib import Path
 
-from s2crop.models.weights import read_weights, weights_folder
+from safetensors import safe_open
+
+from s2crop.models.weights import MODELS, read_weights, weights_folder
 
 DATA = {
     "fcdb": "Flickr Cropping Dataset, official training part (photos: Flickr Creative Commons, for research; labels: MIT)",
@@ -23,11 +25,17 @@ DATA = {
 }
 
 
-def publish(run: Path, name: str = "s2cnet") -> dict:
+RECIPES = {"s2cnet": ("proposals", "s2cnet"), "sfrc": ("proposals", "s2cnet", "sfrc"), "asmnet": ("proposals", "s2cnet", "asmnet")}
+
+
+def publish(run: Path) -> dict:
     """Copy weights and write the manifest entry; its measured scores come from `evaluation.tables`.
 
     What the runs beside it measured goes into the results file: recall of the proposals, and the folds if there are any.
     """
+    with safe_open(run / "weights.safetensors", framework="pt") as file:
+        name = file.metadata()["model"]
+    assert MODELS.keys() == RECIPES.keys()
     folder = weights_folder()
     target = folder / f"{name}.safetensors"
     shutil.copyfile(run / "weights.safetensors", target)
@@ -43,7 +51,7 @@ def publish(run: Path, name: str = "s2cnet") -> dict:
         "config": vars(config),
         "preprocessing": f"RGB, short side {config.short_side}, sides rounded to multiples of 32, {resize}, divided by "
                          f"{config.pixel_scale:g}, ImageNet mean and deviation",
-        "recipe": [f"s2crop-train {recipe}" for recipe in ("proposals", name)],
+        "recipe": [f"s2crop-train {recipe}" for recipe in RECIPES[name]],
         "data": DATA,
         "licence": "Apache-2.0 for this file; the terms of the data above are those of their owners",
         "scores": manifest["models"].get(name, {}).get("scores", {}),
@@ -51,7 +59,8 @@ def publish(run: Path, name: str = "s2cnet") -> dict:
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     results_path = folder / "results.json"
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
-    for key, other in (("proposals", run.with_name("proposals")), ("folds", run.with_name(f"{name}-folds"))):
+    beside = (("proposals", run.with_name("proposals")), ("folds", run.with_name(f"{name}-folds")))
+    for key, other in beside if name == "s2cnet" else ():
         if (other / "results.json").exists():
             results[key] = json.loads((other / "results.json").read_text())
     results_path.write_text(json.dumps(results, indent=1) + "\n")

@@ -72,7 +72,10 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
     kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
     kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}
     try:
-        config = MODELS[recipe["kind"] if recipe["kind"] in of_siblings else "s2cnet"][1](**network)
+        model = recipe["kind"] if recipe["kind"] in of_siblings else recipe.get("model", "s2cnet")
+        if model not in MODELS:
+            raise ValueError(f"model is one of {', '.join(MODELS)}, not {model!r}")
+        config = MODELS[model][1](**network)
         choices = kinds[recipe["kind"]](**recipe.get("training", {}))
     except (TypeError, ValueError) as error:
         raise InputError(f"recipe {name}: {error}") from None
@@ -86,8 +89,8 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
             return proposals.train(choices, config, data, folder, **common)
         if recipe["kind"] == "gaic":
             return gaic.train(choices, config, data, folder, sanity=sanity, **common)
-        if recipe["kind"] in of_siblings:
-            return heads.train(choices, of_siblings[recipe["kind"]], recipe["kind"], network, data, folder, sanity=sanity, **common)
+        if model in of_siblings:
+            return heads.train(choices, of_siblings[model], model, network, data, folder, sanity=sanity, **common)
         if folds:
             return graph.cross_validate(choices, network, data, folder, folds=folds, **common)
         return graph.train(choices, network, data, folder, sanity=sanity, **common)
