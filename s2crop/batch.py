@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from PIL import Image
 
-from s2crop import outputs, overlay, pixels, report, sheet
+from s2crop import heatmap, outputs, overlay, pixels, report, sheet
 from s2crop.errors import InputError, OutputError, S2CropError
 from s2crop.geometry.boxes import largest_of_ratio
+from s2crop.heatmap import Heatmap
 from s2crop.inputs import MAX_PIXELS, Kind, Picture, Source, decoder_scale
-from s2crop.outputs import FRAME, OVERLAY, Plan
+from s2crop.outputs import FRAME, HEATMAP, OVERLAY, Plan
+from s2crop.overlay import Outline
 from s2crop.report import Clock, Record, Summary, failed
 from s2crop.sheet import Thumbnail, Thumbnails
 
@@ -175,6 +178,7 @@ class _Job:
     picture: Picture | None = None
     prepared: "Prepared | None" = None
     proposals: list[tuple] = field(default_factory=list)
+    heatmaps: list[Heatmap] = field(default_factory=list)
     scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
     room: int = 0  # bytes of decoded pixels that are kept for the crops
     writing: "Future[list[Record]] | None" = None
@@ -256,6 +260,9 @@ class _Pipeline:
             if self._options.overlay_proposals and OVERLAY in job.plan:
                 with self._interrupts.at_once():
                     job.proposals = self._cropper.proposals_prepared(job.prepared)
+            if HEATMAP in job.plan and not self._options.dry_run and crops and not isinstance(crops, Exception):
+                with self._interrupts.at_once():
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
             job.prepared = None
             if isinstance(crops, Exception):
                 self._workers.drop_pixels(job)
@@ -272,7 +279,8 @@ class _Pipeline:
             self._result(self._writing.popleft())
         try:
             with self._interrupts.at_once(), self._clock("score"):
-                chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers)
+                wanted = (*HEATMAP, 1) in job.plan and not self._options.dry_run
+                chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers, wanted)
         except Exception as error:
             self._interrupts.check()
             if isinstance(error, S2CropError) and not isinstance(error, InputError):
@@ -397,7 +405,7 @@ class _Workers:
     def _skipped(self, job: _Job) -> list[Record]:
         records = [
             self.record(job, ratio=key[0], rank=key[1], output=str(path), status=report.SKIPPED)
-            for key, path in job.plan.items() if key not in (OVERLAY, FRAME)
+            for key, path in job.plan.items() if key not in (OVERLAY, HEATMAP, FRAME)
         ]  # fmt: skip
         job.thumbnails = self._thumbnails(job, records)
         return records
@@ -452,6 +460,7 @@ class _Workers:
             job.index, job.source, outputs.part_of_plan(job.plan, rank), job.about | {"cover_rank": rank} | time,
             picture=None if frame is None else Picture.open(frame),
             proposals=cover.proposals if cover and self._options.overlay_proposals else [],
+            heatmaps=cover.heatmaps if cover else [],
         )  # fmt: skip
 
     def write_covers(self, job: _Job, chosen: "Sequence[Cover]") -> list[Record]:
@@ -517,8 +526,9 @@ class _Workers:
         return outputs.output_size(box, self._options.size, self._options.no_upscale, self._ratios[label])
 
     def drop_pixels(self, job: _Job) -> None:
-        """Make room: the pixels of this picture are not needed any more."""
+        """Make room: the pixels of this picture are not needed any more, nor its maps."""
         job.picture.close()
+        job.heatmaps = []
         self._room.give(job.room)
         job.room = 0
 
@@ -546,7 +556,7 @@ class _Workers:
                     records.append(failed(record, error))
                     break
             else:
-                records += self._overlay(job, crops) + self._keep_frame(job)
+                records += self._overlay(job, crops) + self._heatmap(job, crops) + self._keep_frame(job)
             job.thumbnails = self._thumbnails(job, records)
             return records
         finally:
@@ -600,8 +610,24 @@ class _Workers:
             )
 
     def _overlay(self, job: _Job, crops: "Sequence[Crop]") -> list[Record]:
-        """Write the overlay of a picture if there is to be one; a record if it cannot be written."""
-        output = job.plan.get(OVERLAY)
+        def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
+            return overlay.draw(whole, size_wh, outlines, overlay.proposal_outlines(job.proposals))
+
+        return self._for_looking(job, OVERLAY, crops, draw)
+
+    def _heatmap(self, job: _Job, crops: "Sequence[Crop]") -> list[Record]:
+        def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
+            return heatmap.draw(whole, size_wh, job.heatmaps, outlines)
+
+        return self._for_looking(job, HEATMAP, crops[:1], draw)
+
+    def _for_looking(self, job: _Job, key: tuple[str, int], crops: "Sequence[Crop]", draw: Callable[..., Image.Image]) -> list[Record]:
+        """Write what is drawn on a picture, if that is planned; a record if it cannot be written.
+
+        Args:
+            draw: called with the picture as it is to be drawn on, the size that boxes are in, and outlines of the crops.
+        """
+        output = job.plan.get(key)
         if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
             return []
         try:
@@ -609,10 +635,9 @@ class _Workers:
             size_wh = job.picture.width, job.picture.height
             with self._clock("overlay and thumbnails"):
                 job.picture.decode(job.scale)
-                image = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
+                whole = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
                 outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
-                image = overlay.draw(image, size_wh, outlines, overlay.proposal_outlines(job.proposals))
-                data = outputs.encode(image, output.suffix, self._options.quality)
+                data = outputs.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
             self._write_data(output, data)
         except Exception as error:
             return [failed(self.record(job, output=str(output)), error)]

@@ -270,6 +270,10 @@ def _cpu_count() -> int:
     help="For looking: also write each input with its crops drawn on it, and with -v the proposals.",
 )
 @_option(
+    _OUTPUT, "--heatmap", is_flag=True,
+    help="For looking: also write what the scores rest on, drawn over each input.",
+)
+@_option(
     _OUTPUT, "--sheet", type=click.Path(path_type=Path), metavar="FILE.html",
     help="For looking: one page with every input and its crops; of a --dry-run too.",
 )
@@ -390,8 +394,9 @@ def _check(options: SimpleNamespace) -> None:
     if options.to_file or options.to_stdout:
         if options.template is not None:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
-        for option, given in (("--overlay", options.overlay), ("--keep-frames", options.keep_frames)):
-            if given:
+        for option in ("overlay", "heatmap", "keep_frames"):
+            if getattr(options, option):
+                option = f"--{option.replace('_', '-')}"
                 raise click.UsageError(f"{option} writes a picture beside the crops: give --output a folder")
         if (count := len(options.ratios) * options.top) > 1:
             raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
@@ -582,7 +587,7 @@ def _plans(options: SimpleNamespace, sources: "Sequence[Source]") -> "list[Plan]
     try:
         return outputs.plan_names(
             sources, options.ratios, options.top, folder=Path(options.output), fmt=options.fmt,
-            circle=options.shape == "circle", overlay=options.overlay, covers=options.covers,
+            circle=options.shape == "circle", overlay=options.overlay, heatmap=options.heatmap, covers=options.covers,
             keep_frames=options.keep_frames, **template,
         )
     except ValueError as error:

@@ -16,6 +16,7 @@ from s2crop.errors import DeviceError, InputError
 from s2crop.geometry.boxes import to_pixels
 from s2crop.geometry.ratio import Ratio, parse_ratio
 from s2crop.geometry.search import REFINED, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
+from s2crop.heatmap import Heatmap
 from s2crop.inputs import Picture
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
@@ -213,6 +214,21 @@ class Cropper:
         boxes = found.boxes[0].cpu().numpy() / prepared.scale
         return [(tuple(map(float, box)), float(score), KINDS[kind])
                 for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True) if score > 0]
+
+    @torch.inference_mode()
+    def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
+        """What the score of a box, in pixels of the picture, rests on: maps of a picture that is already prepared."""
+        features, found = self._look([prepared])
+        first = found.first(self.net.num_proposals)
+        crop = torch.from_numpy((np.array(box) * prepared.scale).astype(np.float32)).to(self._device).view(1, 1, 4)
+        boxes = first.boxes[0].cpu().numpy() / prepared.scale
+        maps = []
+        for title, values, shares in self.net.explain(features, crop, first):
+            marks = [] if shares is None else [
+                (tuple(map(float, box)), float(share), KINDS[kind])
+                for box, share, kind, score in zip(boxes, shares, first.kinds[0], first.scores[0], strict=True) if score > 0]
+            maps.append(Heatmap(title, values.float().cpu().numpy(), marks, (0, 0, prepared.width, prepared.height)))
+        return maps
 
     @torch.inference_mode()
     def _features(self, prepared: Sequence[Prepared]) -> tuple[NamedTuple, torch.Tensor]:

@@ -22,6 +22,7 @@ from s2crop.inputs import Kind, Source
 FORMATS = ("same", "jpg", "png", "webp", "avif")
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
 OVERLAY = "overlay", 0  # stands in a plan, where crops have (ratio label, rank), for the input with their boxes
+HEATMAP = "heatmap", 0  # likewise for the input with what its scores rest on
 FRAME = "frame", 0  # likewise for the whole frame of a cover
 Plan = dict[tuple, Path]  # (ratio label, rank) -> output; in clips (ratio label, rank, cover)
 PNG_LEVEL = 3  # of 9: photos take 40 % of the time of Pillow's 6 and are no larger, drawings grow by 8 %
@@ -112,6 +113,7 @@ def plan_names(
     fmt: str,
     circle: bool,
     overlay: bool = False,
+    heatmap: bool = False,
     covers: int = 1,
     keep_frames: bool = False,
 ) -> list[Plan]:
@@ -123,7 +125,7 @@ def plan_names(
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
             {rank} (empty if `top` is 1) and {ext} are filled in, and `/` makes folders.
-        overlay: name a JPEG for the overlay too, under OVERLAY.
+        overlay, heatmap: name a JPEG for these too, under OVERLAY and HEATMAP.
         covers: how many each clip has.
         keep_frames: name the whole frames of covers too, "{stem}{cover}", under FRAME.
     Returns:
@@ -148,9 +150,9 @@ def plan_names(
                 for ratio, rank in crops:
                     name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "")
                     plan[ratio.label, rank, *end] = place / f"{name}{suffix}"
-                if overlay:
-                    name = _fill(template, fields, source, tag, word, Ratio(OVERLAY[0], None), "")
-                    plan[*OVERLAY, *end] = place / f"{name}{'' if 'ratio' in fields else '_overlay'}.jpg"
+                for key in [OVERLAY] * overlay + [HEATMAP] * heatmap:
+                    name = _fill(template, fields, source, tag, word, Ratio(key[0], None), "")
+                    plan[*key, *end] = place / f"{name}{'' if 'ratio' in fields else f'_{key[0]}'}.jpg"
                 if keep_frames and cover is not None:
                     name = _fill("{stem}{cover}", {"stem"}, source, tag, word, ratio, "")
                     plan[*FRAME, *end] = place / f"{name}{suffix_for_name('x.jpg', fmt, False)}"

@@ -52,22 +52,25 @@ def proposal_outlines(proposals: Sequence[tuple[Box, float, str]]) -> list[Outli
     return [Outline(box, f"{kind} {score:.2f}", SEEN, dashed=True) for box, score, kind in proposals[:MOST_SEEN]]
 
 
-def draw(picture: Image.Image, size: tuple[int, int], crops: Sequence[Outline], seen: Sequence[Outline] = ()) -> Image.Image:
+def draw(picture: Image.Image, size: tuple[int, int], crops: Sequence[Outline], seen: Sequence[Outline] = (), *,
+         shade: bool = True) -> Image.Image:
     """Draw outlines on a picture.
 
     Args:
         picture: RGB, upright; drawn on.
         size: (width, height) that the boxes are in.
-        crops: best first; what none of them holds is darkened a little.
+        crops: best first.
         seen: proposals.
+        shade: darken what no crop holds a little.
     """
     scale = picture.width / size[0], picture.height / size[1]
     line = max(2, round(max(picture.size) / 530))
     pen = ImageDraw.Draw(picture, "RGBA")
-    boxes = [_scaled(outline.box, scale) for outline in crops]
-    _shade(picture, boxes)
+    boxes = [scaled(outline.box, scale) for outline in crops]
+    if shade:
+        _shade(picture, boxes)
     for outline in seen:
-        _rectangle(pen, _scaled(outline.box, scale), outline, max(1, line // 2))
+        _rectangle(pen, scaled(outline.box, scale), outline, max(1, line // 2))
     edges: list[set[int]] = [set(), set(), set(), set()]
     apart = [_beside(box, edges, line + 2) for box in boxes]
     for outline, box in reversed(list(zip(crops, apart, strict=True))):  # the best on top
@@ -76,11 +79,11 @@ def draw(picture: Image.Image, size: tuple[int, int], crops: Sequence[Outline], 
     for outline, box in zip(crops, apart, strict=True):
         _label(pen, box, outline, 11 * line, picture.size, labels)
     for outline in seen:
-        _label(pen, _scaled(outline.box, scale), outline, 8 * line, picture.size, labels)
+        _label(pen, scaled(outline.box, scale), outline, 8 * line, picture.size, labels)
     return picture
 
 
-def _scaled(box: Box, scale: tuple[float, float]) -> tuple[int, int, int, int]:
+def scaled(box: Box, scale: tuple[float, float]) -> tuple[int, int, int, int]:
     """In pixels of the overlay, the last ones included, as `ImageDraw` takes boxes."""
     x1, y1, x2, y2 = (round(edge * scale[i % 2]) for i, edge in enumerate(box))
     return x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)

@@ -4,7 +4,10 @@ import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
+
 from s2crop.errors import InputError
+from s2crop.heatmap import Heatmap
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class FakeCropper:
     def proposals_prepared(self, prepared):
         w, h = prepared.width, prepared.height
         return [((w * 0.4, h * 0.1, w * 0.6, h * 0.3), 0.9, "face"), ((0, h * 0.8, w, h), 0.4, "text")]
+
+    def heatmaps_prepared(self, prepared, box):
+        w, h = prepared.width, prepared.height
+        values = np.zeros((20, 30), np.float32)
+        values[:10, :15] = 1  # top left
+        return [Heatmap("Fake", values, [((w * 0.4, h * 0.1, w * 0.6, h * 0.3), 0.5, "face")], (0, 0, w, h))]
 
     def _crops(self, prepared, request):
         w, h = prepared.width, prepared.height

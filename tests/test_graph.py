@@ -24,8 +24,8 @@ def random_boxes(*shape):
     return torch.cat([corner, corner + 20 + torch.rand(*shape, 2) * 100], dim=-1)
 
 
-def one_crop_scores(net, crop_node, proposal_nodes, crop, proposals):
-    """Equations 1 to 7 for a single crop, written out."""
+def one_crop_scores(net, crop_node, proposal_nodes, crop, proposals, attention=None):
+    """Equations 1 to 7 for a single crop, written out; the crop's weights [n] of each layer and head go to a list."""
     graph, config = net.graph, net.config
     x = torch.cat([crop_node[None], proposal_nodes])  # [n, E]
     boxes = torch.cat([crop[None], proposals])
@@ -66,7 +66,10 @@ def one_crop_scores(net, crop_node, proposal_nodes, crop, proposals):
             if hidden is not None:
                 logits[0, 1:] += graph.messages.biases[number](hidden)[:, head]
                 values[0, 1:] += graph.messages.values[number](hidden)[:, part]
-            pooled.append(torch.einsum("ij,ijd->id", logits.softmax(-1), values))
+            weights = logits.softmax(-1)
+            if attention is not None:
+                attention.append(weights[0])
+            pooled.append(torch.einsum("ij,ijd->id", weights, values))
         x = x + layer.out(torch.cat(pooled, dim=1))
         x = x + layer.mlp(layer.mlp_norm(x))
     return net.head(x[0] if config.head == "crop" else x.flatten())[0]

@@ -11,7 +11,7 @@ from torchvision.models import vgg16
 
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.proposals import ProposalHead, Proposals
-from s2crop.models.scorer import Scorer, check_image
+from s2crop.models.scorer import Heat, Scorer, check_image
 
 CIRCLE_CELLS = 36  # a circle is pooled in at least so many cells an axis
 CIRCLE_SAMPLES = 16  # points an axis in each of them, to find its share inside the circle
@@ -270,6 +270,11 @@ class ASMNet(Scorer):
     def rate(self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False) -> Tensor:
         """See `Scorer.rate`; proposals are not looked at."""
         return self.pooling(features.integral, crops / self.config.map_stride, circle).to(crops.dtype)
+
+    def explain(self, features: Features, crop: Tensor, proposals: Proposals | None = None) -> list[Heat]:
+        """The two statistics of the score map (eq. 5 and 6), the same for every crop. See `Scorer.explain`."""
+        return [Heat("Content-important: what good crops contain", content_importance(features.scores)[0]),
+                Heat("Composition-sensitive: what has to be in the right place", composition_sensitivity(features.scores)[0])]
 
 
 def content_importance(scores: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ class GraphAttention(nn.Module):
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
+        self.softmax = nn.Softmax(dim=3)  # a module, so that hooks see the weights
         self.out = nn.Linear(dim, dim)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, mlp_dim), nn.GELU(), nn.Linear(mlp_dim, dim))
@@ -175,7 +176,7 @@ class GraphAttention(nn.Module):
             logits = logits + bias
         if messages is not None:  # the crop's row, proposals' columns
             logits[:, :, 0, 1:] += messages.bias
-        return logits.softmax(dim=3)
+        return self.softmax(logits)
 
     def _feed_forward(self, nodes: Tensor) -> Tensor:
         return nodes + self.mlp(self.mlp_norm(nodes))

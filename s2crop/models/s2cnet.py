@@ -11,7 +11,7 @@ from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.graph import AttentionGraph, OverlapMessages
 from s2crop.models.proposals import ProposalHead, Proposals
-from s2crop.models.scorer import Scorer, check_image
+from s2crop.models.scorer import Heat, Scorer, check_image
 
 MOS_MEAN, MOS_STD = 2.95, 0.8  # the networks' scores are MOS less this mean, over this deviation
 NUM_KINDS = 3  # object, face, text
@@ -146,6 +146,22 @@ class S2CNet(Scorer):
         attributes = proposals.attributes() if self.config.node_geometry else None
         return self.score(features.reduced, crops, proposals.boxes, features.size, attributes)
 
+    def explain(self, features: Features, crop: Tensor, proposals: Proposals) -> list[Heat]:
+        """The attention that the crop's node pays to each proposal (eq. 6), mean over layers and heads. See `Scorer.explain`."""
+        weights = []  # the crop's row in each layer, [1, 1, D+1, heads], its own entry first
+        hooks = [layer.softmax.register_forward_hook(lambda module, given, made: weights.append(made[:, :, 0]))
+                 for layer in self.graph.layers]
+        try:
+            self.rate(features, crop, proposals)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        own, *shares = torch.stack(weights).mean(dim=(0, -1)).flatten()
+        shares = torch.stack(shares)
+        real = shares * (proposals.scores[0] > 0)
+        values = (real[:, None, None] * box_bumps(proposals.boxes[0], features.size)).sum(dim=0)
+        return [Heat(f"Attention of the crop to what was found; {float(own):.0%} to itself", values, shares)]
+
     def score(self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int],
               attributes: Tensor | None = None) -> Tensor:
         """Score candidates on one backbone pass.
@@ -173,6 +189,18 @@ class S2CNet(Scorer):
 def _centres(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = size
     return (boxes[..., :2] + boxes[..., 2:]) * boxes.new_tensor([0.5 / width, 0.5 / height])
+
+
+def box_bumps(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """A soft hill over each box, 1 in its middle and 1/e at the middle of an edge, in a cell for each 4x4 pixels of the input.
+
+    Args: boxes [D, 4] in pixels of an input of (height, width). Returns: [D, height/4, width/4].
+    """
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1) / 2
+    x, y = (torch.arange(2, side, 4, device=boxes.device) for side in reversed(size))
+    across = torch.exp(-(((x - centre[:, :1]) / half[:, :1]) ** 4))  # [D, width/4]
+    down = torch.exp(-(((y - centre[:, 1:]) / half[:, 1:]) ** 4))
+    return down[:, :, None] * across[:, None]
 
 
 def box_geometry(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,10 +10,18 @@ from s2crop.models.proposals import Proposals
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+class Heat(NamedTuple):
+    """A map of what a score rests on, for looking."""
+
+    title: str
+    values: Tensor  # [h, w] over the whole input, on any scale
+    shares: Tensor | None = None  # [D] of each proposal, of 1 in all, where the map is made of them
+
+
 class Scorer(nn.Module):
     """A network that scores crop candidates from one backbone pass over a picture.
 
-    Subclasses give `backbone`, `proposal_head` (None where there is none), `features` and `rate`.
+    Subclasses give `backbone`, `proposal_head` (None where there is none), `features`, `rate` and `explain`.
     What `features` returns has at least `maps`, on which proposals are found, and `size`, the
     (height, width) of the network input.
 
@@ -50,6 +58,16 @@ class Scorer(nn.Module):
             circle: score the inscribed circles, where the network can tell them from the boxes.
         Returns:
             [B, N] scores, normalised: MOS is 2.95 + 0.8 times the score.
+        """
+        raise NotImplementedError
+
+    def explain(self, features: NamedTuple, crop: Tensor, proposals: Proposals) -> list[Heat]:
+        """What the score of a crop rests on.
+
+        Args:
+            features: what `features` returned for one picture.
+            crop: [1, 1, 4] (x1, y1, x2, y2) in network-input pixels.
+            proposals: as `rate` takes them.
         """
         raise NotImplementedError
 

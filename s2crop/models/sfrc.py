@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import CUTS, LAYERS, Backbone, MultiScale
 from s2crop.models.proposals import ProposalHead, Proposals
-from s2crop.models.scorer import Scorer, check_image
+from s2crop.models.scorer import Heat, Scorer, check_image
 
 CHUNK = 128  # candidates encoded at once: their first maps stay small enough for a processor's cache
 
@@ -177,6 +177,10 @@ class SFRC(Scorer):
     def rate(self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False) -> Tensor:
         """See `Scorer.rate`; proposals are not looked at, a circle is scored as its square."""
         return self.head(self.crop_features(features, crops)).squeeze(-1)
+
+    def explain(self, features: Features, crop: Tensor, proposals: Proposals | None = None) -> list[Heat]:
+        """Where the layers respond more than they usually do, each by its weight: the same for every crop. See `Scorer.explain`."""
+        return [Heat("What the layers respond to, by the weight of each layer", features.weighted[0].sum(dim=0).clamp(min=0))]
 
     def compare(self, crop_features: Tensor) -> Tensor:
         """Logits that crop i is better than crop j (sec. 3.3): [B, N, d] -> [B, N, N], at [i, j].

@@ -6,7 +6,7 @@ Here they are ranked by the S2CNet score of their best crops, with sharpness, fa
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
+from s2crop.heatmap import Heatmap
 from s2crop.inputs import Picture
 from s2crop.video import keyframes, shots
 from s2crop.video.keyframes import Winner
@@ -77,6 +78,7 @@ class Cover:
     score: float  # mean of the best of each ratio
     crops: "list[Crop]"  # boxes in pixels of the upright frame
     proposals: list[tuple]  # likewise, as `Cropper.proposals` gives them
+    heatmaps: list[Heatmap] = field(default_factory=list)  # likewise, of the first crop, if asked for
 
 
 def covers(
@@ -155,9 +157,11 @@ def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tup
         yield from zip(group, video.frames_at([one.time_s for one in group]), strict=True)
 
 
-def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", count: int) -> list[Cover]:
+def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", count: int, heatmaps: bool = False) -> list[Cover]:
     """Score key frames and choose covers, best first.
 
+    Args:
+        heatmaps: make those of the covers too.
     Raises:
         InputError: the request cannot be met on any of them.
     """
@@ -178,7 +182,8 @@ def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", cou
     proposals = [cropper.proposals_prepared(one.prepared) for one in shown]
     faces = [open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)]
     chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
-    return [_cover(shown[i], scores[i], ranked[i], proposals[i]) for i in chosen]
+    maps = {i: cropper.heatmaps_prepared(shown[i].prepared, ranked[i][0].box) if heatmaps else [] for i in chosen}
+    return [_cover(shown[i], scores[i], ranked[i], proposals[i], maps[i]) for i in chosen]
 
 
 def notes(chosen: Sequence[Cover], count: int) -> list[str]:
@@ -285,7 +290,9 @@ def _inside(request: "CropRequest", size_wh: tuple[int, int], inside: tuple[int,
     return replace(request, **moved)
 
 
-def _cover(shown: Shown, score: float, crops: "Sequence[Crop]", proposals: Sequence[tuple]) -> Cover:
+def _cover(
+    shown: Shown, score: float, crops: "Sequence[Crop]", proposals: Sequence[tuple], heatmaps: Sequence[Heatmap]
+) -> Cover:
     """A cover with its boxes in the whole frame."""
     x, y = shown.inside[:2]
 
@@ -296,4 +303,8 @@ def _cover(shown: Shown, score: float, crops: "Sequence[Crop]", proposals: Seque
     for crop in crops:
         crop.box = moved(crop.box)
     proposals = [(moved(box), score, kind) for box, score, kind in proposals]
-    return Cover(shown.winner.time_s, shown.winner.good, score, crops, proposals)
+    heatmaps = [
+        replace(heat, place=moved(heat.place), marks=[(moved(box), share, kind) for box, share, kind in heat.marks])
+        for heat in heatmaps
+    ]
+    return Cover(shown.winner.time_s, shown.winner.good, score, crops, proposals, heatmaps)
