@@ -104,6 +104,16 @@ def test_like_shaped_pictures_are_scored_together(pictures):
     assert cropper.batches == [4, 4, 4]
 
 
+@pytest.mark.parametrize(("device", "batches"), [("cpu", [2] * 8), ("cuda", [8, 8])])
+def test_fewer_are_scored_together_on_a_processor(pictures, device, batches):
+    for i in range(16):
+        draw(pictures.photos / f"{i:02}.png")
+    cropper = FakeCropper()
+    cropper.device = device
+    pictures.run(cropper)
+    assert cropper.batches == batches
+
+
 def test_a_picture_of_a_rare_shape_does_not_hold_the_reports_back(pictures):
     draw(pictures.photos / "00.png", TALL)
     for i in range(1, 40):
