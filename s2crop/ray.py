@@ -61,7 +61,7 @@ class CropActor:
             raise ValueError("circles are for ratios=['1:1'] and for png, webp or avif")
         if fmt not in outputs.FORMATS:
             raise ValueError(f"fmt is one of {', '.join(outputs.FORMATS)}, not {fmt!r}")
-        self._request = CropRequest(tuple(self._ratios.values()), top, focus, keep, protect)
+        self._request = CropRequest(tuple(self._ratios.values()), top, focus, keep, protect, circle)
         self._no_upscale, self._circle, self._fmt, self._quality = no_upscale, circle, fmt, quality
         self._crops, self._max_pixels = crops, max_pixels
         self._cropper = Cropper(model, weights, device, precision=precision, proposals=proposals)

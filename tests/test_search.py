@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from s2crop.errors import InputError
-from s2crop.geometry.boxes import inside_share, iou_matrix, to_pixels
+from s2crop.geometry.boxes import inside_circle_share, inside_share, iou_matrix, to_pixels
 from s2crop.geometry.search import SAME_CROP_IOU, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
 
 
@@ -118,6 +118,27 @@ def test_cut_and_lost_parts_cost_and_whole_ones_do_not():
     boxes = np.array([[0.0, 0, 100, 100], [50, 0, 100, 100], [70, 0, 100, 100]])
     np.testing.assert_allclose(penalties(boxes, face, config), [0, 0.5 * (2 + 0.25), 0.5 * 0.5])
     assert (penalties(boxes, Protected.nothing(), config) == 0).all()
+
+
+def test_a_face_in_the_corner_is_outside_of_the_circle():
+    corner, middle = np.array([[0.0, 0, 20, 20]]), np.array([[40.0, 40, 60, 60]])
+    boxes = np.array([[0.0, 0, 100, 100], [-40, -40, 60, 60]])
+    for face, best in ((corner, 1), (middle, 0)):
+        cost = penalties(boxes, Protected(face, np.array([1.0]), face), SearchConfig(), circle=True)
+        assert cost.argmin() == best and cost[best] == 0 < cost[1 - best]
+    assert penalties(boxes, Protected(corner, np.array([1.0]), corner), SearchConfig())[0] == 0
+
+
+def test_share_inside_a_circle_equals_the_loop():
+    rng = np.random.default_rng(5)
+    start = rng.uniform(0, 60, (6, 2))
+    boxes, parts = (np.concatenate([s, s + rng.uniform(10, 50, (3, 2))], axis=1) for s in (start[:3], start[3:]))
+    found = inside_circle_share(boxes, parts)
+    for i, (x1, y1, x2, y2) in enumerate(boxes):
+        for j, (u1, v1, u2, v2) in enumerate(parts):
+            u, v = np.meshgrid(np.linspace(u1, u2, 400), np.linspace(v1, v2, 400))
+            inside = ((u - (x1 + x2) / 2) / (x2 - x1) * 2) ** 2 + ((v - (y1 + y2) / 2) / (y2 - y1) * 2) ** 2 <= 1
+            assert found[i, j] == pytest.approx(inside.mean(), abs=0.05)
 
 
 def test_a_face_too_large_for_the_ratio_is_held_as_far_as_it_goes():

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+CIRCLE_POINTS = 8  # an axis of a box, to find its share inside a circle
+
 
 def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes [..., K, 4] and [..., M, 4] -> [..., K, M]."""
@@ -17,6 +19,15 @@ def inside_share(boxes: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """How much of each part [M, 4] lies inside each box [K, 4] -> [K, M], 0 to 1."""
     a, b = boxes[:, None], parts[None]
     return _overlap(a, b, 0) * _overlap(a, b, 1) / np.maximum(area(parts), 1e-9)
+
+
+def inside_circle_share(boxes: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """How much of each part [M, 4] lies inside the circle (of other than squares: ellipse) that each box [K, 4] holds -> [K, M]."""
+    place = (np.stack(np.meshgrid(*[np.arange(CIRCLE_POINTS) + 0.5] * 2), axis=-1) / CIRCLE_POINTS).reshape(-1, 2)
+    points = parts[:, None, :2] + place * (parts[:, None, 2:] - parts[:, None, :2])  # [M, P, 2]
+    centre, radius = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum((boxes[:, 2:] - boxes[:, :2]) / 2, 1e-9)
+    apart = (points - centre[:, None, None]) / radius[:, None, None]
+    return ((apart**2).sum(axis=-1) <= 1).mean(axis=-1)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:

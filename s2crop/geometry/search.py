@@ -6,7 +6,7 @@ import numpy as np
 
 from s2crop.errors import InputError
 from s2crop.geometry.anchors import border_anchors, grid_anchors, ratio_anchors
-from s2crop.geometry.boxes import area, inside_share, iou_matrix, largest_of_ratio
+from s2crop.geometry.boxes import area, inside_circle_share, inside_share, iou_matrix, largest_of_ratio
 
 SAME_CROP_IOU = 0.8  # two crops that overlap more are one crop to a person
 REFINED = 10  # best candidates around which the second stage searches (ASM-Net, sec. 3.3)
@@ -78,17 +78,19 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
     return np.unique(np.concatenate([start, start + sides], axis=1).round(6), axis=0)
 
 
-def penalties(boxes: np.ndarray, protected: Protected, config: SearchConfig) -> np.ndarray:
+def penalties(boxes: np.ndarray, protected: Protected, config: SearchConfig, circle: bool = False) -> np.ndarray:
     """What cut and lost faces and text cost each candidate of one ratio: [N, 4] -> [N].
 
+    With `circle`, what lies outside of a candidate's inscribed circle is lost too.
     Of a box that no candidate holds whole its core counts. Where that does not fit either a cut cannot
     be spared; there only how much of it is lost counts, against the candidate that holds most.
     """
     if not len(protected.boxes):
         return np.zeros(len(boxes))
-    inside = inside_share(boxes, protected.boxes)  # [N, M]
+    share = inside_circle_share if circle else inside_share
+    inside = share(boxes, protected.boxes)  # [N, M]
     unfit = inside.max(axis=0) <= 0.99
-    inside[:, unfit] = inside_share(boxes, protected.cores[unfit])
+    inside[:, unfit] = share(boxes, protected.cores[unfit])
     possible = inside.max(axis=0)
     cut = np.clip(8 * inside * (1 - inside), 0, 1) * (possible > 0.99)
     lost = 1 - inside / np.maximum(possible, 1e-9)
