@@ -263,12 +263,8 @@ class _Pipeline:
             self._result(self._writing.popleft())
         for job, crops in zip(batch, self._rank(batch), strict=True):
             self._waiting.remove(job)
-            if self._options.overlay_proposals and OVERLAY in job.plan:
-                with self._interrupts.at_once():
-                    job.proposals = self._cropper.proposals_prepared(job.prepared)
-            if HEATMAP in job.plan and not self._options.dry_run and crops and not isinstance(crops, Exception):
-                with self._interrupts.at_once():
-                    job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
+            if crops and not isinstance(crops, Exception):
+                crops = self._look(job, crops)
             job.prepared = None
             if isinstance(crops, Exception):
                 self._workers.drop_pixels(job)
@@ -276,6 +272,21 @@ class _Pipeline:
             else:
                 job.writing = self._pool.submit(self._workers.write, job, crops)
                 self._writing.append(job.writing)
+
+    def _look(self, job: _Job, crops: "list[Crop]") -> "list[Crop] | Exception":
+        """See what overlays and heatmaps show besides the crops; what went wrong in place of these if it did."""
+        try:
+            with self._interrupts.at_once(), self._clock("score"):
+                if self._options.overlay_proposals and OVERLAY in job.plan:
+                    job.proposals = self._cropper.proposals_prepared(job.prepared)
+                if HEATMAP in job.plan and not self._options.dry_run:
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
+        except Exception as error:
+            self._interrupts.check()
+            if isinstance(error, S2CropError) and not isinstance(error, InputError):
+                raise
+            return error
+        return crops
 
     def _score_clip(self, job: _Job) -> None:
         """Choose the covers of a clip: its key frames are a batch of their own."""

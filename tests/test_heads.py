@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from s2crop.errors import InputError
+from s2crop.models import weights
 from s2crop.models.asmnet import ASMNet, ASMNetConfig, Features
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import load_model, save_weights
-from s2crop.training import asmnet, gaic, heads, sfrc
+from s2crop.training import asmnet, gaic, heads, publish, sfrc
 from s2crop.training.recipe import run_recipe
 from test_training import made_up_gaicd, write_tiny_data
 
@@ -20,7 +21,7 @@ NETWORKS = {
     "sfrc": dict(reduced_dim=4, align_size=3, region_hidden_dim=16, region_dim=12, map_size=16, first_dim=3, second_dim=4, spatial_dim=8),
     "asmnet": dict(map_stride=4, hidden_dim=8),
 }
-OWN_LOSSES = {"sfrc": {"regression", "voted", "consistency"}, "asmnet": {"ranking", "saliency", "regression"}}
+OWN_LOSSES = {"sfrc": {"regression", "classifier", "voted", "consistency"}, "asmnet": {"ranking", "saliency", "regression"}}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ def train(folder, name, *more, **options):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_training_writes_a_network_with_the_teachers_backbone(name, folder):
+def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monkeypatch):
+    monkeypatch.setattr(heads, "teach", lambda teacher, group, crops: 2 * torch.randn(crops.shape[:2]))  # untrained, it rates all alike
     results, lines = train(folder, name, "training.epochs=1")
     assert len(lines) == 1 and 0 <= results["pairs"] <= 1 and results["validation_photos"] == 3
     log = json.loads((folder / f"runs/{name}/log.jsonl").read_text().splitlines()[0])
@@ -140,11 +142,11 @@ def test_sfrcs_losses_are_those_of_each_picture():
         for j in range(i + 1, 5):
             logit = model.classifier(torch.cat([rated[0, i], rated[0, j]])).item()
             total += np.log1p(np.exp(logit)) / 10  # the first is never the better
-    assert found["pairs"].item() == pytest.approx(total, abs=1e-5)
+    assert found["classifier"].item() == pytest.approx(total, abs=1e-5)
     difference = (scores - targets).abs()
     smooth = torch.where(difference < 1, difference**2 / 2, difference - 0.5).mean()
     assert found["regression"].item() == pytest.approx(smooth.item())
-    assert "pairs" not in sfrc.paper_losses(model, rated[1:], scores[1:], targets[1:], 0.5, 99)
+    assert "classifier" not in sfrc.paper_losses(model, rated[1:], scores[1:], targets[1:], 0.5, 99)
 
 
 def test_asmnets_losses_are_weighted_and_margins_are_in_the_temperature():
@@ -174,3 +176,19 @@ def test_scores_of_samples_are_those_of_the_network():
         head = asmnet.ASMNetHead(model, asmnet.ASMNetRecipe(), None)
         found = heads.scorer_of_samples(head, model)(sample, boxes)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_a_finished_run_is_published_under_its_networks_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "weights_folder", lambda: tmp_path)
+    run = tmp_path / "runs/any-name"
+    run.mkdir(parents=True)
+    torch.manual_seed(0)
+    save_weights(ASMNet(ASMNetConfig(**NETWORKS["asmnet"])), run / "weights.safetensors")
+    (tmp_path / "manifest.json").write_text(json.dumps({"models": {"s2cnet": {"file": "s2cnet.safetensors"}}}))
+    entry = publish.publish(run)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["models"].keys() == {"s2cnet", "asmnet"} and manifest["models"]["asmnet"] == entry
+    assert entry["recipe"][-1] == "s2crop-train asmnet" and entry["config"]["hidden_dim"] == 8
+    assert (tmp_path / "asmnet.safetensors").read_bytes() == (run / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(weights, "weights_folder", lambda: tmp_path)
+    assert load_model("asmnet").config.hidden_dim == 8  # its hash is the manifest's

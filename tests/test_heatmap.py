@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 import clips
+from fake_cropper import FakeCropper
 from s2crop import Cropper, heatmap, outputs, overlay
+from s2crop.errors import InputError
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.heatmap import CROP, Heatmap
 from s2crop.inputs import Picture
@@ -261,6 +263,24 @@ def test_a_heatmap_that_cannot_be_written_costs_one_line():
     code, _, err = s2crop("a.png", "b.png", "--heatmap")
     assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: cannot write s2crop-out/a_heatmap.jpg: a folder is in the way")
     assert files("s2crop-out") == ["a_free.png", "b_free.png", "b_heatmap.jpg"]
+
+
+def test_a_map_that_cannot_be_made_costs_one_line(monkeypatch):
+    draw("a.png")
+    draw("b.png")
+    plain = FakeCropper.heatmaps_prepared
+    calls = []
+
+    def fail_once(self, prepared, box):
+        calls.append(box)
+        if len(calls) == 1:
+            raise InputError("no memory left for it")
+        return plain(self, prepared, box)
+
+    monkeypatch.setattr("fake_cropper.FakeCropper.heatmaps_prepared", fail_once)
+    code, _, err = s2crop("a.png", "b.png", "--heatmap")
+    assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: no memory left for it")
+    assert files("s2crop-out") == ["b_free.png", "b_heatmap.jpg"]
 
 
 def test_a_dry_run_draws_nothing_and_one_file_takes_no_heatmap(monkeypatch):

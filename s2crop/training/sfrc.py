@@ -101,7 +101,7 @@ def paper_losses(model: SFRC, rated: Tensor, scores: Tensor, targets: Tensor, ma
     terms = [pair_loss(own[chosen[:, 0], chosen[:, 1]], labels)
              for own, (chosen, labels) in zip(logits, pairs, strict=True) if len(labels)]
     if terms:
-        losses["pairs"] = torch.stack(terms).mean()
+        losses["classifier"] = torch.stack(terms).mean()
     return losses
 
 
