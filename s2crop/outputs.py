@@ -6,7 +6,7 @@ import re
 import string
 import unicodedata
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -16,8 +16,9 @@ from PIL import Image, ImageChops
 
 from s2crop import pixels
 from s2crop.errors import OutputError
+from s2crop.geometry.boxes import largest_of_ratio
 from s2crop.geometry.ratio import Ratio
-from s2crop.inputs import Kind, Source
+from s2crop.inputs import Kind, Picture, Source, decoder_scale
 
 FORMATS = ("same", "jpg", "png", "webp", "avif")
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
@@ -35,6 +36,7 @@ _KEPT_SUFFIXES = {  # "same" writes these formats as they are read, and every ot
 }  # fmt: skip
 _ENCODERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".avif": "AVIF"}
 _JPEG_END = b"\xff\xd9"
+_LIKELY_SIDE = 0.84  # of the largest box of its ratio; 98 of 100 crops of 365 photos at three ratios were no smaller
 _DIGITS = r"([0-9]{1,6})"
 _SIZE = re.compile(f"(?=.){_DIGITS}?(?:x{_DIGITS})?")
 
@@ -171,6 +173,35 @@ def part_of_plan(plan: Plan, cover: int | None) -> Plan:
     """What is planned for one cover of a clip, or for a picture, by (ratio label, rank)."""
     end = () if cover is None else (cover,)
     return {key[:2]: path for key, path in plan.items() if key[2:] == end}
+
+
+def likely_scale(picture: Picture, ratios: Mapping[str, Ratio], size: Size | None, no_upscale: bool) -> int:
+    """How many times smaller the JPEG decoder may make a picture for the crops that are likely.
+
+    Args:
+        ratios: by their labels.
+    """
+    boxes = []
+    for label, ratio in ratios.items():
+        aspect = ratio.for_size(picture.width, picture.height) or picture.width / picture.height
+        sides = largest_of_ratio(aspect, picture.width, picture.height)
+        boxes.append((label, (0, 0, *(max(1, round(side * _LIKELY_SIDE)) for side in sides))))
+    return needed_scale(boxes, ratios, size, no_upscale)
+
+
+def needed_scale(
+    boxes: Sequence[tuple[str, tuple[int, int, int, int]]], ratios: Mapping[str, Ratio], size: Size | None, no_upscale: bool
+) -> int:
+    """How many times smaller the JPEG decoder may make a picture for crops with these labels of ratios."""
+    scales = []
+    for label, box in boxes:
+        box_wh = box[2] - box[0], box[3] - box[1]
+        try:
+            size_wh = output_size(box, size, no_upscale, ratios[label])
+        except OutputError:  # too long; what becomes of the crop itself will tell
+            size_wh = None
+        scales.append(decoder_scale(box_wh, size_wh or box_wh))
+    return min(scales, default=1)
 
 
 def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = False) -> bytes:

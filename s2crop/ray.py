@@ -95,7 +95,7 @@ class CropActor:
         try:
             picture = Picture.open(source, max_pixels=self._max_pixels)
             record = replace(record, width=picture.width, height=picture.height)
-            return record, picture, self._cropper.prepare(picture)
+            return record, picture, self._cropper.prepare(picture, outputs.likely_scale(picture, self._ratios, self._size, self._no_upscale))
         except Exception as error:
             return report.failed(record, error), None, None
 
@@ -114,19 +114,22 @@ class CropActor:
         """The crops of a picture, up to the first that fails."""
         rows = []
         with picture:
+            # as `batch` decodes, so that the same files come out
+            boxes = [(crop.ratio, crop.box) for crop in crops]
+            scale = min(picture.decoded_scale, outputs.needed_scale(boxes, self._ratios, self._size, self._no_upscale))
             for crop in crops:
                 one = replace(record, ratio=crop.ratio, rank=crop.rank, box=crop.box)
                 try:
                     if not math.isfinite(crop.score):
                         raise InputError("the score is not a number (precision='fp32' may help)")
                     one = replace(one, score=crop.score)
-                    rows.append(self._encode(one, picture))
+                    rows.append(self._encode(one, picture, scale))
                 except Exception as error:
                     rows.append(_Row(report.failed(one, error)))
                     break
         return rows or [_Row(report.failed(record, InputError("no crop fits")))]
 
-    def _encode(self, record: Record, picture: Picture) -> "_Row":
+    def _encode(self, record: Record, picture: Picture, scale: int) -> "_Row":
         x1, y1, x2, y2 = record.box
         size_wh = outputs.output_size(record.box, self._size, self._no_upscale, self._ratios[record.ratio])
         width, height = size_wh or (x2 - x1, y2 - y1)
@@ -134,6 +137,7 @@ class CropActor:
         if not self._crops:
             return _Row(record)
         suffix = outputs.output_suffix(picture.format, self._fmt, self._circle)
+        picture.decode(scale)
         image = picture.crop(record.box, size_wh)
         return _Row(record, outputs.encode(image, suffix, self._quality, circle=self._circle), suffix)
 

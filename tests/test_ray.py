@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 import pictures
-from s2crop import Cropper, WeightsError
+from s2crop import Cropper, CropRequest, WeightsError
+from s2crop.geometry.ratio import parse_ratio
+from s2crop.inputs import Picture
 from test_cropper import SCORE_TOLERANCE, make_weights
 
 pytest.importorskip("pyarrow", reason="pip install 's2crop[ray]'")
@@ -53,7 +55,8 @@ def test_a_batch_gives_what_the_cropper_gives(weights, tmp_path):
             assert [(r["status"], r["error"], r["crop"], r["box"]) for r in mine] == [("error", "not an image", None, None)]
             continue
         (tmp_path / "file").write_bytes(data)
-        expected = cropper.crop(tmp_path / "file", ["16:9", "1:1"], 2)
+        with Picture.open(tmp_path / "file") as picture:  # decoded as it is written, at full size
+            (expected,) = cropper.rank([cropper.prepare(picture, keep=1)], CropRequest((parse_ratio("16:9"), parse_ratio("1:1")), 2))
         assert [(r["ratio"], r["rank"], tuple(r["box"])) for r in mine] == [(c.ratio, c.rank, c.box) for c in expected]
         np.testing.assert_allclose([r["score"] for r in mine], [c.score for c in expected], atol=SCORE_TOLERANCE)
         for row in mine:
