@@ -19,6 +19,7 @@ class CropRequest:
     focus: tuple | None
     keep: tuple | None
     protect: str
+    circle: bool = False
 
 
 @dataclass
