@@ -224,6 +224,8 @@ class _Pipeline:
             if not preparing:
                 break
             job = preparing.popleft()
+            while not self._is_ready(job.preparing):  # a clip takes long: what is done meanwhile is told
+                yield from self._finished()
             job.records = self._result(job.preparing)
             if job.shown is not None:
                 self._score_clip(job)
@@ -320,11 +322,15 @@ class _Pipeline:
         return [crops for job in batch for crops in self._rank([job])]
 
     def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
+        while not self._is_ready(future):
+            pass
+        return future.result()
+
+    def _is_ready(self, future: Future) -> bool:
+        """Whether a worker is done, after a moment's wait."""
         self._interrupts.check()
         with self._clock("waiting"):
-            while not wait([future], _POLL_SECONDS).done:
-                self._interrupts.check()
-        return future.result()
+            return bool(wait([future], _POLL_SECONDS).done)
 
     def _finished(self, to_the_end: bool = False) -> Iterator[_Job]:
         """Yield the oldest pictures as far as they are done, or all that are left."""
