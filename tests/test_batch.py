@@ -1,5 +1,7 @@
 """Batches: the same records however the work is cut up, and one bad file stops nothing."""
 
+import os
+import sys
 import threading
 import time
 
@@ -484,3 +486,23 @@ def test_an_interrupt_does_not_wait_for_a_slow_encoder(pictures, monkeypatch):
     go_on.set()
     assert not any(thread.name.startswith("s2crop") and thread.is_alive() for thread in settled_threads())
     assert pictures.files() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_workers_give_way_to_the_thread_that_scores(pictures):
+    def priority():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    class Watched(FakeCropper):
+        def prepare(self, *given):
+            seen.append(("prepare", priority()))
+            return super().prepare(*given)
+
+        def rank(self, *given):
+            seen.append(("rank", priority()))
+            return super().rank(*given)
+
+    seen, mine = [], priority()
+    draw(pictures.photos / "a.png")
+    pictures.run(Watched(), jobs=2)
+    assert seen == [("prepare", min(19, mine + batch._NICER)), ("rank", mine)] and priority() == mine

@@ -226,18 +226,27 @@ def command(*arguments) -> list[str]:
     return [sys.executable, "-m", "s2crop", *map(str, arguments)]
 
 
-def spent(*words: str) -> tuple[float, int]:
-    """Seconds and peak memory, in MB, of a process."""
+# A process counts the memory of the one that started it; this one has little.
+LAUNCHER = """
+import os, resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def spent(*words: str) -> tuple[float, float, int]:
+    """Seconds of a process, in all and to its first line, and its peak memory in MB."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-S", "-c", LAUNCHER, *words], env=environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     process.stdout.readline()
     first_line = time.perf_counter() - started
     process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, words
-    spent.first_line = first_line
-    return time.perf_counter() - started, usage.ru_maxrss // (1024 if sys.platform == "linux" else 1 << 20)
+    peak = int(process.stderr.read())
+    assert process.wait() == 0, words
+    return time.perf_counter() - started, first_line, peak // (1024 if sys.platform == "linux" else 1 << 20)
 
 
 def measure_memory(paths: list[Path]) -> list[dict]:
@@ -245,13 +254,13 @@ def measure_memory(paths: list[Path]) -> list[dict]:
     asked = ("-a", ",".join(RATIOS), "-s", WIDTH, "-q")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        start, base = spent(*command(paths[0], *asked, "-o", Path(folder, "out", "0")))
+        start, _, base = spent(*command(paths[0], *asked, "-o", Path(folder, "out", "0")))
         for count in COUNTS:
             library = Path(folder, str(count))
             library.mkdir()
             for i in range(count):
                 os.symlink(paths[i % len(paths)], library / f"{i}.jpg")
-            time_s, peak = spent(*command(library, *asked, "-o", Path(folder, "out", str(count))))
+            time_s, _, peak = spent(*command(library, *asked, "-o", Path(folder, "out", str(count))))
             cost = 1e3 * (time_s - start) / (count - 1)
             rows.append({"pictures": count, "ms_per_picture": round(cost, 1), "peak_mb": peak, "peak_mb_of_one": base})
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
@@ -270,8 +279,7 @@ def measure_start(path: Path, rounds: int = 5) -> dict:
         times = {name: [] for name in asked}
         for _ in range(rounds):
             for name, words in asked.items():
-                spent(*words)
-                times[name].append(spent.first_line)
+                times[name].append(spent(*words)[1])
     row = {name: round(statistics.median(values), 2) for name, values in times.items()}
     print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     return row
