@@ -1,4 +1,4 @@
-"""s2crop: automatic cropping with the S2CNet network.
+"""s2crop: automatic cropping with S2CNet, SFRC or ASM-Net.
 
     from s2crop import Cropper
 

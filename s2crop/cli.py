@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ALL_DONE, SOME_FAILED, NOTHING_TO_DO, UNUSABLE, INTERRUPTED = 0, 1, 3, 4, 130  # 2, wrong usage, is click's
 
+MODELS = ("s2cnet", "sfrc", "asmnet")  # as in s2crop.models.weights, which takes long to import
 MAX_TOP = 90  # as many as there are grid anchors
 DEFAULT_COVERS, MAX_COVERS = 3, 99
 _OUTPUT_FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp", ".avif": "avif"}
@@ -220,7 +221,7 @@ def _cpu_count() -> int:
 )
 @_option(
     _CROPS, "--shape", type=click.Choice(["rect", "circle"]), default="rect", show_default=True,
-    help="circle: square crops with transparent corners (PNG, WebP, AVIF).",
+    help="circle: square crops with transparent corners (PNG, WebP, AVIF); faces and text are kept inside the circle.",
 )
 @_option(
     _CROPS, "--focus", type=_Numbers("X,Y"),
@@ -301,8 +302,8 @@ def _cpu_count() -> int:
     help="auto (CUDA, else CPU), cpu, cuda, cuda:1, mps.  [default: auto]",
 )
 @_option(
-    _MODEL, "-b", "--batch-size", type=_Whole("N"), default=8, show_default=True,
-    help="Images scored at once.",
+    _MODEL, "-b", "--batch-size", type=_Whole("N"),
+    help="Images scored at once.  [default: 8, or 2 on the CPU, whose caches hold no more]",
 )
 @_option(
     _MODEL, "-j", "--jobs", type=_Whole("N"), default=_cpu_count,
@@ -313,7 +314,7 @@ def _cpu_count() -> int:
     help="Of the network's arithmetic.",
 )
 @_option(
-    _MODEL, "-m", "--model", type=click.Choice(["s2cnet"]), default="s2cnet", show_default=True, help="The network.",
+    _MODEL, "-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="The network.",
 )
 @_option(
     _MODEL, "--weights", type=click.Path(path_type=Path), metavar="FILE",
@@ -487,7 +488,9 @@ def _crop(options: SimpleNamespace, terminal: "_Terminal", signals: "_Signals") 
     from s2crop.cropper import CropRequest
 
     batch_options = batch.BatchOptions(
-        request=CropRequest(tuple(options.ratios), options.top, options.focus, options.keep, options.protect),
+        request=CropRequest(
+            tuple(options.ratios), options.top, options.focus, options.keep, options.protect, options.shape == "circle"
+        ),
         jobs=options.jobs,
         batch_size=options.batch_size,
         max_pixels=options.max_pixels,
@@ -788,7 +791,8 @@ def _measure(name: str, *where: Path, results: Path | None, model: str, weights:
     click.echo(measure.table(result))
     if results:
         kept = json.loads(results.read_text()) if results.exists() else {}
-        results.write_text(json.dumps(kept | {name: result}, indent=1) + "\n")
+        key = name if model == MODELS[0] else f"{name}_{model}"
+        results.write_text(json.dumps(kept | {key: result}, indent=1) + "\n")
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -799,8 +803,8 @@ _SPLIT_OPTIONS = (
     click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is kept aside."),
 )
 _MEASURE_OPTIONS = (
-    click.option("--results", type=click.Path(path_type=Path), help="JSON file to keep the figures in."),
-    click.option("-m", "--model", type=click.Choice(["s2cnet"]), default="s2cnet", show_default=True, help="Network."),
+    click.option("--results", type=click.Path(path_type=Path), help="JSON file to keep the figures in, by what was measured and, but for s2cnet, the model."),
+    click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="Network."),
     click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
     click.option("--proposals", type=click.Choice(["auto", "builtin", "torchvision"]), default="auto", show_default=True,
                  help="Where object proposals come from."),
@@ -879,7 +883,7 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
 @click.version_option(__version__, "-V", "--version")
 def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: bool, device: str, sanity: bool,
           folds: int | None, threads: int | None) -> None:
-    """Train RECIPE: the name of one of ours (proposals, s2cnet, s2cnet-gaic) or a TOML file."""
+    """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
         from s2crop.training.recipe import run_recipe

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from s2crop import cli
 from s2crop.errors import WeightsError
 from s2crop.models import weights as weights_module
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
@@ -84,6 +85,25 @@ def test_our_file_round_trips_with_its_configuration(tmp_path):
     for key, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["sfrc", "asmnet"])
+def test_siblings_round_trip_and_are_not_taken_for_one_another(name, tmp_path):
+    torch.manual_seed(0)
+    network, config = weights_module.MODELS[name]
+    model = network(config(short_side=64, proposal_head=True))
+    save_weights(model, tmp_path / "a.safetensors", torch.float32)
+    loaded = load_model(name, tmp_path / "a.safetensors")
+    assert loaded.config == model.config and type(loaded) is network
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in model.state_dict().items())
+    with pytest.raises(WeightsError, match=f"weights of {name}, not of s2cnet"):
+        load_model("s2cnet", tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        load_model(name, save_checkpoint(published_state(), tmp_path))
+
+
+def test_the_command_line_names_every_model():
+    assert cli.MODELS == tuple(weights_module.MODELS)
 
 
 def test_half_precision_file_is_half_the_size_and_loads_as_float32(tmp_path):

@@ -23,8 +23,8 @@ def evaluate(cropper: Cropper, path: Path, *, split: str = "validation", fold: i
     Raises:
         InputError: weights that cannot score without pixels, or no picture in the split.
     """
-    if not cropper.config.node_geometry:
-        raise InputError("these weights score pixels only: their nodes know no geometry")
+    if not getattr(cropper.config, "node_geometry", False):
+        raise InputError("these weights score pixels only: they know nothing of boxes alone")
     ratings = [r for r in read_gaicd_boxes(path) if split == "all" or is_validation(r.id, fold) == (split == "validation")]
     if not ratings:
         raise InputError(f"{path}: no picture in the {split} split")

@@ -37,8 +37,83 @@ def folds_table(result: dict) -> str:
     return fcdb.table({"rows": rows})
 
 
-TABLES = {"fcdb": fcdb.table, "boxes": boxes.table, "integrity": integrity.table, "network": network_table, "proposals": recall_table,
-          "folds": folds_table}
+# What their papers report, on the test parts of sets that other networks were trained on.
+PUBLISHED = {
+    "s2cnet": "GAICD (2020) SRCC 0.861, GAICD (2019) 0.793, UGCrop5K 0.502",
+    "sfrc": "GAICD (2020) SRCC 0.872 (transductive), 0.865; FCDB IoU 0.695, Disp 0.075",
+    "asmnet": "FCDB IoU 0.749, Disp 0.068; GAICD (2019) SRCC 0.766; FLMS IoU 0.849",
+}
+
+
+def models_table(results: dict) -> str:
+    """The networks side by side, on the same photos, as a Markdown table."""
+    kinds = ("face", "text", "lettering")
+    titles = [title for _, title, _ in fcdb.COLUMNS]
+    lines = [f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost | SRCC, boxes alone | published |",
+             "|---|---|---|" + "---|" * len(titles) + "---|---|---|"]
+    for model in results["models"]["rows"]:
+        name = model["model"]
+        row = next(row for row in results[key_of("fcdb", name)]["rows"] if row["scorer"] == name)
+        lost = {row["kind"]: row["cut"] + row["lost"] for row in results[key_of("integrity", name)]["rows"] if row["scorer"] == name}
+        alone = f"{results['boxes']['rows'][0]['srcc']:.3f}" if name == "s2cnet" else "sees pixels only"
+        cells = [f"{row[key]:.{digits}f}" for key, _, digits in fcdb.COLUMNS]
+        lines.append(f"| {name} | {model['parameters'] / 1e6:.2f} M | {model['picture_ms']:.0f} | {' | '.join(cells)} "
+                     f"| {', '.join(f'{lost[kind]:.3f}' for kind in kinds)} | {alone} | {PUBLISHED[name]} |")
+    return "\n".join(lines)
+
+
+def key_of(evaluation: str, model: str) -> str:
+    """Under which `s2crop-eval --results` keeps the figures of a model."""
+    return evaluation if model == "s2cnet" else f"{evaluation}_{model}"
+
+
+def throughput_table(result: dict) -> str:
+    """Pictures a second, s2crop's and others', as a Markdown table."""
+    lines = ["| tool | pictures a second | s2crop's time as a multiple of its |", "|---|---|---|"]
+    lines += [f"| {TOOLS[row['tool']]} | {row['pictures_per_second']:.1f} | {row['s2crop_time_to_its']:.2f} |"
+              for row in result["speed"]["rows"]]
+    return "\n".join(lines)
+
+
+TOOLS = {"s2crop": "s2crop", "floor": "the same crops, none chosen: Pillow", "own floor": "the same crops, none chosen: s2crop's own resize",
+         "pyvips": "pyvips, attention", "smartcrop": "smartcrop.py"}
+
+
+def memory_table(result: dict) -> str:
+    """Cost and memory over the number of pictures as a Markdown table."""
+    lines = ["| pictures | ms a picture | peak memory, MB |", "|---|---|---|"]
+    lines += [f"| {row['pictures']} | {row['ms_per_picture']:.0f} | {row['peak_mb']} |" for row in result["memory"]]
+    return "\n".join(lines)
+
+
+def start_table(result: dict) -> str:
+    """Seconds until something is there as a Markdown table."""
+    titles = {"interpreter_s": "Python alone", "help_s": "`s2crop --help`", "torch_s": "`import torch`", "first_crop_s": "first crop"}
+    cells = [f"{result['start'][key]:.2f} s" for key in titles]
+    return f"| {' | '.join(titles.values())} |\n|{'---|' * len(titles)}\n| {' | '.join(cells)} |"
+
+
+def video_table(result: dict) -> str:
+    """What reading and looking through a clip takes as a Markdown table."""
+    lines = ["| part | seconds | time / bare decoding | processor time / bare decoding |", "|---|---|---|---|"]
+    lines += [f"| {row['part']} | {row['wall_s']:.2f} | {row['wall_to_floor']:.2f} | {row['processor_to_floor']:.2f} |"
+              for row in result["rows"]]
+    return "\n".join(lines)
+
+
+TABLES = {
+    "fcdb": lambda results: fcdb.table(results["fcdb"]),
+    "models": models_table,
+    "boxes": lambda results: boxes.table(results["boxes"]),
+    "integrity": lambda results: integrity.table(results["integrity"]),
+    "network": lambda results: network_table(results["network"]),
+    "proposals": lambda results: recall_table(results["proposals"]),
+    "folds": lambda results: folds_table(results["folds"]),
+    "throughput": lambda results: throughput_table(results["throughput"]),
+    "memory": lambda results: memory_table(results["throughput"]),
+    "start": lambda results: start_table(results["throughput"]),
+    "video": lambda results: video_table(results["video"]),
+}
 
 
 def filled(text: str, results: dict) -> str:
@@ -48,7 +123,7 @@ def filled(text: str, results: dict) -> str:
         KeyError: a table that the results do not have.
     """
     def fill(match: re.Match) -> str:
-        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]](results[match[1]])}\n<!-- end -->"
+        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]](results)}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
@@ -59,10 +134,11 @@ def main() -> None:
         path.write_text(filled(path.read_text(), results))
     manifest_path = ROOT / "weights" / "manifest.json"
     manifest = json.loads(manifest_path.read_text())
-    scores = next(row for row in results["fcdb"]["rows"] if row["scorer"] == "s2cnet")
-    manifest["models"]["s2cnet"]["scores"] = {
-        "data": f"{results['fcdb']['data']}, {results['fcdb']['split']} split, {results['fcdb']['pictures']} pictures",
-        **{key: value for key, value in scores.items() if key != "scorer"}}
+    for name, entry in manifest["models"].items():
+        measured = results[key_of("fcdb", name)]
+        scores = next(row for row in measured["rows"] if row["scorer"] == name)
+        entry["scores"] = {"data": f"{measured['data']}, {measured['split']} split, {measured['pictures']} pictures",
+                           **{key: value for key, value in scores.items() if key != "scorer"}}
     manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 

@@ -5,6 +5,8 @@
 The whole network is features, node embedding and graph for 83 crops and 10 proposals of a 256x384
 picture, float32; the backbone is the folded channels-last MobileNetV2 that it contains. Both run in
 turn, so that a busy machine slows both; the ratio is the median over rounds of paired times.
+
+Then the shipped models in turn: scoring, search and choice for one picture of 1536x1024 at 16:9, 1:1 and 4:5, once it is resized.
 """
 
 import argparse
@@ -14,9 +16,13 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 
+from s2crop.cropper import Cropper, CropRequest
+from s2crop.geometry.ratio import parse_ratio
+from s2crop.inputs import Picture
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
-from s2crop.models.weights import load_model
+from s2crop.models.weights import MODELS, load_model
 
 SIZE, CROPS = (256, 384), 83
 NETWORKS = {
@@ -68,11 +74,25 @@ def measure(net: S2CNet, batch: int, rounds: int) -> dict:
             **{f"{name}_to_backbone": round(ratio, 2) for name, ratio in ratios.items()}}
 
 
+def measure_models(threads: int, rounds: int) -> list[dict]:
+    """Parameters of each shipped model, and the time that it takes for a picture."""
+    image = Image.effect_noise((1536, 1024), 90).convert("RGB")
+    request = CropRequest(tuple(map(parse_ratio, ("16:9", "1:1", "4:5"))))
+    croppers = {name: Cropper(name, device="cpu", threads=threads) for name in MODELS}
+    prepared = {name: cropper.prepare(Picture.open(image)) for name, cropper in croppers.items()}
+    times = {name: [] for name in croppers}
+    for _ in range(rounds + 3):
+        for name, cropper in croppers.items():
+            times[name].append(seconds(lambda name=name, cropper=cropper: cropper.rank([prepared[name]], request)))
+    return [{"model": name, "parameters": sum(p.numel() for p in cropper.net.parameters()),
+             "picture_ms": round(1e3 * statistics.median(times[name][3:]), 1)} for name, cropper in croppers.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--results", type=Path, help="JSON file to keep the rows in, under \"network\"")
+    parser.add_argument("--results", type=Path, help="JSON file to keep the rows in, under \"network\" and \"models\"")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -81,9 +101,13 @@ def main() -> None:
         for batch in (1, 8):
             rows.append({"network": name, **measure(make(), batch, options.rounds)})
             print("  ".join(f"{k} {v}" for k, v in rows[-1].items()), flush=True)
+    models = measure_models(options.threads, options.rounds)
+    for row in models:
+        print("  ".join(f"{k} {v}" for k, v in row.items()))
     if options.results:
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
         results["network"] = {"threads": options.threads, "device": "cpu", "rows": rows}
+        results["models"] = {"threads": options.threads, "device": "cpu", "rows": models}
         options.results.write_text(json.dumps(results, indent=1) + "\n")
 
 
