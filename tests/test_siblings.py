@@ -110,3 +110,15 @@ def test_the_command_crops_with_it(weights, tmp_path, monkeypatch):
     assert row["model"] == name and row["status"] == "written"
     with Image.open(row["output"]) as crop:
         assert crop.size == (40, 40) and crop.mode == "RGBA" and crop.getpixel((0, 0))[3] == 0 < crop.getpixel((20, 20))[3]
+
+
+def test_vgg16_crops_with_the_shipped_proposals(tmp_path):
+    torch.manual_seed(0)
+    save_weights(ASMNet(ASMNetConfig(backbone="vgg16", short_side=64, map_stride=8)), tmp_path / "vgg.safetensors")
+    cropper = Cropper("asmnet", tmp_path / "vgg.safetensors", device="cpu")
+    array = picture(300, 200)
+    (crop,) = cropper.crop(array, ["16:9"])
+    assert crop.box[2] - crop.box[0] > crop.box[3] - crop.box[1] and 1 <= crop.score <= 5
+    features, found = cropper._look([cropper.prepare(Picture.open(array))])
+    assert [tuple(m.shape[1:]) for m in features.maps] == [(256, 16, 24), (512, 8, 12), (512, 4, 6)]
+    assert found.boxes.shape[2] == 4 and float(found.boxes[..., 2].max()) <= features.size[1]
