@@ -227,7 +227,7 @@ class _Pipeline:
             job = preparing.popleft()
             while not self._is_ready(job.preparing):  # a clip takes long: what is done meanwhile is told
                 yield from self._finished()
-            job.records = self._result(job.preparing)
+            job.records = job.preparing.result()
             if job.shown is not None:
                 self._score_clip(job)
             elif job.records is None:
@@ -283,9 +283,7 @@ class _Pipeline:
                 if HEATMAP in job.plan and not self._options.dry_run:
                     job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
         except Exception as error:
-            self._interrupts.check()
-            if isinstance(error, S2CropError) and not isinstance(error, InputError):
-                raise
+            self._raise_if_it_ends_the_run(error)
             return error
         return crops
 
@@ -300,9 +298,7 @@ class _Pipeline:
                 wanted = (*HEATMAP, 1) in job.plan and not self._options.dry_run
                 chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers, wanted)
         except Exception as error:
-            self._interrupts.check()
-            if isinstance(error, S2CropError) and not isinstance(error, InputError):
-                raise
+            self._raise_if_it_ends_the_run(error)
             job.records = [failed(self._workers.record(job), error)]
         else:
             job.writing = self._pool.submit(self._workers.write_covers, job, chosen)
@@ -314,13 +310,17 @@ class _Pipeline:
             with self._interrupts.at_once(), self._clock("score"):
                 return self._cropper.rank([job.prepared for job in batch], self._options.request)
         except Exception as error:
-            self._interrupts.check()  # an import that is interrupted makes another error of it
-            if isinstance(error, S2CropError) and not isinstance(error, InputError):
-                raise
+            self._raise_if_it_ends_the_run(error)
             if len(batch) == 1:
                 return [error]
         # One bad picture, or a batch too big for the device's memory: the others may do alone.
         return [crops for job in batch for crops in self._rank([job])]
+
+    def _raise_if_it_ends_the_run(self, error: Exception) -> None:
+        """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was interrupted."""
+        self._interrupts.check()  # an import that is interrupted makes another error of it
+        if isinstance(error, S2CropError) and not isinstance(error, InputError):
+            raise error
 
     def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
         while not self._is_ready(future):

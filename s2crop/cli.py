@@ -779,6 +779,8 @@ def _measure(name: str, *where: Path, results: Path | None, model: str, weights:
     import json
     from importlib import import_module
 
+    from s2crop.evaluation.tables import key_of
+
     measure = import_module(f"s2crop.evaluation.{name}")
     cropper = load_cropper(model, weights, device, precision, proposals)
 
@@ -791,8 +793,7 @@ def _measure(name: str, *where: Path, results: Path | None, model: str, weights:
     click.echo(measure.table(result))
     if results:
         kept = json.loads(results.read_text()) if results.exists() else {}
-        key = name if model == MODELS[0] else f"{name}_{model}"
-        results.write_text(json.dumps(kept | {key: result}, indent=1) + "\n")
+        results.write_text(json.dumps(kept | {key_of(name, model): result}, indent=1) + "\n")
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -213,9 +213,9 @@ class Picture:
             width, height = height, width
         size_wh = max(1, round(width / factor)), max(1, round(height / factor))
         whole = factor // scale
-        if image.size == (size_wh[0] * whole, size_wh[1] * whole):
+        if whole > 1 and image.size == (size_wh[0] * whole, size_wh[1] * whole):
             image = image.reduce(whole)  # the same means as below, in less time
-        else:
+        elif image.size != size_wh:
             extent = (0, 0, width / scale, height / scale)
             image = image.resize(size_wh, Image.Resampling.BOX, extent, reducing_gap=2.0)
         image = pixels.rgb(image)

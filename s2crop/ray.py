@@ -95,7 +95,8 @@ class CropActor:
         try:
             picture = Picture.open(source, max_pixels=self._max_pixels)
             record = replace(record, width=picture.width, height=picture.height)
-            return record, picture, self._cropper.prepare(picture, outputs.likely_scale(picture, self._ratios, self._size, self._no_upscale))
+            scale = outputs.likely_scale(picture, self._ratios, self._size, self._no_upscale)
+            return record, picture, self._cropper.prepare(picture, scale)
         except Exception as error:
             return report.failed(record, error), None, None
 

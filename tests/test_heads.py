@@ -53,7 +53,7 @@ def train(folder, name, *more, **options):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monkeypatch):
-    monkeypatch.setattr(heads, "teach", lambda teacher, group, crops: 2 * torch.randn(crops.shape[:2]))  # untrained, it rates all alike
+    monkeypatch.setattr(heads, "score_as_they_are", lambda teacher, group, crops: 2 * torch.randn(crops.shape[:2]))  # untrained, it rates all alike
     results, lines = train(folder, name, "training.epochs=1")
     assert len(lines) == 1 and 0 <= results["pairs"] <= 1 and results["validation_photos"] == 3
     log = json.loads((folder / f"runs/{name}/log.jsonl").read_text().splitlines()[0])

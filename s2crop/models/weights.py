@@ -73,13 +73,17 @@ def read_weights(path: Path, name: str = "s2cnet") -> tuple[Config, dict[str, Te
 
 def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write a file of ours: tensors, with the network's name and configuration in the header."""
-    name = next(name for name, (network, _) in MODELS.items() if type(model) is network)
     state = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
     config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
-    data = save(state, metadata={"format": FORMAT, "model": name, "config": config})
+    data = save(state, metadata={"format": FORMAT, "model": name_of(model.config), "config": config})
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(data)
     temporary.replace(path)
+
+
+def name_of(config: Config) -> str:
+    """The network that a configuration is of."""
+    return next(name for name, (_, kind) in MODELS.items() if type(config) is kind)
 
 
 def weights_folder() -> Path:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from s2crop.models.asmnet import ASMNet, Features, composition_sensitivity
 from s2crop.models.s2cnet import MOS_STD
-from s2crop.training.graph import Sample
-from s2crop.training.heads import Head, HeadRecipe, stacked_maps
+from s2crop.training.graph import Sample, stacked_maps
+from s2crop.training.heads import Head, HeadRecipe
 from s2crop.training.losses import clear_pairs, hinge_loss, saliency_loss
 from s2crop.training.saliency import spectral_residual
 
@@ -54,12 +54,13 @@ class ASMNetHead(Head):
         return paper_losses(features, scores, targets, saliency, recipe, temperatures["pairs"])
 
 
-def paper_losses(features: Features, scores: Tensor, targets: Tensor, saliency: Tensor, recipe: ASMNetRecipe,
+def paper_losses(features: Features, scores: Tensor, targets: Tensor, saliency: Tensor, recipe,
                  temperature: Tensor | float) -> dict[str, Tensor]:
     """Ranking loss (eq. 3 and 4), saliency-aware loss (eq. 7), and smooth L1 to the ratings.
 
     Args:
         scores, targets: [B, N], normalised; saliency: [B, h, w], 0 to 1.
+        recipe: with pair_margin, saliency_weight and regression_weight.
         temperature: scores for a margin of 1.
     """
     sensitivity = composition_sensitivity(features.scores)

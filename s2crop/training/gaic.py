@@ -6,6 +6,7 @@ wants photos without ratings, is in the recipe `sfrc` alone.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from s2crop.models.backbone import turn_kernels
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.scorer import Scorer
 from s2crop.models.sfrc import SFRC
-from s2crop.models.weights import MODELS, Config, fold_mobilenet, load_model, read_weights, save_weights, shipped_weights
+from s2crop.models.weights import MODELS, Config, fold_mobilenet, load_model, name_of, read_weights, save_weights, shipped_weights
 from s2crop.training import asmnet, sfrc
 from s2crop.training.losses import rating_loss
 from s2crop.training.run import Run
@@ -53,6 +54,7 @@ class GaicRecipe:
     pairs: int = 256  # SFRC's, of each picture
     pair_margin: float = 0.9  # ASM-Net's delta, in MOS
     saliency_weight: float = 0.1  # ASM-Net's lambda
+    regression_weight: float = 0.0  # ASM-Net's, of smooth L1 to the ratings, which its paper has not
     seed: int = 0
 
 
@@ -75,8 +77,8 @@ def train(recipe: GaicRecipe, config: Config, data: Path, out: Path, *, resume: 
     run = Run(out, recipe.seed, report)
     where = find_device(device)
     torch.manual_seed(recipe.seed)
-    name, network = next((name, network) for name, (network, its_config) in MODELS.items() if type(config) is its_config)
-    model = network(config)
+    name = name_of(config)
+    model = MODELS[name][0](config)
     load_pretrained(model, recipe.backbone)
     model = model.to(device=where, memory_format=torch.channels_last)
     pictures = gaic.read_gaic(data, "train")
@@ -87,7 +89,7 @@ def train(recipe: GaicRecipe, config: Config, data: Path, out: Path, *, resume: 
         pictures = pictures[:SANITY_PICTURES] * 8
         recipe = dataclasses.replace(recipe, epochs=3, rate=3 * recipe.rate, saturation=0.0, lighting=0.0)
     if isinstance(model, SFRC):
-        measure_responses(model, pictures[:RESPONSE_PICTURES])
+        sfrc.measure_responses(model, responses(model, pictures[:RESPONSE_PICTURES]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
     scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
@@ -132,8 +134,7 @@ def paper_loss(model: Scorer, features: NamedTuple, pixels: Tensor, crops: Tenso
         return sum(losses.values())
     whole = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().cpu().numpy())
     saliency = torch.from_numpy(spectral_residual(whole))[None].to(pixels.device)
-    own = asmnet.ASMNetRecipe(pair_margin=recipe.pair_margin, saliency_weight=recipe.saliency_weight, regression_weight=0.0)
-    return sum(asmnet.paper_losses(features, model.rate(features, crops).float(), mos, saliency, own, 1.0).values())
+    return sum(asmnet.paper_losses(features, model.rate(features, crops).float(), mos, saliency, recipe, 1.0).values())
 
 
 def load_pretrained(model: Scorer, path: str) -> None:
@@ -155,17 +156,13 @@ def load_pretrained(model: Scorer, path: str) -> None:
 
 
 @torch.inference_mode()
-def measure_responses(model: SFRC, pictures: list[gaic.RatedPicture]) -> None:
-    """Mean and deviation of the layers' responses over some pictures."""
+def responses(model: SFRC, pictures: list[gaic.RatedPicture]) -> Iterator[Tensor]:
+    """What the layers respond to in each picture, [k, S, S]."""
     device = next(model.parameters()).device
-    found = []
     for picture in pictures:
         with Picture.open(picture.path) as opened:
             pixels, _ = network_input(opened, model.config)
-        found.append(model.look(model.normalise(pixels.to(device)))[1][0].flatten(1))
-    found = torch.cat(found, dim=1)
-    model.response_mean.copy_(found.mean(dim=1))
-    model.response_std.copy_(found.std(dim=1).clamp(min=1e-3))
+        yield model.look(model.normalise(pixels.to(device)))[1][0]
 
 
 def load_backbone(path: str, padding: str) -> dict[str, Tensor]:

@@ -39,30 +39,36 @@ TEMPERATURES = (0.05, 0.1, 0.15, 0.2)  # of the coarse stage alone, to follow a 
 
 
 @dataclass(frozen=True)
-class GraphRecipe:
-    """Choices of the graph training; a TOML file sets them."""
+class PhotoRecipe:
+    """Choices that all trainings on cached photos have; a TOML file sets them."""
 
-    start: str = "proposals"  # run whose weights give backbone and proposal head
-    epochs: int = 10
     batch_size: int = 8  # photos
     candidates: int = 64  # drawn for each photo, besides its pairs
-    rate: float = 5e-4
     weight_decay: float = 0.05
     average: float = 0.998
     sharpness: float = 0.1  # of the soft target over candidates, in IoU
     vote_weight: float = 1.0
     best_weight: float = 1.0
-    rating_weight: float = 0.5
     held_weight: float = 0.5
     lettered: bool = True  # learn from lettered copies of the fixation photos too
+    fold: int = 0  # which photos are kept aside
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GraphRecipe(PhotoRecipe):
+    """Choices of the graph training."""
+
+    start: str = "proposals"  # run whose weights give backbone and proposal head
+    epochs: int = 10
+    rate: float = 5e-4
+    rating_weight: float = 0.5
     rating_rounds: int = 3  # over the ratings, for each over the photos
     consistency_weight: float = 0.0  # of the teachers' scores on unlabelled photos
     teachers: tuple[str, ...] = ()  # runs whose mean score is the target there; none: the average of this run itself
     node_dropout: float = 0.1
     blind: float = 0.2  # share of photo batches scored from geometry alone
     jitter: float = 0.03  # of proposal boxes, in their sides
-    fold: int = 0  # which photos are kept aside
-    seed: int = 0
 
 
 @dataclass
@@ -359,7 +365,7 @@ def score_group(model: S2CNet, group: list[Sample], crops: np.ndarray, recipe: G
     attributes = torch.stack([s.attributes for s in group])
     reduced = None
     if rng.random() >= recipe.blind:
-        reduced = model.multi_scale(tuple(torch.stack([s.maps[i] for s in group]).float() for i in range(3)))
+        reduced = model.multi_scale(stacked_maps(group))
     elif rng.random() < 0.5:
         attributes = None  # as with the ratings
     return model.score(reduced, torch.from_numpy(crops.astype(np.float32)).to(device), proposals, size, attributes).float()
@@ -402,9 +408,19 @@ def measure(model: S2CNet, samples: list[Sample], ratings: list[Ratings]) -> dic
 @torch.inference_mode()
 def score_sample(model: S2CNet, sample: Sample, boxes: np.ndarray) -> np.ndarray:
     """Scores [N] of boxes [N, 4] in input pixels."""
-    reduced = model.multi_scale(tuple(m[None].float() for m in sample.maps))
-    crops = torch.from_numpy(boxes.astype(np.float32))[None].to(reduced.device)
-    return model.score(reduced, crops, sample.proposals[None], sample.size, sample.attributes[None])[0].cpu().double().numpy()
+    crops = torch.from_numpy(boxes.astype(np.float32))[None].to(sample.proposals.device)
+    return score_as_they_are(model, [sample], crops)[0].cpu().double().numpy()
+
+
+def score_as_they_are(model: S2CNet, group: list[Sample], crops: Tensor) -> Tensor:
+    """Normalised scores [B, N] of crops [B, N, 4] in input pixels; nothing jittered, nothing left out."""
+    proposals, attributes = torch.stack([s.proposals for s in group]), torch.stack([s.attributes for s in group])
+    return model.score(model.multi_scale(stacked_maps(group)), crops, proposals, group[0].size, attributes)
+
+
+def stacked_maps(group: list[Sample]) -> tuple[Tensor, ...]:
+    """The maps of several photos as one batch, [B, C, h, w] each."""
+    return tuple(torch.stack(maps).float() for maps in zip(*(s.maps for s in group), strict=True))
 
 
 def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sample]) -> dict[str, float]:

@@ -6,6 +6,7 @@ lettered copies teach as they teach S2CNet (see `graph`). What a paper does with
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +27,14 @@ from s2crop.training.data import find_fonts, load_photos
 from s2crop.training.graph import (
     SANITY_PHOTOS,
     Material,
+    PhotoRecipe,
     Sample,
     cache_photos,
     cache_sample,
     draw_groups,
     fixated_crops,
     random_candidates,
+    score_as_they_are,
     split,
     validate,
 )
@@ -40,27 +43,17 @@ from s2crop.training.run import Run, fit, log_temperatures
 
 
 @dataclass(frozen=True)
-class HeadRecipe:
-    """Choices that the trainings of both networks have; a TOML file sets them."""
+class HeadRecipe(PhotoRecipe):
+    """Choices that the trainings of both networks have."""
 
     teacher: str = ""  # run of S2CNet that gives backbone, proposal head and ratings; "" takes the shipped weights
     epochs: int = 6
-    batch_size: int = 8  # photos
-    candidates: int = 32  # drawn for each photo, besides its pairs
+    candidates: int = 32
     rate: float = 1e-3
-    weight_decay: float = 0.05
-    average: float = 0.998
-    sharpness: float = 0.1  # of the soft target over candidates, in IoU
-    vote_weight: float = 1.0
-    best_weight: float = 1.0
-    held_weight: float = 0.5
     rating_weight: float = 1.0  # of what the paper does with ratings
-    lettered: bool = True  # learn from lettered copies of the fixation photos too
-    fold: int = 0  # which photos are kept aside
-    seed: int = 0
 
 
-class Head:
+class Head(ABC):
     """What a training needs to know of its network."""
 
     recipe_type: type[HeadRecipe]
@@ -68,37 +61,37 @@ class Head:
     def __init__(self, model: Scorer, recipe: HeadRecipe, data: Path):
         self.model, self.recipe = model, recipe
 
+    @abstractmethod
     def trained(self) -> list[nn.Parameter]:
         """The parameters that learn."""
-        raise NotImplementedError
 
     def temperatures(self) -> dict[str, float]:
         """Of its own losses, to begin with."""
         return {}
 
+    @abstractmethod
     def extra(self, pixels: Tensor) -> Tensor:
         """What is kept of a network input, uint8 [1, 3, h, w], besides the maps."""
-        raise NotImplementedError
 
     def more_photos(self, material: Material) -> list[tuple[Sample, Sample]]:
         """What to train on besides the photos that are not kept aside."""
         return []
 
-    def begin(self, training: list[tuple[Sample, Sample]]) -> None:
+    def begin(self, training: list[tuple[Sample, Sample]]) -> None:  # noqa: B027 (there may be nothing to do)
         """Look over the photos before training on them."""
 
+    @abstractmethod
     def features(self, model: Scorer, group: list[Sample]) -> NamedTuple:
         """What `model.features` would give for these photos."""
-        raise NotImplementedError
 
     def rate(self, model: Scorer, features: NamedTuple, crops: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores [B, N] of crops [B, N, 4], and what `paper_losses` wants of them."""
         return model.rate(features, crops), None
 
+    @abstractmethod
     def paper_losses(self, features: NamedTuple, rated: Tensor | None, scores: Tensor, targets: Tensor, group: list[Sample],
                      temperatures: dict[str, Tensor]) -> dict[str, Tensor]:
         """The paper's losses on rated crops. Args: scores, targets [B, N], normalised."""
-        raise NotImplementedError
 
     def pair_losses(self, rated: Tensor | None, votes: Tensor) -> dict[str, Tensor]:
         """More that voted pairs teach. Args: rated of the crops of pairs, [B, 2 P, ...]; votes [B, P, 2]."""
@@ -187,7 +180,7 @@ def step_losses(head: Head, teacher: S2CNet, group: list[Sample], temperatures: 
     found = head.unlabelled_losses(own_rated, own) if source == "unlabelled" else None
     if found is None:
         with torch.no_grad():
-            targets = teach(teacher, group, crops[:, first])
+            targets = score_as_they_are(teacher, group, crops[:, first])
         found = {k: recipe.rating_weight * v
                  for k, v in head.paper_losses(features, own_rated, own, targets, group, temperatures).items()}
     if source == "labels":
@@ -203,17 +196,6 @@ def step_losses(head: Head, teacher: S2CNet, group: list[Sample], temperatures: 
         found["held"] = recipe.held_weight * best_crop_loss(scores[:, recipe.candidates:], held, temperatures["held"],
                                                             recipe.sharpness)
     return found
-
-
-def teach(teacher: S2CNet, group: list[Sample], crops: Tensor) -> Tensor:
-    """The teacher's normalised scores [B, N] of crops in input pixels."""
-    reduced = teacher.multi_scale(stacked_maps(group))
-    proposals, attributes = (torch.stack([getattr(s, key) for s in group]) for key in ("proposals", "attributes"))
-    return teacher.score(reduced, crops, proposals, group[0].size, attributes if teacher.config.node_geometry else None)
-
-
-def stacked_maps(group: list[Sample]) -> tuple[Tensor, ...]:
-    return tuple(torch.stack([s.maps[i] for s in group]).float() for i in range(3))
 
 
 def scorer_of_samples(head: Head, model: Scorer) -> Callable[[Sample, np.ndarray], np.ndarray]:

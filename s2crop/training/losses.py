@@ -28,8 +28,12 @@ def vote_loss(scores: Tensor, votes: Tensor, temperature: Tensor) -> Tensor:
 
     Args: scores [B, P, 2]; votes [B, P, 2]; temperature: scores for a factor e in the odds.
     """
-    share = votes[..., 0] / votes.sum(-1).clamp(min=1)
-    return F.binary_cross_entropy_with_logits((scores[..., 0] - scores[..., 1]) / temperature, share)
+    return F.binary_cross_entropy_with_logits((scores[..., 0] - scores[..., 1]) / temperature, vote_share(votes))
+
+
+def vote_share(votes: Tensor) -> Tensor:
+    """Of the votes of each pair, [..., 2], the share that the first crop has."""
+    return votes[..., 0] / votes.sum(-1).clamp(min=1)
 
 
 def best_crop_loss(scores: Tensor, ious: Tensor, temperature: Tensor, sharpness: float) -> Tensor:

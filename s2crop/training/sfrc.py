@@ -1,6 +1,7 @@
 """SFRC's own part of its training (Wang et al. 2023, sec. 3.3): regression, ranking classifier, rank consistency."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from s2crop.models.backbone import fold_batch_norm
 from s2crop.models.s2cnet import MOS_STD
 from s2crop.models.sfrc import SFRC, Features
 from s2crop.training.data import is_validation
-from s2crop.training.graph import Material, Sample
-from s2crop.training.heads import Head, HeadRecipe, stacked_maps
-from s2crop.training.losses import consistency_loss, draw_pairs, pair_loss
+from s2crop.training.graph import Material, Sample, stacked_maps
+from s2crop.training.heads import Head, HeadRecipe
+from s2crop.training.losses import consistency_loss, draw_pairs, pair_loss, vote_share
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,7 @@ class SFRCHead(Head):
 
     def begin(self, training: list[tuple[Sample, Sample]]) -> None:
         """Measure the layers' responses over the photos."""
-        means = torch.stack([s.extra.float().mean(dim=(1, 2)) for s, _ in training])
-        squares = torch.stack([s.extra.float().square().mean(dim=(1, 2)) for s, _ in training])
-        mean = means.mean(dim=0)
-        self.model.response_mean.copy_(mean)
-        self.model.response_std.copy_((squares.mean(dim=0) - mean**2).clamp(min=1e-6).sqrt())
+        measure_responses(self.model, (s.extra.float() for s, _ in training))
 
     def features(self, model: SFRC, group: list[Sample]) -> Features:
         return model.head_features(stacked_maps(group), torch.stack([s.extra for s in group]).float(), group[0].size)
@@ -80,8 +77,7 @@ class SFRCHead(Head):
         """Voted pairs teach the classifier as they are: the first wins by its share of votes."""
         logits = self.model.compare(rated)
         first = torch.arange(0, rated.shape[1], 2, device=rated.device)
-        share = votes[..., 0] / votes.sum(-1).clamp(min=1)
-        return {"voted": pair_loss(logits[:, first, first + 1], share)}
+        return {"voted": pair_loss(logits[:, first, first + 1], vote_share(votes))}
 
     def unlabelled_losses(self, rated: Tensor, scores: Tensor) -> dict[str, Tensor]:
         """Eq. 5 and 6; in MOS, as the margin is."""
@@ -89,6 +85,14 @@ class SFRCHead(Head):
             logits = self.model.compare(rated)
         weight = self.recipe.consistency_weight
         return {"consistency": weight * consistency_loss(scores * MOS_STD, logits, self.recipe.consistency_margin)}
+
+
+def measure_responses(model: SFRC, responses: Iterable[Tensor]) -> None:
+    """Mean and deviation of each layer's responses, of `SFRC.look`, over pictures: [k, S, S] each."""
+    moments = torch.stack([torch.stack([r.mean(dim=(1, 2)), r.square().mean(dim=(1, 2))]) for r in responses])
+    mean, square = moments.mean(dim=0)
+    model.response_mean.copy_(mean)
+    model.response_std.copy_((square - mean**2).clamp(min=1e-6).sqrt())
 
 
 def paper_losses(model: SFRC, rated: Tensor, scores: Tensor, targets: Tensor, margin: float, count: int) -> dict[str, Tensor]:

@@ -218,8 +218,9 @@ def measure_speed(paths: list[Path], rounds: int) -> dict:
         rate = len(paths) / statistics.median(values)
         rows.append({"tool": name, "pictures_per_second": round(rate, 2), "s2crop_time_to_its": round(ratio, 2)})
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    print(rows_of := ours.parts())
-    return {"rows": rows, "parts_ms": rows_of, "missing": missing}
+    parts = ours.parts()
+    print(parts)
+    return {"rows": rows, "parts_ms": parts, "missing": missing}
 
 
 def command(*arguments) -> list[str]:
@@ -228,7 +229,7 @@ def command(*arguments) -> list[str]:
 
 # A process counts the memory of the one that started it; this one has little.
 LAUNCHER = """
-import os, resource, subprocess, sys
+import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL).returncode
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 sys.exit(status)
