@@ -14,7 +14,7 @@ from s2crop.errors import DeviceError, InputError, OutputError, S2CropError, Vid
 __version__ = "0.1.0"
 
 # Loaded when first used: torch takes seconds to import, `s2crop --help` must not.
-_LATER = {"Cropper": "s2crop.cropper", "Crop": "s2crop.cropper", "CropRequest": "s2crop.cropper",
+_LATER = {"Cropper": "s2crop.cropping.cropper", "Crop": "s2crop.cropping.request", "CropRequest": "s2crop.cropping.request",
           "load_model": "s2crop.models.weights", "covers": "s2crop.video.covers", "Frame": "s2crop.video.covers"}
 __all__ = ["DeviceError", "InputError", "OutputError", "S2CropError", "VideoError", "WeightsError", *_LATER]
 

@@ -17,12 +17,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2crop import outputs, report
-from s2crop.cropper import Crop, Cropper, CropRequest, Prepared
+from s2crop.choices import FORMATS, MAX_PIXELS
+from s2crop.cropping.cropper import Cropper
+from s2crop.cropping.request import Crop, CropRequest, Prepared
 from s2crop.errors import InputError, S2CropError
+from s2crop.files import sizes
+from s2crop.files.encode import encode
+from s2crop.files.formats import output_suffix
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import MAX_PIXELS, Picture
-from s2crop.report import Record
+from s2crop.run import report
+from s2crop.run.report import Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,13 +59,13 @@ class CropActor:
                  protect: str = "all", max_pixels: int = MAX_PIXELS, model: str = "s2cnet", weights: str | Path | None = None,
                  device: str = "auto", precision: str = "auto", proposals: str = "auto"):
         self._ratios = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
-        self._size = outputs.parse_size(size) if size else None
+        self._size = sizes.parse_size(size) if size else None
         if self._size and self._size.width and self._size.height:
             raise ValueError(f"size {size!r} has two sides: give one, the other follows from the ratio")
         if circle and (set(self._ratios) != {"1:1"} or fmt == "jpg"):
             raise ValueError("circles are for ratios=['1:1'] and for png, webp or avif")
-        if fmt not in outputs.FORMATS:
-            raise ValueError(f"fmt is one of {', '.join(outputs.FORMATS)}, not {fmt!r}")
+        if fmt not in FORMATS:
+            raise ValueError(f"fmt is one of {', '.join(FORMATS)}, not {fmt!r}")
         self._request = CropRequest(tuple(self._ratios.values()), top, focus, keep, protect, circle)
         self._no_upscale, self._circle, self._fmt, self._quality = no_upscale, circle, fmt, quality
         self._crops, self._max_pixels = crops, max_pixels
@@ -72,7 +77,7 @@ class CropActor:
         Args:
             batch: "path", the pictures' names; "bytes", their files' contents, without which the paths are opened.
         Returns:
-            A row for each crop, and one for each picture that failed: the fields of `s2crop.report.Record`, "crop", the
+            A row for each crop, and one for each picture that failed: the fields of `s2crop.run.report.Record`, "crop", the
             bytes of a file, and "suffix", what its name ends with. "status" is "planned" (nothing is written here) or
             "error".
         """
@@ -95,7 +100,7 @@ class CropActor:
         try:
             picture = Picture.open(source, max_pixels=self._max_pixels)
             record = replace(record, width=picture.width, height=picture.height)
-            scale = outputs.likely_scale(picture, self._ratios, self._size, self._no_upscale)
+            scale = sizes.likely_scale(picture, self._ratios, self._size, self._no_upscale)
             return record, picture, self._cropper.prepare(picture, scale)
         except Exception as error:
             return report.failed(record, error), None, None
@@ -115,9 +120,9 @@ class CropActor:
         """The crops of a picture, up to the first that fails."""
         rows = []
         with picture:
-            # as `batch` decodes, so that the same files come out
+            # as a run decodes, so that the same files come out
             boxes = [(crop.ratio, crop.box) for crop in crops]
-            scale = min(picture.decoded_scale, outputs.needed_scale(boxes, self._ratios, self._size, self._no_upscale))
+            scale = min(picture.decoded_scale, sizes.needed_scale(boxes, self._ratios, self._size, self._no_upscale))
             for crop in crops:
                 one = replace(record, ratio=crop.ratio, rank=crop.rank, box=crop.box)
                 try:
@@ -132,15 +137,15 @@ class CropActor:
 
     def _encode(self, record: Record, picture: Picture, scale: int) -> "_Row":
         x1, y1, x2, y2 = record.box
-        size_wh = outputs.output_size(record.box, self._size, self._no_upscale, self._ratios[record.ratio])
+        size_wh = sizes.output_size(record.box, self._size, self._no_upscale, self._ratios[record.ratio])
         width, height = size_wh or (x2 - x1, y2 - y1)
         record = replace(record, output_width=width, output_height=height)
         if not self._crops:
             return _Row(record)
-        suffix = outputs.output_suffix(picture.format, self._fmt, self._circle)
+        suffix = output_suffix(picture.format, self._fmt, self._circle)
         picture.decode(scale)
         image = picture.crop(record.box, size_wh)
-        return _Row(record, outputs.encode(image, suffix, self._quality, circle=self._circle), suffix)
+        return _Row(record, encode(image, suffix, self._quality, circle=self._circle), suffix)
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from s2crop.cropping.request import Heatmap
 from s2crop.errors import InputError
-from s2crop.heatmap import Heatmap
-
-
-@dataclass(frozen=True)
-class CropRequest:
-    """As in `s2crop.cropper`, for processes that are to start without it."""
-
-    ratios: tuple
-    top: int
-    focus: tuple | None
-    keep: tuple | None
-    protect: str
-    circle: bool = False
 
 
 @dataclass
@@ -30,7 +18,7 @@ class FakePrepared:
 
 
 class FakeCropper:
-    """The methods of `s2crop.cropper.Cropper` that a batch calls.
+    """The methods of `s2crop.cropping.cropper.Cropper` that a batch calls.
 
     Args:
         decode: pictures are decoded when they are prepared, as the real one does.

@@ -9,12 +9,18 @@ import pytest
 from PIL import Image
 
 from fake_cropper import FakeCropper
-from s2crop import batch, outputs
-from s2crop.batch import BatchOptions, Interrupted, run
-from s2crop.cropper import CropRequest
+from s2crop.cropping.request import CropRequest
 from s2crop.errors import DeviceError, InputError, OutputError
+from s2crop.files import encode as encode_module
+from s2crop.files import write as write_module
+from s2crop.files.names import plan_names
+from s2crop.files.picture import Picture
+from s2crop.files.sizes import parse_size
+from s2crop.files.sources import find_sources
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import Picture, find_sources
+from s2crop.run import pipeline, work
+from s2crop.run.pipeline import Interrupted, run
+from s2crop.run.work import BatchOptions
 
 WIDE, TALL = (48, 32), (32, 48)
 
@@ -37,7 +43,7 @@ class Batch:
     def run(self, cropper=None, on_record=None, out=None, **options):
         self.records = []
         sources = find_sources([str(self.photos)], recursive=True)
-        plans = outputs.plan_names(
+        plans = plan_names(
             sources, self.request.ratios, self.request.top, template="{stem}{cover}_{ratio}{rank}",
             folder=out or self.out, fmt="same", circle=False,
         )
@@ -150,15 +156,15 @@ def test_what_is_skipped_does_not_pile_up_behind_a_slow_write(pictures, monkeypa
     pictures.run()
     (pictures.out / "000_1x1.png").unlink()
     taken_up, at_write = [], []
-    is_done, encode = batch._Workers._is_done, outputs.encode
+    is_done, encode = work.Workers._is_done, encode_module.encode
 
     def slow(*args, **kwargs):
         time.sleep(0.5)
         at_write.append(len(taken_up))
         return encode(*args, **kwargs)
 
-    monkeypatch.setattr(outputs, "encode", slow)
-    monkeypatch.setattr(batch._Workers, "_is_done", lambda self, job: taken_up.append(job) or is_done(self, job))
+    monkeypatch.setattr(encode_module, "encode", slow)
+    monkeypatch.setattr(work.Workers, "_is_done", lambda self, job: taken_up.append(job) or is_done(self, job))
     pictures.run(jobs=2, batch_size=2)
     assert at_write[0] < 60
     assert [record.status for record in pictures.records] == ["written"] + ["skipped"] * 299
@@ -199,14 +205,14 @@ def test_what_cannot_be_written_costs_one_record(pictures):
 def test_a_disk_that_fills_up_leaves_whole_files(pictures, monkeypatch):
     draw(pictures.photos / "a.png")
     draw(pictures.photos / "b.png")
-    write = outputs.write_atomic
+    write = write_module.write_atomic
 
     def full(path, *args, **kwargs):
         if path.name == "a_1x1.png":
             raise OutputError("no space left on device")
         return write(path, *args, **kwargs)
 
-    monkeypatch.setattr(outputs, "write_atomic", full)
+    monkeypatch.setattr(write_module, "write_atomic", full)
     pictures.run(jobs=2)
     assert [record.status for record in pictures.records] == ["written", "error", "written", "written"]
     assert pictures.records[1].error == "no space left on device"
@@ -348,8 +354,8 @@ def test_fewer_crops_than_asked_for_are_all_right(pictures):
 def test_the_time_of_each_stage_is_told(pictures, monkeypatch):
     for name in "abcd":
         draw(pictures.photos / f"{name}.png")
-    encode = outputs.encode
-    monkeypatch.setattr(outputs, "encode", lambda *args, **kwargs: time.sleep(0.05) or encode(*args, **kwargs))
+    encode = encode_module.encode
+    monkeypatch.setattr(encode_module, "encode", lambda *args, **kwargs: time.sleep(0.05) or encode(*args, **kwargs))
     seconds = pictures.run(FakeCropper(delay_s=0.1), jobs=2, batch_size=2).clock.seconds
     assert seconds["encode"] >= 8 * 0.05 and seconds["score"] >= 2 * 0.1
     assert min(seconds[stage] for stage in ("decode", "crop and resize", "write", "waiting")) > 0
@@ -358,10 +364,10 @@ def test_the_time_of_each_stage_is_told(pictures, monkeypatch):
 
 def test_output_size(pictures):
     draw(pictures.photos / "a.png")
-    pictures.run(size=outputs.parse_size("60"))
+    pictures.run(size=parse_size("60"))
     sizes = [(r.output_width, r.output_height) for r in pictures.records]
     assert sizes == [(60, 40), (60, 60)] == [Image.open(r.output).size for r in pictures.records]
-    pictures.run(size=outputs.parse_size("60"), no_upscale=True, overwrite=True)
+    pictures.run(size=parse_size("60"), no_upscale=True, overwrite=True)
     assert [(r.output_width, r.output_height) for r in pictures.records] == [(48, 32), (32, 32)]
 
 
@@ -419,7 +425,7 @@ def decodes(monkeypatch):
 def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
     draw(pictures.photos / "a.jpg", (960, 640))
     draw(pictures.photos / "b.png", (97, 64))
-    pictures.run(size=outputs.parse_size("60"))
+    pictures.run(size=parse_size("60"))
     assert sorted(decodes) == [(97, 1), (960, 4)]
     pictures.run(overwrite=True)
     assert sorted(decodes[2:]) == [(97, 1), (960, 1)]
@@ -428,27 +434,27 @@ def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
 def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_alike(pictures, decodes, monkeypatch):
     for i in range(6):
         draw(pictures.photos / f"{i}.jpg", (960, 640))
-    pictures.run(size=outputs.parse_size("60"), batch_size=6)
+    pictures.run(size=parse_size("60"), batch_size=6)
     records, written = pictures.records, pictures.contents()
     assert len(decodes) == 6
-    monkeypatch.setattr(batch, "_ROOM_BYTES", 240 * 160 * 4 // 3)  # for two and a bit, with seven in flight
-    pictures.run(size=outputs.parse_size("60"), batch_size=6, overwrite=True)
+    monkeypatch.setattr(work, "_ROOM_BYTES", 240 * 160 * 4 // 3)  # for two and a bit, with seven in flight
+    pictures.run(size=parse_size("60"), batch_size=6, overwrite=True)
     assert len(decodes) == 6 + 6 + 4
     assert pictures.records == records and pictures.contents() == written
 
 
 def test_a_dry_run_decodes_as_the_run_itself_would_and_keeps_nothing(pictures, decodes, monkeypatch):
     draw(pictures.photos / "a.jpg", (960, 640))
-    monkeypatch.setattr(batch._Room, "take", lambda *args: pytest.fail("kept"))
-    pictures.run(size=outputs.parse_size("60"), dry_run=True)
+    monkeypatch.setattr(work._Room, "take", lambda *args: pytest.fail("kept"))
+    pictures.run(size=parse_size("60"), dry_run=True)
     assert decodes == [(960, 4)]
 
 
 @pytest.mark.parametrize("failing", ["rank", "write", "nothing"])
 def test_room_is_given_back_whatever_becomes_of_a_picture(pictures, monkeypatch, failing):
     rooms = []
-    init = batch._Room.__init__
-    monkeypatch.setattr(batch._Room, "__init__", lambda room, size: rooms.append((room, size)) or init(room, size))
+    init = work._Room.__init__
+    monkeypatch.setattr(work._Room, "__init__", lambda room, size: rooms.append((room, size)) or init(room, size))
     for i in range(5):
         draw(pictures.photos / f"{i}.png")
 
@@ -456,7 +462,7 @@ def test_room_is_given_back_whatever_becomes_of_a_picture(pictures, monkeypatch,
         raise InputError("damaged") if failing == "rank" else OutputError("no space left on device")
 
     if failing == "write":
-        monkeypatch.setattr(outputs, "write_atomic", fail)
+        monkeypatch.setattr(write_module, "write_atomic", fail)
     pictures.run(FakeCropper(fail=fail if failing == "rank" else lambda prepared: None))
     ((room, size),) = rooms
     assert room._left == size
@@ -478,8 +484,8 @@ def test_an_interrupt_does_not_wait_for_a_slow_encoder(pictures, monkeypatch):
             encoding.wait(10)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(outputs, "encode", slow)
-    monkeypatch.setattr(batch, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(encode_module, "encode", slow)
+    monkeypatch.setattr(pipeline, "_STOP_SECONDS", 0.1)
     with pytest.raises(Interrupted) as stopped:
         pictures.run(FakeCropper(fail=fail), jobs=2, batch_size=1)
     assert not stopped.value.idle
@@ -505,4 +511,4 @@ def test_workers_give_way_to_the_thread_that_scores(pictures):
     seen, mine = [], priority()
     draw(pictures.photos / "a.png")
     pictures.run(Watched(), jobs=2)
-    assert seen == [("prepare", min(19, mine + batch._NICER)), ("rank", mine)] and priority() == mine
+    assert seen == [("prepare", min(19, mine + pipeline._NICER)), ("rank", mine)] and priority() == mine

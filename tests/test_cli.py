@@ -1,5 +1,6 @@
 """The `s2crop` command: output, messages, exit status and files, with a network that is a fake."""
 
+import inspect
 import io
 import json
 import os
@@ -17,9 +18,12 @@ from PIL import Image
 
 import clips
 from fake_cropper import FakeCropper
-from s2crop import cli, inputs, outputs
+from s2crop import choices, cli, covers
+from s2crop.cli import crop as command
+from s2crop.cli import loading
 from s2crop.errors import DeviceError, OutputError, WeightsError
-from s2crop.video import covers
+from s2crop.files import encode
+from s2crop.files.formats import ENCODERS, OUTPUT_FORMATS
 from test_shots import scene
 
 KEYS = [
@@ -32,7 +36,7 @@ KEYS = [
 def folder(tmp_path, monkeypatch):
     """An empty working folder, and no network."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "load_cropper", lambda *asked: FakeCropper())
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: FakeCropper())
     return tmp_path
 
 
@@ -265,7 +269,7 @@ def test_focus_keep_and_protect_reach_the_cropper(monkeypatch):
             requests.append(request)
             return super().rank(prepared, request)
 
-    monkeypatch.setattr(cli, "load_cropper", lambda *asked: Asking())
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: Asking())
     s2crop("a.png")
     s2crop("a.png", "--overwrite", "--focus", "30,20.5", "--keep", "0.1,0.2,.5,0.3", "--protect", "face", "-k", "2")
     first, second = requests
@@ -590,7 +594,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     def bug(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(outputs, "encode", bug)
+    monkeypatch.setattr(encode, "encode", bug)
     code, _, err = s2crop("a.png")
     assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: internal error: ZeroDivisionError: a bug")
     assert "Traceback" not in err
@@ -741,7 +745,7 @@ def test_weights_and_devices_that_cannot_be_used(monkeypatch, error):
     def load(*asked):
         raise error
 
-    monkeypatch.setattr(cli, "load_cropper", load)
+    monkeypatch.setattr(loading, "load_cropper", load)
     assert s2crop("a.png", "--json") == (4, "", f"s2crop: {error}\n")
     assert files() == ["a.png"]
 
@@ -752,14 +756,14 @@ def test_a_device_that_is_lost_on_the_way(monkeypatch):
     def fail(prepared):
         raise DeviceError("cuda:0 is gone")
 
-    monkeypatch.setattr(cli, "load_cropper", lambda *asked: FakeCropper(fail=fail))
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: FakeCropper(fail=fail))
     assert s2crop("a.png") == (4, "", "s2crop: cuda:0 is gone\n")
 
 
 def test_what_is_loaded(monkeypatch):
     draw("a.png")
     asked = []
-    monkeypatch.setattr(cli, "load_cropper", lambda *args: asked.append(args) or FakeCropper())
+    monkeypatch.setattr(loading, "load_cropper", lambda *args: asked.append(args) or FakeCropper())
     s2crop("a.png", "-j", "3")
     s2crop(
         "a.png", "-j", "1", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin"
@@ -782,7 +786,7 @@ def test_standard_output_that_fails(monkeypatch):
     def full(line):
         raise OutputError("cannot write to standard output: no space left on device")
 
-    monkeypatch.setattr(cli, "_print", full)
+    monkeypatch.setattr(command, "print_line", full)
     code, _, err = s2crop("a.png", "--json")
     assert (code, err) == (1, "s2crop: cannot write to standard output: no space left on device\n")
 
@@ -793,7 +797,7 @@ def test_an_interrupt_while_loading(monkeypatch):
     def load(*asked):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_cropper", load)
+    monkeypatch.setattr(loading, "load_cropper", load)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     code, out, err = s2crop("a.png", "--overwrite")
     assert (code, out, err) == (130, "", "s2crop: interrupted before the first picture\n")
@@ -818,7 +822,7 @@ def test_an_interrupt_that_an_import_makes_something_else_of(monkeypatch, where,
             interrupted()
         return FakeCropper(fail=lambda prepared: where == "rank" and interrupted())
 
-    monkeypatch.setattr(cli, "load_cropper", load)
+    monkeypatch.setattr(loading, "load_cropper", load)
     code, out, err = s2crop("photos", "-b", "1", "-j", "1")
     assert (code, out) == (130, "")
     assert err.splitlines()[-1].startswith("s2crop: interrupted ") and "Traceback" not in err
@@ -829,11 +833,11 @@ def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
     """The command in a process of its own, which is not to spend seconds on importing torch."""
     script = f"""if True:
         import sys, time
-        import fake_cropper
-        sys.modules["s2crop.cropper"] = fake_cropper
-        from s2crop import cli, outputs
+        from s2crop import cli
+        from s2crop.cli import loading
+        from s2crop.files import encode
         from fake_cropper import FakeCropper
-        cli.load_cropper = lambda *asked: {cropper}
+        loading.load_cropper = lambda *asked: {cropper}
         cli.main(prog_name="s2crop")
     """
     here = Path(__file__).parent
@@ -884,7 +888,7 @@ def test_interrupt_does_not_wait_for_a_slow_encoder():
     draw("photos/a.png")
     draw("photos/b.png", (32, 48))
     encode = "lambda *a, **k: print('encoding', flush=True) or time.sleep(30)"
-    run = process("photos", "-b", "1", cropper=f"setattr(outputs, 'encode', {encode}) or FakeCropper()")
+    run = process("photos", "-b", "1", cropper=f"setattr(encode, 'encode', {encode}) or FakeCropper()")
     assert run.stdout.readline().startswith(b"encoding")
     sent = time.monotonic()
     run.send_signal(signal.SIGINT)
@@ -941,7 +945,7 @@ def test_help():
     assert headings == ["Crops", "Videos", "Output", "Input", "Model and throughput", "Messages and help"]
     for option in ("-a, --ratio R", "-0", "--shard I/N", "-V, --version", "--max-pixels N"):
         assert f"\n  {option} " in out
-    assert outputs.DEFAULT_TEMPLATE in out
+    assert choices.DEFAULT_TEMPLATE in out
 
 
 def test_every_option_has_help_and_a_test():
@@ -951,11 +955,16 @@ def test_every_option_has_help_and_a_test():
             assert param.help and any(f'"{name}"' in tests for name in param.opts), param.opts
 
 
-def test_defaults_agree_with_the_modules_that_are_loaded_later():
+def test_choices_agree_with_the_modules_that_are_loaded_later():
+    from s2crop.cropping.protect import PROTECT_KINDS  # takes seconds: torch comes with it
+
     params = {param.name: param for param in cli.main.params}
-    assert params["max_pixels"].default == inputs.MAX_PIXELS
-    assert tuple(params["fmt"].type.choices) == outputs.FORMATS
-    assert cli.DEFAULT_COVERS == covers.DEFAULT_COVERS
+    assert tuple(params["protect"].type.choices) == tuple(PROTECT_KINDS)
+    assert {f".{fmt}" for fmt in params["fmt"].type.choices} - {".same"} <= ENCODERS.keys()
+    assert set(OUTPUT_FORMATS) == set(ENCODERS)
+    assert f"default: {choices.MAX_PIXELS // 1_000_000} million" in params["max_pixels"].help
+    assert f"default: {choices.DEFAULT_COVERS}, or 1" in params["covers"].help
+    assert inspect.signature(covers).parameters["top"].default == choices.DEFAULT_COVERS
 
 
 def test_help_loads_nothing_heavy():

@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 
 import clips
-from fake_cropper import CropRequest, FakeCropper
-from s2crop import outputs
-from s2crop.batch import BatchOptions, Interrupted, Interrupts, run
+from fake_cropper import FakeCropper
+from s2crop.cropping.request import CropRequest
+from s2crop.files.names import plan_names
+from s2crop.files.sizes import parse_size
+from s2crop.files.sources import find_sources
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import find_sources
+from s2crop.run.pipeline import Interrupted, Interrupts, run
+from s2crop.run.work import BatchOptions
 from s2crop.video import ffmpeg
 from test_shots import scene
 
@@ -50,7 +53,7 @@ def crop(*inputs, ratios=("1:1",), top=1, covers=2, keep_frames=False, overlay=F
     """Crop inputs into out/; the records."""
     request = CropRequest(tuple(map(parse_ratio, ratios)), top, None, None, "all")
     sources = find_sources(inputs or ["in"], recursive=True, covers=cover)
-    plans = outputs.plan_names(
+    plans = plan_names(
         sources, request.ratios, top, folder=Path("out"), fmt="same", circle=False, covers=covers, keep_frames=keep_frames,
         overlay=overlay,
     )
@@ -186,7 +189,7 @@ def test_boxes_of_a_letterboxed_clip_are_in_the_whole_frame(here):
 
 
 def test_a_size_and_more_crops_of_each_cover(here):
-    records = crop("in/b.mp4", ratios=("1:1",), top=2, size=outputs.parse_size("40"))
+    records = crop("in/b.mp4", ratios=("1:1",), top=2, size=parse_size("40"))
     assert files() == ["b_cover1_1x1_1.jpg", "b_cover1_1x1_2.jpg", "b_cover2_1x1_1.jpg", "b_cover2_1x1_2.jpg"]
     assert {(r.output_width, r.output_height) for r in records} == {(40, 40)}
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import clips
-from fake_cropper import CropRequest, FakeCropper
+from fake_cropper import FakeCropper
+from s2crop.cropping.request import CropRequest
 from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.video import covers, keyframes

@@ -7,10 +7,12 @@ from PIL import Image
 
 import s2crop
 from s2crop import Cropper, CropRequest, DeviceError, InputError, WeightsError
-from s2crop.cropper import input_size, required, resize, to_mos
+from s2crop.cropping.cropper import to_mos
+from s2crop.cropping.request import required
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
-from s2crop.inputs import Picture
+from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import MAX_PROPOSALS, Proposals
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import save_weights

@@ -9,18 +9,22 @@ from PIL import Image
 
 import clips
 from fake_cropper import FakeCropper
-from s2crop import Cropper, heatmap, outputs, overlay
+from s2crop import Cropper
+from s2crop.cropping.request import Heatmap
 from s2crop.errors import InputError
+from s2crop.files.names import plan_names
+from s2crop.files.picture import Picture
+from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.heatmap import CROP, Heatmap
-from s2crop.inputs import Picture
 from s2crop.models.asmnet import ASMNet, ASMNetConfig
 from s2crop.models.proposals import Proposals
 from s2crop.models.s2cnet import Features, S2CNet, box_bumps
 from s2crop.models.scorer import Scorer, unknown
 from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import save_weights
-from s2crop.overlay import Outline
+from s2crop.preview import heatmap, overlay
+from s2crop.preview.heatmap import CROP
+from s2crop.preview.overlay import Outline
 from s2crop.video import covers
 from test_cli import draw, files, folder, records, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
 from test_cropper import CONFIG, make_weights, picture
@@ -211,9 +215,9 @@ def test_pictures_of_any_shape_are_drawn(size):
 
 
 def plan(*names, **options):
-    sources = [outputs.Source(name, Path(name), Path(name)) for name in names]
-    plans = outputs.plan_names(sources, [WIDE], 1, folder=Path("o"), fmt="same", circle=False, heatmap=True, **options)
-    return [sorted(path.relative_to("o").as_posix() for path in plan.values()) for plan in plans]
+    sources = [Source(name, Path(name), Path(name)) for name in names]
+    plans = plan_names(sources, [WIDE], 1, folder=Path("o"), fmt="same", circle=False, heatmap=True, **options)
+    return [sorted(path.relative_to("o").as_posix() for path in plan.paths()) for plan in plans]
 
 
 def test_a_heatmap_has_a_name_that_nothing_else_has():

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageFile
 
 import pictures
-from s2crop import Cropper, cli
-from s2crop.pixels import to_srgb
+from s2crop import Cropper
+from s2crop.cli import loading
+from s2crop.files.pixels import to_srgb
 from test_cli import files, records, s2crop, usage_error
 from test_cropper import make_weights
 
@@ -29,7 +30,7 @@ def cropper(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch, cropper):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "load_cropper", lambda *asked: cropper)
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: cropper)
     return tmp_path
 
 
@@ -118,7 +119,7 @@ def test_unreadable_files_cost_one_line_each(monkeypatch):
                 raise PermissionError(13, "Permission denied")
             return real(path, *args, **kwargs)
 
-        monkeypatch.setattr("s2crop.inputs.open", denied, raising=False)
+        monkeypatch.setattr("s2crop.files.picture.open", denied, raising=False)
     path = put("in/locked.jpg", JPEG)
     path.chmod(0)
     put("in/open.jpg", JPEG)

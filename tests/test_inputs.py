@@ -12,10 +12,12 @@ import torch  # noqa: F401 (loaded, it is what resizes)
 from PIL import Image, ImageFile
 
 import pictures
-from s2crop import inputs, pixels
 from s2crop.errors import InputError
-from s2crop.inputs import Picture, Source, find_sources, read_file_list
-from s2crop.pixels import to_srgb
+from s2crop.files import picture as picture_module
+from s2crop.files import pixels
+from s2crop.files.picture import Picture
+from s2crop.files.pixels import to_srgb
+from s2crop.files.sources import Source, find_sources, read_file_list
 
 UPRIGHT = pictures.photo(320, 200)
 
@@ -495,7 +497,7 @@ class TestRefusals:
         def denied(*_):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(inputs, "open", denied, raising=False)
+        monkeypatch.setattr(picture_module, "open", denied, raising=False)
         assert self.refused(file) == "permission denied"
 
     @pytest.mark.parametrize("name, reason", [("a.MP4", "is a video"), ("a.heic", "HEIC"), ("a.NEF", "raw file")])
@@ -568,7 +570,7 @@ class TestRefusals:
         data = pictures.encoded(UPRIGHT, exif=exif.tobytes()[:-30])
         (tmp_path / "a.jpg").write_bytes(data)
         script = (
-            "import sys, warnings; from PIL import Image; from s2crop.inputs import Picture;"
+            "import sys, warnings; from PIL import Image; from s2crop.files.picture import Picture;"
             "Image.MAX_IMAGE_PIXELS = 50000; Picture.open(sys.argv[1]).crop((0, 0, 300, 200))"
         )
         run = subprocess.run(

@@ -9,20 +9,17 @@ import pytest
 from PIL import Image
 
 import pictures
-from s2crop import outputs
 from s2crop.errors import OutputError
+from s2crop.files import names as names_module
+from s2crop.files import write as write_module
+from s2crop.files.encode import encode
+from s2crop.files.formats import output_suffix, suffix_for_name
+from s2crop.files.names import Plan, plan_names
+from s2crop.files.picture import Picture
+from s2crop.files.sizes import Size, output_size, parse_size
+from s2crop.files.sources import Kind, Source, find_sources
+from s2crop.files.write import write_atomic
 from s2crop.geometry.ratio import Ratio, parse_ratio
-from s2crop.inputs import Kind, Picture, Source, find_sources
-from s2crop.outputs import (
-    Size,
-    encode,
-    output_size,
-    output_suffix,
-    parse_size,
-    plan_names,
-    suffix_for_name,
-    write_atomic,
-)
 
 WIDE, SQUARE = parse_ratio("16:9"), parse_ratio("square")
 PHOTO = pictures.photo(160, 100)
@@ -101,7 +98,7 @@ def sources(*relative: str) -> list[Source]:
 def plan(*relative: str, ratios=(WIDE,), top=1, fmt="same", circle=False, **options) -> list[list[str]]:
     """The planned paths of each source below the folder "out", as text."""
     plans = plan_names(sources(*relative), ratios, top, folder=Path("out"), fmt=fmt, circle=circle, **options)
-    return [[path.relative_to("out").as_posix() for path in plan.values()] for plan in plans]
+    return [[path.relative_to("out").as_posix() for path in plan.all_paths()] for plan in plans]
 
 
 class TestNames:
@@ -113,26 +110,21 @@ class TestNames:
 
     def test_plan_is_by_ratio_label_and_rank(self):
         (only,) = plan_names(sources("a.jpg"), [WIDE], 2, folder=Path("o"), fmt="webp", circle=False)
-        assert only == {("16:9", 1): Path("o/a_16x9_1.webp"), ("16:9", 2): Path("o/a_16x9_2.webp")}
+        assert only == Plan({("16:9", 1): Path("o/a_16x9_1.webp"), ("16:9", 2): Path("o/a_16x9_2.webp")})
 
     def test_plan_of_a_clip_is_by_cover_too(self):
         clip, either = (replace(source, kind=kind) for source, kind in zip(
             sources("sub/a.mov", "b.gif"), (Kind.CLIP, Kind.EITHER), strict=True))  # fmt: skip
         options = {"folder": Path("o"), "fmt": "same", "circle": False, "covers": 2, "keep_frames": True, "overlay": True}
         of_clip, of_either = plan_names([clip, either], [WIDE], 1, **options)
-        assert of_clip == {
-            ("16:9", 1, 1): Path("o/sub/a_cover1_16x9.jpg"), ("16:9", 1, 2): Path("o/sub/a_cover2_16x9.jpg"),
-            (*outputs.OVERLAY, 1): Path("o/sub/a_cover1_overlay.jpg"), (*outputs.OVERLAY, 2): Path("o/sub/a_cover2_overlay.jpg"),
-            (*outputs.FRAME, 1): Path("o/sub/a_cover1.jpg"), (*outputs.FRAME, 2): Path("o/sub/a_cover2.jpg"),
-        }  # fmt: skip
-        assert outputs.part_of_plan(of_clip, 2) == {
-            ("16:9", 1): Path("o/sub/a_cover2_16x9.jpg"), outputs.OVERLAY: Path("o/sub/a_cover2_overlay.jpg"),
-            outputs.FRAME: Path("o/sub/a_cover2.jpg"),
-        }  # fmt: skip
-        assert outputs.part_of_plan(of_either, None) == {
-            ("16:9", 1): Path("o/b_16x9.png"), outputs.OVERLAY: Path("o/b_overlay.jpg"),
-        }  # fmt: skip
-        assert outputs.part_of_plan(of_either, 1)["16:9", 1] == Path("o/b_cover1_16x9.jpg")
+        first, second = (
+            Plan({("16:9", 1): place / f"{cover}_16x9.jpg"}, overlay=place / f"{cover}_overlay.jpg", frame=place / f"{cover}.jpg")
+            for place, cover in ((Path("o/sub"), "a_cover1"), (Path("o/sub"), "a_cover2"))
+        )
+        assert of_clip == Plan(covers=(first, second))
+        own = Plan({("16:9", 1): Path("o/b_16x9.png")}, overlay=Path("o/b_overlay.jpg"))
+        assert replace(of_either, covers=()) == own and list(of_either.paths()) == list(own.paths())
+        assert of_either.covers[0].crops["16:9", 1] == Path("o/b_cover1_16x9.jpg")
 
     def test_the_frame_of_a_cover_and_a_crop_never_share_a_name(self):
         (clip,) = (replace(source, kind=Kind.CLIP) for source in sources("a.mp4"))
@@ -142,7 +134,7 @@ class TestNames:
         with pytest.raises(ValueError, match="{cover}"):
             plan_names([clip], [WIDE], 1, template="{stem}{ratio}", covers=2, **options)
         (plan,) = plan_names([clip], [WIDE], 1, template="{cover}/{stem}{ratio}", covers=2, **options)
-        assert plan["16:9", 1, 2] == Path("o/_cover2/a16x9.jpg")
+        assert plan.covers[1].crops["16:9", 1] == Path("o/_cover2/a16x9.jpg")
 
     def test_inputs_that_would_share_a_name_get_their_own(self):
         assert plan("a.jpg", "a.png", "A.JPG", "a.jpeg") == [
@@ -162,7 +154,7 @@ class TestNames:
     def test_case_and_unicode_forms_count_as_one_name(self):
         composed, apart = "\u00e9.jpg", "e\u0301.jpg"
         names = [name for (name,) in plan(composed, apart, "Straße.jpg", "STRASSE.jpg", "Sub/a.jpg", "sub/a.jpg")]
-        assert len({outputs._key(Path(name)) for name in names}) == 6
+        assert len({names_module._key(Path(name)) for name in names}) == 6
         assert names[1] == "e\u0301_jpg_16x9.jpg"
 
     def test_all_crops_of_an_input_move_together(self):
@@ -214,7 +206,7 @@ class TestNames:
             Path(name).touch()
         found = find_sources(["in", "a.jpg", "in/y/a.jpg", "-", "/nowhere/b.png"], recursive=True)
         plans = plan_names(found, [SQUARE], 1, folder=Path("out"), fmt="same", circle=False)
-        assert [p["1:1", 1].as_posix() for p in plans] == [
+        assert [p.crops["1:1", 1].as_posix() for p in plans] == [
             "out/x/a_1x1.jpg", "out/y/a_1x1.jpg", "out/a_1x1.jpg", "out/stdin_1x1.png", "out/b_1x1.png",
         ]  # fmt: skip
 
@@ -365,7 +357,7 @@ class TestWriting:
                 super().__init__(path, mode, lambda data: seen.append(os.listdir(tmp_path)) or self._file.write(data))
                 self.flush = self._file.flush
 
-        monkeypatch.setattr(outputs, "open", Watched, raising=False)
+        monkeypatch.setattr(write_module, "open", Watched, raising=False)
         assert write_atomic(tmp_path / "a.jpg", b"data", overwrite=overwrite)
         assert (tmp_path / "a.jpg").read_bytes() == b"data"
         (names,) = seen
@@ -447,7 +439,7 @@ class TestWriting:
             raise failure
 
         if step == "write":
-            monkeypatch.setattr(outputs, "open", lambda path, mode: _FullDisk(path, mode, fail), raising=False)
+            monkeypatch.setattr(write_module, "open", lambda path, mode: _FullDisk(path, mode, fail), raising=False)
         else:
             monkeypatch.setattr(os, "link", fail)
             monkeypatch.setattr(os, "replace", fail)
@@ -466,7 +458,7 @@ class TestWriting:
         path = tmp_path / "a.jpg"
         assert write_atomic(path, b"first", overwrite=False) is True
         monkeypatch.setattr(os.path, "lexists", lambda path: False)  # it came between the look and the write
-        assert outputs._link(tmp_path / "none", path) is False
+        assert write_module._link(tmp_path / "none", path) is False
         assert path.read_bytes() == b"first"
 
     @pytest.mark.parametrize("links", [True, False])

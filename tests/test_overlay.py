@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 import pictures
-from s2crop import outputs, overlay
+from s2crop.files.names import plan_names
+from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.overlay import COLOURS, Outline
+from s2crop.preview import overlay
+from s2crop.preview.overlay import COLOURS, Outline
 from test_cli import draw, files, folder, records, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
 
 WIDE = parse_ratio("16:9")
@@ -110,9 +112,9 @@ def test_outlines_are_coloured_by_ratio_and_told_apart_by_rank():
 
 
 def plan(*names, **options):
-    sources = [outputs.Source(name, Path(name), Path(name)) for name in names]
-    plans = outputs.plan_names(sources, [WIDE], 1, folder=Path("o"), fmt="same", circle=False, overlay=True, **options)
-    return [sorted(path.relative_to("o").as_posix() for path in plan.values()) for plan in plans]
+    sources = [Source(name, Path(name), Path(name)) for name in names]
+    plans = plan_names(sources, [WIDE], 1, folder=Path("o"), fmt="same", circle=False, overlay=True, **options)
+    return [sorted(path.relative_to("o").as_posix() for path in plan.paths()) for plan in plans]
 
 
 def test_an_overlay_has_a_name_that_nothing_else_has():

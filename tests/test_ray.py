@@ -13,8 +13,8 @@ from PIL import Image
 
 import pictures
 from s2crop import Cropper, CropRequest, WeightsError
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import Picture
 from test_cropper import SCORE_TOLERANCE, make_weights
 
 pytest.importorskip("pyarrow", reason="pip install 's2crop[ray]'")

@@ -16,8 +16,9 @@ from PIL import Image
 import clips
 import pictures
 from s2crop.errors import VideoError
+from s2crop.files.formats import VIDEO_SUFFIXES
 from s2crop.video import ffmpeg, nut
-from s2crop.video.reader import VIDEO_SUFFIXES, Video
+from s2crop.video.reader import Video
 
 GOP = ("-g", "12", "-bf", "3", "-sc_threshold", "0")
 X264 = (*clips.H264, *GOP)

@@ -5,7 +5,16 @@ import pytest
 
 from s2crop.errors import InputError
 from s2crop.geometry.boxes import inside_circle_share, inside_share, iou_matrix, to_pixels
-from s2crop.geometry.search import SAME_CROP_IOU, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
+from s2crop.geometry.search import (
+    SAME_CROP_IOU,
+    Protected,
+    SearchConfig,
+    candidates,
+    choose,
+    neighbours,
+    penalties,
+    worth,
+)
 
 
 def test_iou_and_share_by_hand():

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2crop import Cropper, CropRequest, cli
-from s2crop.cropper import MOS_MEAN, MOS_STD
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import Picture
 from s2crop.models.asmnet import ASMNet, ASMNetConfig
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import save_weights
 from test_cropper import picture

@@ -8,6 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from s2crop.datasets.fcdb import CropLabels
+from s2crop.datasets.gaicd import Ratings
+from s2crop.datasets.lettering import LAYOUTS, letter
+from s2crop.datasets.photos import FACE, OBJECT, TEXT, Boxes, Photo, join_words
+from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
 from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS, decode
@@ -15,8 +20,6 @@ from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training import graph, proposals
 from s2crop.training import run as run_module
-from s2crop.training.composites import LAYOUTS, letter
-from s2crop.training.data import FACE, OBJECT, TEXT, Boxes, CropLabels, Photo, Ratings, is_validation, join_words
 from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
 from s2crop.training.recipe import KINDS as RECIPE_KINDS
 from s2crop.training.recipe import read_recipe, recipe_names, run_recipe

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from s2crop import cli
+from s2crop import choices
 from s2crop.errors import WeightsError
 from s2crop.models import weights as weights_module
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
@@ -103,7 +103,7 @@ def test_siblings_round_trip_and_are_not_taken_for_one_another(name, tmp_path):
 
 
 def test_the_command_line_names_every_model():
-    assert cli.MODELS == tuple(weights_module.MODELS)
+    assert choices.MODELS == tuple(weights_module.MODELS)
 
 
 def test_half_precision_file_is_half_the_size_and_loads_as_float32(tmp_path):

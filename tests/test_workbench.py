@@ -9,11 +9,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2crop import cli
-from s2crop.cropper import Cropper
+from s2crop.choices import SPLITS
+from s2crop.cropping.cropper import Cropper
+from s2crop.datasets.split import is_validation
 from s2crop.evaluation import baselines, fcdb, gaic, integrity, tables
 from s2crop.evaluation.metrics import srcc
-from s2crop.inputs import Picture
-from s2crop.training.data import is_validation
+from s2crop.files.picture import Picture
 from test_cropper import make_weights
 
 
@@ -58,7 +59,7 @@ def test_fcdb_prints_a_table_and_keeps_the_figures(data, weights, tmp_path):
 
 def test_splits_are_those_of_the_training(data, weights):
     cropper = Cropper(weights=weights, device="cpu")
-    counts = {split: fcdb.evaluate(cropper, data, data / "labels.json", split=split)["pictures"] for split in fcdb.SPLITS
+    counts = {split: fcdb.evaluate(cropper, data, data / "labels.json", split=split)["pictures"] for split in SPLITS
               if split != "validation" or any(is_validation(f"p{i}") for i in range(20))}
     assert counts["training"] == sum(not is_validation(f"p{i}") for i in range(20)) and counts["all"] == 20
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s2crop.cropper import Cropper, input_size
+from s2crop.cropping.cropper import Cropper
+from s2crop.datasets.gaicd import Ratings, read_gaicd_boxes
+from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
 from s2crop.evaluation.metrics import acc_n, pcc, srcc
+from s2crop.models.input import input_size
 from s2crop.models.s2cnet import S2CNet
-from s2crop.training.data import Ratings, is_validation, read_gaicd_boxes
 
 
 def evaluate(cropper: Cropper, path: Path, *, split: str = "validation", fold: int = 0,
@@ -25,7 +27,7 @@ def evaluate(cropper: Cropper, path: Path, *, split: str = "validation", fold: i
     """
     if not getattr(cropper.config, "node_geometry", False):
         raise InputError("these weights score pixels only: they know nothing of boxes alone")
-    ratings = [r for r in read_gaicd_boxes(path) if split == "all" or is_validation(r.id, fold) == (split == "validation")]
+    ratings = [r for r in read_gaicd_boxes(path) if in_split(r.id, split, fold)]
     if not ratings:
         raise InputError(f"{path}: no picture in the {split} split")
     measures = []

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from s2crop.cropper import Cropper, CropRequest
+from s2crop.cropping.cropper import Cropper
+from s2crop.cropping.request import CropRequest
+from s2crop.datasets.fcdb import CropLabels, find_photo, read_fcdb
+from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import Ratio
-from s2crop.inputs import Picture
-from s2crop.training.data import CropLabels, is_validation, read_fcdb
 
 CENTRE = np.array([0.1, 0.1, 0.9, 0.9])  # the centre-crop baseline: 64 % of the picture
 FULL = np.array([0.0, 0.0, 1.0, 1.0])
-SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
-SPLITS = ("validation", "training", "all")
 
 
 def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = "validation", fold: int = 0,
@@ -61,10 +61,6 @@ def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = 
                  "pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
                  "iou_ratio": float(iou(at_ratio, best).mean())})
     return {"data": f"FCDB, {labels_path.name}", "split": split, "pictures": len(paths), "rows": rows}
-
-
-def find_photo(folder: Path, name: str) -> Path | None:
-    return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
 
 
 def _constant(name: str, box: np.ndarray, best: np.ndarray, wanted: list[CropLabels], votes: np.ndarray) -> dict:

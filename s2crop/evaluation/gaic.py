@@ -1,60 +1,15 @@
 """Grid-anchor data sets in the layout of GAICD (Zeng et al. 2019): rank correlation and top-N accuracy."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from s2crop.cropper import Cropper
+from s2crop.cropping.cropper import Cropper
+from s2crop.datasets.gaicd import read_gaic
 from s2crop.errors import InputError
 from s2crop.evaluation.metrics import acc, acc_n, pcc, srcc
-from s2crop.inputs import Picture
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-UNRATED = -2.0  # in place of a score
-SPLITS = ("test", "val", "train")
-
-
-@dataclass
-class RatedPicture:
-    """One picture, its rated crops and, where the set has them, its detector boxes; all in its pixels."""
-
-    path: Path
-    crops: np.ndarray  # [N, 4]
-    mos: np.ndarray  # [N]
-    proposals: np.ndarray | None  # [D, 4]
-
-
-def read_gaic(folder: Path, split: str) -> list[RatedPicture]:
-    """Pictures of `images/<split>` with `annotations/<id>.txt` and, if there, `bbox/<id>.txt`.
-
-    Annotation rows are y1 x1 y2 x2 score, -2 for unrated; proposal rows y1 x1 y2 x2.
-
-    Raises:
-        InputError: no such folder, no pictures, or a file that is not laid out so.
-    """
-    pictures = sorted(p for p in (folder / "images" / split).glob("*") if p.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise InputError(f"{folder / 'images' / split}: no pictures there")
-    rated = []
-    for path in pictures:
-        rows = _rows(folder / "annotations" / f"{path.stem}.txt", 5)
-        rows = rows[rows[:, 4] != UNRATED]
-        boxes_path = folder / "bbox" / f"{path.stem}.txt"
-        proposals = _rows(boxes_path, 4)[:, [1, 0, 3, 2]] if boxes_path.is_file() else None
-        rated.append(RatedPicture(path, rows[:, [1, 0, 3, 2]], rows[:, 4], proposals))
-    return rated
-
-
-def _rows(path: Path, columns: int) -> np.ndarray:
-    try:
-        rows = [[float(word) for word in line.split()[:columns]] for line in path.read_text().splitlines() if line.strip()]
-        return np.array(rows).reshape(-1, columns)
-    except OSError:
-        raise InputError(f"{path}: not there") from None
-    except ValueError:
-        raise InputError(f"{path}: not rows of {columns} numbers") from None
+from s2crop.files.picture import Picture
 
 
 def evaluate(cropper: Cropper, folder: Path, *, split: str = "test", own_proposals: bool = False, limit: int | None = None,

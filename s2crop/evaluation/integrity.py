@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from s2crop.cropper import Cropper, CropRequest
+from s2crop.cropping.cropper import Cropper
+from s2crop.cropping.request import CropRequest
+from s2crop.datasets.fcdb import find_photo
+from s2crop.datasets.lettering import letter
+from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
 from s2crop.evaluation.baselines import baselines
-from s2crop.evaluation.fcdb import find_photo
+from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import inside_share, largest_of_ratio
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import Picture
-from s2crop.training.composites import letter
-from s2crop.training.data import is_validation
 
 RATIOS = ("1:1", "16:9", "9:16", "4:5")
 WHOLE = 0.95  # of a box inside the crop: a detector's box is not exact to the pixel
@@ -107,8 +108,7 @@ def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path,
     rows = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
     wanted = {}
     for name, found in sorted(rows.items()):
-        in_split = split == "all" or is_validation(name, fold) == (split == "validation")
-        if not in_split or (path := find_photo(photos, name)) is None:
+        if not in_split(name, split, fold) or (path := find_photo(photos, name)) is None:
             continue
         parts = {kind: np.array([r["box"] for r in found if r["kind"] == kind and r["score"] >= least])
                  for kind, least in MIN_SCORE.items()}

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
 from s2crop.models.proposals import Proposals
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Heat(NamedTuple):

@@ -16,16 +16,28 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from s2crop.cropper import Cropper, find_device, input_size, resize
+from s2crop.cropping.cropper import Cropper
+from s2crop.datasets.gaicd import RatedPicture, read_gaic
 from s2crop.errors import InputError
 from s2crop.evaluation import gaic
+from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import mirrored
-from s2crop.inputs import Picture
 from s2crop.models.backbone import turn_kernels
+from s2crop.models.device import find_device
+from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.scorer import Scorer
 from s2crop.models.sfrc import SFRC
-from s2crop.models.weights import MODELS, Config, fold_mobilenet, load_model, name_of, read_weights, save_weights, shipped_weights
+from s2crop.models.weights import (
+    MODELS,
+    Config,
+    fold_mobilenet,
+    load_model,
+    name_of,
+    read_weights,
+    save_weights,
+    shipped_weights,
+)
 from s2crop.training import asmnet, sfrc
 from s2crop.training.losses import rating_loss
 from s2crop.training.run import Run
@@ -81,7 +93,7 @@ def train(recipe: GaicRecipe, config: Config, data: Path, out: Path, *, resume: 
     model = MODELS[name][0](config)
     load_pretrained(model, recipe.backbone)
     model = model.to(device=where, memory_format=torch.channels_last)
-    pictures = gaic.read_gaic(data, "train")
+    pictures = read_gaic(data, "train")
     has_validation = (data / "images" / "val").is_dir() or sanity
     measured_on = {"split": "val"}
     if sanity:
@@ -156,7 +168,7 @@ def load_pretrained(model: Scorer, path: str) -> None:
 
 
 @torch.inference_mode()
-def responses(model: SFRC, pictures: list[gaic.RatedPicture]) -> Iterator[Tensor]:
+def responses(model: SFRC, pictures: list[RatedPicture]) -> Iterator[Tensor]:
     """What the layers respond to in each picture, [k, S, S]."""
     device = next(model.parameters()).device
     for picture in pictures:
@@ -183,7 +195,7 @@ def network_input(opened: Picture, config: Config) -> tuple[Tensor, np.ndarray]:
     return pixels, np.array([size[1] / opened.width, size[0] / opened.height] * 2)
 
 
-def draw(picture: gaic.RatedPicture, model: Scorer, recipe: GaicRecipe, rng: np.random.Generator):
+def draw(picture: RatedPicture, model: Scorer, recipe: GaicRecipe, rng: np.random.Generator):
     """One augmented picture: pixels [1, 3, h, w], crops [1, K, 4] and proposals [1, D, 4] in input pixels, scores [1, K]."""
     with Picture.open(picture.path) as opened:
         pixels, scale = network_input(opened, model.config)

@@ -18,16 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2crop.cropper import Cropper, find_device, input_size, resize
+from s2crop.cropping.cropper import Cropper
+from s2crop.datasets.fcdb import CropLabels
+from s2crop.datasets.gaicd import Ratings, read_gaicd_boxes
+from s2crop.datasets.lettering import find_fonts, letter
+from s2crop.datasets.photos import Photo, load_photos
+from s2crop.datasets.split import is_validation
 from s2crop.evaluation import fcdb
 from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
 from s2crop.geometry.boxes import inside_share, largest_of_ratio, mirrored
 from s2crop.geometry.search import SearchConfig, candidates, worth
+from s2crop.models.device import find_device
+from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.models.weights import read_weights
-from s2crop.training.composites import letter
-from s2crop.training.data import CropLabels, Photo, Ratings, find_fonts, is_validation, load_photos, read_gaicd_boxes
 from s2crop.training.losses import agreement_loss, best_crop_loss, rating_loss, vote_loss
 from s2crop.training.run import Average, Run, log_temperatures
 from s2crop.training.run import fit as run_fit

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2crop.cropper import find_device
+from s2crop.datasets.lettering import find_fonts
+from s2crop.datasets.photos import load_photos
 from s2crop.errors import InputError
 from s2crop.evaluation.metrics import iou
+from s2crop.models.device import find_device
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.scorer import Scorer
 from s2crop.models.weights import MODELS, load_model, read_weights, shipped_weights
-from s2crop.training.data import find_fonts, load_photos
 from s2crop.training.graph import (
     SANITY_PHOTOS,
     Material,

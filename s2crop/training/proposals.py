@@ -12,14 +12,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
-from s2crop.cropper import find_device, input_size, resize
+from s2crop.datasets.lettering import find_fonts, letter
+from s2crop.datasets.photos import TEXT, Photo, load_photos
+from s2crop.datasets.split import is_validation
 from s2crop.geometry.boxes import inside_share, iou_matrix, mirrored
 from s2crop.models.backbone import turn_kernels
+from s2crop.models.device import find_device
+from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, STRIDE
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import fold_mobilenet, save_weights
-from s2crop.training.composites import letter
-from s2crop.training.data import TEXT, Photo, find_fonts, is_validation, load_photos
 from s2crop.training.run import Average, Run, cosine, half_precision
 
 SHAPES = ((256, 384), (256, 320), (256, 256), (320, 256), (384, 256))  # (height, width) of a batch

@@ -49,7 +49,7 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
     """Train a recipe into `out/<name>`; returns its results.
 
     Args:
-        data: folder laid out as `training.data` says; for kind "gaic" as `evaluation.gaic` says.
+        data: folder laid out as `datasets.photos` says; for kind "gaic" as `datasets.gaicd` says.
         out: folder of runs; a recipe that starts from another finds it there.
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
@@ -95,4 +95,4 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
             return graph.cross_validate(choices, network, data, folder, folds=folds, **common)
         return graph.train(choices, network, data, folder, sanity=sanity, **common)
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: not there; the data folder is laid out as s2crop/training/data.py says") from None
+        raise InputError(f"{error.filename}: not there; the data folder is laid out as s2crop/datasets/photos.py says") from None

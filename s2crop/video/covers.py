@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from s2crop.choices import DEFAULT_COVERS
+from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, VideoError
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.heatmap import Heatmap
-from s2crop.inputs import Picture
 from s2crop.video import keyframes, shots
 from s2crop.video.keyframes import Winner
 from s2crop.video.reader import Video
 
 if TYPE_CHECKING:
-    from s2crop.cropper import Crop, Cropper, CropRequest, Prepared
+    from s2crop.cropping.cropper import Cropper
 
-DEFAULT_COVERS = 3
 MAX_SLOTS = 4000  # 32 MB of features
 UNKNOWN_SLOT_S = 1.0  # where the duration is not known
 READ_AT_ONCE = 4  # frames at full resolution
@@ -66,7 +66,7 @@ class Shown:
     size_wh: tuple[int, int]  # of the upright frame
     inside: tuple[int, int, int, int]  # x1, y1, x2, y2 in its pixels: what is no bar
     focus: float  # see `shots.focus`
-    prepared: "Prepared"
+    prepared: Prepared
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Cover:
     time_s: float
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
     score: float  # mean of the best of each ratio
-    crops: "list[Crop]"  # boxes in pixels of the upright frame
+    crops: list[Crop]  # boxes in pixels of the upright frame
     proposals: list[tuple]  # likewise, as `Cropper.proposals` gives them
     heatmaps: list[Heatmap] = field(default_factory=list)  # likewise, of the first crop, if asked for
 
@@ -96,7 +96,7 @@ def covers(
     Raises:
         VideoError: a clip that cannot be read, or that has no frames in the span.
     """
-    from s2crop.cropper import Cropper, CropRequest
+    from s2crop.cropping.cropper import Cropper  # takes torch along, which takes seconds
 
     request = CropRequest(tuple(map(parse_ratio, [ratios] if isinstance(ratios, str) else ratios)))
     video = Video.open(source)
@@ -157,7 +157,7 @@ def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tup
         yield from zip(group, video.frames_at([one.time_s for one in group]), strict=True)
 
 
-def rank(cropper: "Cropper", shown: Sequence[Shown], request: "CropRequest", count: int, heatmaps: bool = False) -> list[Cover]:
+def rank(cropper: "Cropper", shown: Sequence[Shown], request: CropRequest, count: int, heatmaps: bool = False) -> list[Cover]:
     """Score key frames and choose covers, best first.
 
     Args:
@@ -266,7 +266,7 @@ def open_face(proposals: Sequence[tuple], width: int, height: int) -> float:
     return best
 
 
-def _inside(request: "CropRequest", size_wh: tuple[int, int], inside: tuple[int, int, int, int]) -> "CropRequest":
+def _inside(request: CropRequest, size_wh: tuple[int, int], inside: tuple[int, int, int, int]) -> CropRequest:
     """The request for what lies between the bars: focus and keep as fractions of that.
 
     Raises:
@@ -291,7 +291,7 @@ def _inside(request: "CropRequest", size_wh: tuple[int, int], inside: tuple[int,
 
 
 def _cover(
-    shown: Shown, score: float, crops: "Sequence[Crop]", proposals: Sequence[tuple], heatmaps: Sequence[Heatmap]
+    shown: Shown, score: float, crops: Sequence[Crop], proposals: Sequence[tuple], heatmaps: Sequence[Heatmap]
 ) -> Cover:
     """A cover with its boxes in the whole frame."""
     x, y = shown.inside[:2]

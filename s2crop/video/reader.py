@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from s2crop import pixels
+from s2crop.choices import MAX_PIXELS
 from s2crop.errors import VideoError
-from s2crop.inputs import MAX_PIXELS, VIDEO_SUFFIXES
+from s2crop.files import pixels
 from s2crop.video import ffmpeg
-
-__all__ = ["VIDEO_SUFFIXES", "Video"]
 
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
 _PREROLL_S = 10.0  # longer than most distances between whole pictures

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from s2crop.cropper import Cropper, CropRequest
+from s2crop.cropping.cropper import Cropper
+from s2crop.cropping.request import CropRequest
+from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.inputs import Picture
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import MODELS, load_model
 

@@ -30,9 +30,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from s2crop import batch, cli, inputs, outputs
-from s2crop.cropper import Crop, CropRequest
+from s2crop.cli import loading
+from s2crop.cropping.request import Crop, CropRequest
+from s2crop.files.encode import encode
+from s2crop.files.names import plan_names
+from s2crop.files.picture import Picture
+from s2crop.files.sizes import decoder_scale, parse_size
+from s2crop.files.sources import find_sources
+from s2crop.files.write import write_atomic
 from s2crop.geometry.ratio import parse_ratio
+from s2crop.run import pipeline
+from s2crop.run.work import BatchOptions
 
 ROOT = Path(__file__).parents[2]
 PHOTOS, SIZE_WH = 60, (4000, 3000)
@@ -121,16 +129,16 @@ def with_floor(out: Path, boxes: Boxes, path: Path) -> None:
 def with_own_floor(out: Path, boxes: Boxes, path: Path) -> None:
     import torch  # noqa: F401 (loaded, it is what resizes)
 
-    with inputs.Picture.open(path) as picture:
+    with Picture.open(path) as picture:
         picture.decode(least_scale(path, boxes))
         for label, size_wh in sizes().items():
-            data = outputs.encode(picture.crop(boxes[path.name][label], size_wh), ".jpg", QUALITY)
-            outputs.write_atomic(out / f"{path.stem}_{label}.jpg", data, overwrite=True)
+            data = encode(picture.crop(boxes[path.name][label], size_wh), ".jpg", QUALITY)
+            write_atomic(out / f"{path.stem}_{label}.jpg", data, overwrite=True)
 
 
 def least_scale(path: Path, boxes: Boxes) -> int:
     wanted = [(boxes[path.name][label], size_wh) for label, size_wh in sizes().items()]
-    return min(inputs.decoder_scale((x2 - x1, y2 - y1), size_wh) for (x1, y1, x2, y2), size_wh in wanted)
+    return min(decoder_scale((x2 - x1, y2 - y1), size_wh) for (x1, y1, x2, y2), size_wh in wanted)
 
 
 def warm_up(tool: str) -> None:
@@ -138,7 +146,7 @@ def warm_up(tool: str) -> None:
     os.environ["VIPS_CONCURRENCY"] = "1"
     if tool in ("pyvips", "smartcrop"):
         __import__(tool)
-    cli._keep_freed_memory()
+    loading.keep_freed_memory()
     time.sleep(0.2)  # so that each process of the pool gets one of these
 
 
@@ -153,13 +161,13 @@ class S2Crop:
 
     def __init__(self, paths: list[Path]):
         self.request = CropRequest(tuple(map(parse_ratio, RATIOS)))
-        self.sources = inputs.find_sources([str(path) for path in paths])
-        self.cropper = cli.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS)
+        self.sources = find_sources([str(path) for path in paths])
+        self.cropper = loading.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS)
 
     def __call__(self, out: Path, **options) -> Boxes:
-        plans = outputs.plan_names(self.sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
-        settings = batch.BatchOptions(
-            self.request, jobs=JOBS, size=outputs.parse_size(str(WIDTH)), quality=QUALITY, overwrite=True, **options
+        plans = plan_names(self.sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
+        settings = BatchOptions(
+            self.request, jobs=JOBS, size=parse_size(str(WIDTH)), quality=QUALITY, overwrite=True, **options
         )
         boxes: Boxes = {}
 
@@ -167,14 +175,14 @@ class S2Crop:
             assert record.error is None, record
             boxes.setdefault(Path(record.input).name, {})[record.ratio] = record.box
 
-        batch.run(self.sources, plans, self.cropper, settings, note)
+        pipeline.run(self.sources, plans, self.cropper, settings, note)
         return boxes
 
     def parts(self) -> dict[str, float]:
         """Milliseconds a picture, one thread, one picture at a time."""
         times: dict[str, list[float]] = {"prepare": [], "score and choose": []}
         for source in self.sources[:12]:
-            picture = inputs.Picture.open(source.path)
+            picture = Picture.open(source.path)
             started = time.perf_counter()
             prepared = self.cropper.prepare(picture, keep=2)
             ready = time.perf_counter()

@@ -1,13 +1,14 @@
 """What the scores rest on, drawn over a picture: for looking."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from s2crop import overlay
-from s2crop.overlay import Box, Outline
+from s2crop.cropping.request import Heatmap
+from s2crop.preview import overlay
+from s2crop.preview.overlay import Outline
 
 # Matplotlib's inferno at even steps, without its dark end: each is lighter than the one before.
 RAMP = ("#4a0c6b", "#781c6d", "#a52c60", "#cf4446", "#ed6925", "#fb9b06", "#f7d13d", "#fcffa4")
@@ -16,16 +17,6 @@ BRIGHTNESS = 0.6  # of the grey picture below
 OPACITY = 0.75  # of the hottest place
 MIN_SHARE = 0.02  # proposals with less are not outlined
 CONSTANT = 1e-5  # a map with a spread of less than this share of its largest value shows nothing
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """What a score rests on; boxes in pixels of the upright picture."""
-
-    title: str
-    values: np.ndarray  # float32 [h, w], on any scale
-    marks: Sequence[tuple[Box, float, str]]  # proposals: box, share of the attention, kind
-    place: Box  # that the map covers
 
 
 def draw(picture: Image.Image, size: tuple[int, int], heatmaps: Sequence[Heatmap], crops: Sequence[Outline]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Training photos in memory, their labels, and the split into training and validation.
+"""Training photos in memory, with their labels.
 
 The folder holds `fcdb/photos`, `fcdb/labels_train.json`, `text/photos`, `text/boxes.json`, `unlabelled`,
 `teacher_boxes.json.gz`, `osie_fixations.json`, `gaicd_boxes_mos_train.json`, `teachers`, and `fonts`, scalable
@@ -6,7 +6,6 @@ fonts that composites are lettered with (without them: Pillow's own). Coordinate
 """
 
 import gzip
-import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,21 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from s2crop.datasets.fcdb import CropLabels, read_fcdb
 from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS
 
 OBJECT, FACE, TEXT = range(len(KINDS))
-VALIDATION_SHARE = 0.127  # of the photos: 170 of the 1,335 of FCDB
 SAME_OBJECT_IOU = 0.6  # teacher boxes that overlap so much are one object with two labels
-
-
-def is_validation(photo_id: str, fold: int = 0) -> bool:
-    """Whether a photo is kept aside: by a hash of its name, so the split never moves.
-
-    Folds 0 to 6 are disjoint and cover 0.889 of the photos.
-    """
-    place = int.from_bytes(hashlib.sha256(photo_id.encode()).digest()[:4], "big") / 2**32
-    return fold * VALIDATION_SHARE <= place < (fold + 1) * VALIDATION_SHARE
 
 
 @dataclass
@@ -41,16 +31,6 @@ class Boxes:
     kinds: np.ndarray  # [K] int64 index into KINDS
     quality: np.ndarray  # [K] float32, 1 for a human label, the teacher's trust otherwise
     known: tuple[bool, ...] = (True,) * len(KINDS)  # kinds that were looked for at all
-
-
-@dataclass
-class CropLabels:
-    """FCDB labels of one photo: the best crop, and voted pairs."""
-
-    size_wh: tuple[int, int]
-    best: np.ndarray  # [4]
-    pairs: np.ndarray  # [P, 2, 4]
-    votes: np.ndarray  # [P, 2] votes for each crop of a pair
 
 
 @dataclass
@@ -95,35 +75,6 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
     return photos
 
 
-def read_fcdb(path: Path) -> dict[str, CropLabels]:
-    """Labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
-    labels = {}
-    for row in json.loads(path.read_text()):
-        pairs = [[p["a"], p["b"]] for p in row["pairs"]]
-        votes = [[p["votes_a"], p["votes_b"]] for p in row["pairs"]]
-        labels[row["id"]] = CropLabels((row["width"], row["height"]), np.clip(np.float32(row["best"]), 0, 1),
-                                       np.float32(pairs).reshape(-1, 2, 4), np.float32(votes).reshape(-1, 2))
-    return labels
-
-
-@dataclass
-class Ratings:
-    """Rated crops of one GAICD picture, without its pixels."""
-
-    id: str
-    size_wh: tuple[int, int]
-    proposals: np.ndarray  # [10, 4]
-    candidates: np.ndarray  # [K, 4]
-    mos: np.ndarray  # [K]
-
-
-def read_gaicd_boxes(path: Path) -> list[Ratings]:
-    """GAICD candidates with mean opinion scores and detector boxes (Zeng et al. 2019)."""
-    return [Ratings(row["id"], (row["width"], row["height"]), np.float32(row["proposals"]),
-                    np.float32(row["candidates"]), np.float32(row["mos"]))
-            for row in json.loads(path.read_text())]
-
-
 def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
     """Words side by side become lines, as the text teacher boxes them.
 
@@ -146,11 +97,6 @@ def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
             if joined:
                 break
     return np.float32(lines).reshape(-1, 4) / np.float32([aspect, 1, aspect, 1])
-
-
-def find_fonts(folder: Path) -> tuple[Path, ...]:
-    """The fonts that come with the data; empty where there are none."""
-    return tuple(sorted(path for path in (folder / "fonts").glob("*") if path.suffix.lower() in (".ttf", ".otf")))
 
 
 def _decode(path: Path) -> np.ndarray:

@@ -2,89 +2,27 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 
-from s2crop.errors import DeviceError, InputError
+from s2crop.cropping.protect import protect
+from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, required
+from s2crop.errors import InputError
+from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import to_pixels
-from s2crop.geometry.ratio import Ratio, parse_ratio
+from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import REFINED, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
-from s2crop.heatmap import Heatmap
-from s2crop.inputs import Picture
+from s2crop.models.device import find_device, find_precision
+from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 from s2crop.models.scorer import unknown
 from s2crop.models.weights import load_model
 
-MAX_LONG_SIDE = 1024  # network-input pixels; beyond 4:1 a picture is squeezed
-MIN_SIDE = 64  # so that the map has four cells
-GRID = 32  # the network's sides are multiples of its largest stride
-PROTECT_MIN_SCORE = 0.3  # faces and text below this are not protected
-PROTECT_KINDS = {"none": (), "face": ("face",), "text": ("text",), "all": ("face", "text")}
-PROMINENT_AREA_FRAC = 0.015  # from this share of the picture on, a face or text counts in full
-TEXT_WEIGHT = 0.5  # of a text block, where a face has 1: writing on a sail matters less than who sails
-MAX_TEXT = 1.0  # all text of a picture together counts as much as this many blocks
-FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: detectors leave out hair and chin
-EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
-TEXT_MARGIN = (0.05, 0.15, 0.05, 0.15)
-
-
-@dataclass(frozen=True)
-class CropRequest:
-    """What is asked of every picture."""
-
-    ratios: tuple[Ratio, ...] = (Ratio("free", None),)
-    top: int = 1  # crops for each ratio
-    focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
-    keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
-    protect: str = "all"  # none, face, text or all
-    circle: bool = False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
-
-
-@dataclass
-class Crop:
-    """One crop of a picture."""
-
-    box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture, ends exclusive
-    score: float  # on the MOS scale, 1 to 5
-    ratio: str  # the label that was asked for
-    rank: int  # 1 is the best of its ratio
-    picture: Picture | None = field(default=None, repr=False, compare=False)
-
-    @cached_property
-    def image(self) -> Image.Image:
-        """The crop's pixels at full resolution."""
-        if self.picture is None:
-            raise ValueError("this crop was made without its picture; use Picture.crop(crop.box)")
-        return self.picture.crop(self.box)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A picture as the network takes it, and its own size."""
-
-    pixels: torch.Tensor  # uint8 [3, h, w]
-    width: int
-    height: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) of the network input."""
-        return tuple(self.pixels.shape[1:])
-
-    @property
-    def scale(self) -> np.ndarray:
-        """Network-input pixels for each picture pixel, as [x, y, x, y]."""
-        height, width = self.shape
-        return np.array([width / self.width, height / self.height] * 2)
 
 
 class Cropper:
@@ -264,32 +202,32 @@ class Cropper:
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
     def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
-        plans: list[_Plan | InputError] = []
+        found: list[_Candidates | InputError] = []
         for picture in prepared:
             try:
-                plans.append(_Plan(picture, request, self.search.method))
+                found.append(_Candidates(picture, request, self.search.method))
             except InputError as error:
-                plans.append(error)
-        usable = [i for i, plan in enumerate(plans) if not isinstance(plan, InputError)]
-        results: list[list[Crop] | InputError] = list(plans)
+                found.append(error)
+        usable = [i for i, one in enumerate(found) if not isinstance(one, InputError)]
+        results: list[list[Crop] | InputError] = list(found)
         if not usable:
             return results
         features, proposals = self._look([prepared[i] for i in usable])
         for row, i in enumerate(usable):
-            plans[i].protected = protect(proposals, row, prepared[i], request.protect)
+            found[i].protected = protect(proposals, row, prepared[i], request.protect)
         for stage in ("coarse", "fine") if self.search.method == "expected" else ("coarse",):
             if stage == "fine":
                 for i in usable:
-                    plans[i].refine(self.search)
-            todo = [plans[i].unscored() * prepared[i].scale for i in usable]
+                    found[i].refine(self.search)
+            todo = [found[i].unscored() * prepared[i].scale for i in usable]
             for i, scores in zip(usable, self._score(features, proposals, todo, request.circle), strict=True):
-                plans[i].add(scores)
+                found[i].add(scores)
         for i in usable:
-            results[i] = plans[i].crops(self.search, request.top)
+            results[i] = found[i].crops(self.search, request.top)
         return results
 
 
-class _Plan:
+class _Candidates:
     """The candidates of one picture, by ratio, and their scores as they become known."""
 
     def __init__(self, picture: Prepared, request: CropRequest, method: str):
@@ -334,92 +272,3 @@ def to_mos(scores, clip: bool = True):
     """Normalised network scores to the MOS scale, 1 to 5."""
     mos = MOS_MEAN + MOS_STD * scores
     return np.clip(mos, 1.0, 5.0) if clip else mos
-
-
-def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:
-    """The box [4] in pixels that every crop must contain: focus and keep together."""
-    width, height = size_wh
-    boxes = []
-    for given in (request.focus, request.keep):
-        if given is None:
-            continue
-        values = np.array(given, float)
-        if (values <= 1).all():
-            values = values * np.resize([width, height], len(values))
-        x, y = values[:2]
-        w, h = values[2:] if len(values) == 4 else (0, 0)
-        if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise InputError(f"--{'keep' if len(values) == 4 else 'focus'} lies outside this picture of {width}x{height}")
-        boxes.append([x, y, x + w, y + h])
-    if not boxes:
-        return None
-    boxes = np.array(boxes)
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
-
-
-def protect(proposals: Proposals, row: int, picture: Prepared, what: str) -> Protected:
-    """Faces (heads) and text of one picture that crops should not cut."""
-    kinds = [KINDS.index(kind) for kind in PROTECT_KINDS[what]]
-    found = proposals.kinds[row].cpu().numpy()
-    scores = proposals.scores[row].cpu().numpy().astype(float)
-    chosen = np.isin(found, kinds) & (scores >= PROTECT_MIN_SCORE)
-    if not chosen.any():
-        return Protected.nothing()
-    boxes = proposals.boxes[row].cpu().numpy()[chosen] / picture.scale
-    face = (found[chosen] == KINDS.index("face"))[:, None]
-    margins = np.where(face, FACE_MARGIN, TEXT_MARGIN)
-    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    share = (sides[:, 0] * sides[:, 1]) / (picture.width * picture.height)
-    prominence = 0.25 + 0.75 * np.clip(np.sqrt(share / PROMINENT_AREA_FRAC), 0, 1)  # one of a crowd matters less
-    outwards, limit = sides * [-1, -1, 1, 1], [picture.width, picture.height] * 2
-    cores = np.where(face, boxes + np.array(EYES) * outwards, boxes)
-    boxes = boxes + margins * outwards
-    weights = scores[chosen] * prominence
-    text = found[chosen] == KINDS.index("text")
-    weights[text] *= TEXT_WEIGHT / max(1.0, weights[text].sum() / MAX_TEXT)
-    return Protected(np.clip(boxes, 0, limit), weights, np.clip(cores, 0, limit))
-
-
-def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(height, width) of the network input: short side as configured, both multiples of 32."""
-    scale = min(short_side / min(width, height), MAX_LONG_SIDE / max(width, height))
-    sides = [max(MIN_SIDE, round(side * scale / GRID) * GRID) for side in (height, width)]
-    return tuple(sides)
-
-
-def resize(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> torch.Tensor:
-    """uint8 [H, W, 3] -> uint8 [3, h, w], bilinear."""
-    if antialias:
-        image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
-    tensor = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
-    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)[0].round().to(torch.uint8)
-
-
-def find_device(name: str) -> torch.device:
-    """Raises DeviceError for a device that was named and is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(f"no such device: {name} (auto, cpu, cuda, cuda:1, mps)") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-             "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False):
-        raise DeviceError(f"device {name} is not there")
-    return device
-
-
-def find_precision(name: str, device: torch.device) -> torch.dtype:
-    """The backbone's type of numbers; "auto" is fp16 on CUDA, else fp32.
-
-    On a processor with bf16 instructions that type saves a picture of 256x352 some 4 of 60 ms, but 12 of 72 boxes of sample
-    photos came out different and scores moved by up to 0.09, so it is left to be asked for.
-    """
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    try:
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    except KeyError:
-        raise ValueError(f"precision is auto, fp32, bf16 or fp16, not {name!r}") from None

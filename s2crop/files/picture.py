@@ -1,52 +1,25 @@
-"""Find the pictures that were asked for, and open each upright."""
+"""Open a picture upright, and decode it only as far as asked."""
 
-import fnmatch
-import glob
 import io
 import os
-import re
 import stat
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from s2crop import pixels
+from s2crop.choices import MAX_PIXELS
 from s2crop.errors import InputError
-
-MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded
-
-# Where the JPEG decoder makes a picture smaller, this much of the shrinking is left to the Lanczos filter. On 24 sharp photos
-# the result is 43 dB from a full decode's; a bicubic filter's is 45 dB from it.
-LEFT_TO_LANCZOS = 1.5
+from s2crop.files import pixels
+from s2crop.files.formats import READ_FORMATS, REFUSED
+from s2crop.files.sizes import decoder_scale
 
 MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
-
-# Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF).
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
-_PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .gif .bmp .dib .tif .tiff"
-    " .ppm .pgm .pbm .pnm .pfm .jp2 .j2k .jpx .qoi .heic .heif".split()
-)
-VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
-    " .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
-)
-_ANIMATED_SUFFIXES = frozenset([".gif", ".webp"])  # pictures, or clips where covers were asked for
-_NOT_WALKED = frozenset([".ts"])  # far more often TypeScript than MPEG
-# Suffixes whose files are not opened as pictures, and why; Pillow would find no more than a thumbnail in a raw file.
-_REFUSED = (
-    (VIDEO_SUFFIXES, "is a video; s2crop.covers takes pictures from it"),
-    (".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw".split(), "is a raw file; develop it first"),
-    (".heic .heif".split(), "HEIC is not supported; convert it to JPEG first"),
-)
 
 # EXIF orientation -> what makes the stored pixels upright.
 _UPRIGHT = {
@@ -69,74 +42,6 @@ _ORIENTATION_TAG = 0x0112
 
 # Pillow warns about odd metadata and large pictures; what matters of it becomes an InputError.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class Kind(Enum):
-    """What an input is, going by its name."""
-
-    PICTURE = "picture"
-    CLIP = "clip"
-    EITHER = "either"  # a clip if it is animated, else a picture
-
-
-@dataclass(frozen=True)
-class Source:
-    """One picture or clip to crop: its name in reports, its file, its place in the mirrored tree."""
-
-    name: str  # as given, or as found under the folder given: "photos/a.jpg"; "-" for standard input
-    path: Path | None  # None: standard input
-    relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
-    kind: Kind = Kind.PICTURE
-
-
-def find_sources(
-    inputs: Sequence[str],
-    *,
-    recursive: bool = False,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    skip_folder: Path | None = None,
-    covers: bool = False,
-) -> list[Source]:
-    """List the pictures and clips that the inputs name, each once, in the order given and sorted within folders.
-
-    A file that was named is listed even if it does not exist or is neither: opening it says so.
-
-    Args:
-        inputs: files, folders, globs that the shell did not expand, or "-" for standard input.
-        recursive: walk the folders inside folders too; links are followed, loops end.
-        include: globs on the relative path, `/` between folders; with any, a file must match one.
-        exclude: globs likewise; a file must match none.
-        skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
-        covers: animations are clips, and so are files with a suffix that is not known.
-    """
-    found: dict[str, Source] = {}
-    for text in inputs:
-        for source in _expand(text, recursive, skip_folder):
-            source = replace(source, kind=_kind(source, covers))
-            if source.path is not None and not _wanted(source.relative, include, exclude):
-                continue
-            found.setdefault(_identity(source), source)
-    return list(found.values())
-
-
-def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
-    """Read input paths, one a line or NUL-separated; empty ones are passed over.
-
-    Raises:
-        InputError: lines with NUL in them.
-    """
-    data = stream.read()
-    if not null_separated and b"\0" in data:
-        raise InputError("the list of files is separated by NUL: add -0")
-    items = data.split(b"\0") if null_separated else data.splitlines()
-    return [os.fsdecode(item) for item in items if item]
-
-
-def decoder_scale(box_wh: tuple[int, int], size_wh: tuple[int, int]) -> int:
-    """How many times smaller the JPEG decoder may make a picture, a box of which is to be resized: 1, 2, 4 or 8."""
-    shrinking = min(box_wh[0] / size_wh[0], box_wh[1] / size_wh[1])
-    return next((scale for scale in (8, 4, 2) if shrinking >= scale * LEFT_TO_LANCZOS), 1)
 
 
 class Picture:
@@ -287,7 +192,7 @@ class Picture:
                 yield self._source
                 return
             with _no_pillow_limit(), _open_bytes(self._source) as file:
-                with Image.open(file, formats=_FORMATS) as image:
+                with Image.open(file, formats=READ_FORMATS) as image:
                     yield image
         except InputError:
             raise
@@ -333,75 +238,6 @@ class Picture:
         return x1, y1, x2, y2
 
 
-def _expand(text: str, recursive: bool, skip_folder: Path | None) -> Iterator[Source]:
-    if text == "-":
-        yield Source("-", None, Path("stdin"))
-    elif os.path.isdir(text):
-        visited = {os.path.realpath(skip_folder)} if skip_folder else set()
-        visited.discard(os.path.realpath(text))  # it was asked for by name
-        yield from _walk(Path(text), Path(), recursive, visited)
-    elif glob.has_magic(text) and not os.path.lexists(text):
-        for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
-            yield from _expand(path, recursive, skip_folder)
-    else:
-        yield Source(text, Path(text), Path(Path(text).name or text))
-
-
-def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterator[Source]:
-    """The pictures and clips of the folder `top / below`; each real folder is visited once, so loops of links end."""
-    folder = top / below
-    real = os.path.realpath(folder)
-    if real in visited:
-        return
-    visited.add(real)
-    try:
-        names = sorted(os.listdir(folder), key=_natural_order)
-    except OSError:  # not ours to list: reported when it is opened
-        yield Source(str(folder), folder, below if below.name else Path(top.name))
-        return
-    names = [name for name in names if not name.startswith(".")]
-    folders = [name for name in names if os.path.isdir(folder / name)]
-    for name in names:
-        if name not in folders and Path(name).suffix.lower() in _PICTURE_SUFFIXES | VIDEO_SUFFIXES - _NOT_WALKED:
-            yield Source(str(folder / name), folder / name, below / name)
-    if recursive:
-        for name in folders:
-            yield from _walk(top, below / name, recursive, visited)
-
-
-def _kind(source: Source, covers: bool) -> Kind:
-    suffix = source.relative.suffix.lower()
-    if source.path is None:
-        return Kind.PICTURE
-    if suffix in VIDEO_SUFFIXES:
-        return Kind.CLIP
-    if not covers:
-        return Kind.PICTURE
-    if suffix in _ANIMATED_SUFFIXES:
-        return Kind.EITHER
-    refused = {other for suffixes, _ in _REFUSED for other in suffixes}
-    return Kind.PICTURE if suffix in _PICTURE_SUFFIXES | refused or source.path.is_dir() else Kind.CLIP
-
-
-def _natural_order(name: str) -> tuple:
-    """Sort key that puts "img2" before "img10"."""
-    parts = re.split(r"(\d+)", name, flags=re.ASCII)
-    return [int(part) if part.isdecimal() else part.casefold() for part in parts], name
-
-
-def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    name = relative.as_posix()
-    included = not include or any(fnmatch.fnmatchcase(name, pattern) for pattern in include)
-    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
-
-
-def _identity(source: Source) -> str:
-    """The same for one file named in two ways; links with names of their own stay apart."""
-    if source.path is None:
-        return "-"
-    return os.path.join(os.path.realpath(source.path.parent), source.path.name)
-
-
 _limit_lock = threading.Lock()
 _limit_users = 0
 _pillow_limits: tuple[int | None, int] = None, 0
@@ -432,7 +268,7 @@ def _open_bytes(source: Path | bytes) -> BinaryIO:
         info = os.stat(source)
         if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
             raise InputError("not a regular file")  # opening a pipe would wait for a writer
-        for suffixes, reason in _REFUSED:
+        for suffixes, reason in REFUSED:
             if source.suffix.lower() in suffixes and stat.S_ISREG(info.st_mode):
                 raise InputError(reason)
         size, file = info.st_size, open(source, "rb")

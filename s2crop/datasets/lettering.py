@@ -74,6 +74,11 @@ def letter(picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...
     return np.asarray(out.convert("RGB")), np.clip(boxes, 0, limit).astype(np.float32), np.clip(covered, 0, limit)
 
 
+def find_fonts(folder: Path) -> tuple[Path, ...]:
+    """The fonts that come with the data; empty where there are none."""
+    return tuple(sorted(path for path in (folder / "fonts").glob("*") if path.suffix.lower() in (".ttf", ".otf")))
+
+
 @lru_cache(maxsize=512)
 def _font(path: Path | None, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)

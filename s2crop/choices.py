@@ -1,0 +1,17 @@
+"""Limits, and the names that users choose by: shared by command and library. Nothing is imported here."""
+
+MODELS = ("s2cnet", "sfrc", "asmnet")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PROPOSALS = ("auto", "builtin", "torchvision")
+PROTECT = ("none", "face", "text", "all")
+SHAPES = ("rect", "circle")
+SPLITS = ("validation", "training", "all")  # of labelled photos
+GAICD_SPLITS = ("test", "val", "train")  # folders of GAICD
+FORMATS = ("same", "jpg", "png", "webp", "avif")
+
+MAX_TOP = 90  # as many as there are grid anchors
+DEFAULT_COVERS, MAX_COVERS = 3, 99
+DEFAULT_QUALITY = 90  # of 1 to 100, for lossy formats
+DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
+MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded
+MAX_SIDE = 65535  # pixels of an output; what a JPEG header can hold

@@ -1,0 +1,44 @@
+"""Load the network, and set up this process for it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s2crop.cropping.cropper import Cropper
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def load_cropper(
+    model: str, weights: Path | None, device: str, precision: str, proposals: str, jobs: int | None = None
+) -> "Cropper":
+    """Load the network, to work beside that many busy threads; importing torch takes most of the time."""
+    # Read when torch is imported: its threads must not spin on the cores that others decode on.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
+    from s2crop.cropping.cropper import Cropper
+
+    threads = None if jobs is None else max(1, cpu_count() // 2, cpu_count() - jobs)
+    return Cropper(model, weights, device, precision=precision, proposals=proposals, threads=threads)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what pictures and maps leave for the next ones, as far as it can be asked.
+
+    Large blocks go back to the system otherwise, and getting them again, page by page, takes as long as a resize.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+                libc.mallopt(parameter, 1 << 30)
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

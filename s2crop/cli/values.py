@@ -1,0 +1,95 @@
+"""Values of options: how each is written, and what it becomes."""
+
+import math
+import re
+
+import click
+
+from s2crop.geometry.ratio import parse_ratio
+
+
+class Ratios(click.ParamType):
+    name = "R"
+
+    def convert(self, value, param, ctx):
+        try:
+            return [parse_ratio(part) for part in value.split(",")]
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Whole(click.ParamType):
+    """A whole number within limits."""
+
+    def __init__(self, name: str, lowest: int = 1, highest: int | None = None):
+        self.name, self.lowest, self.highest = name, lowest, highest
+
+    def convert(self, value, param, ctx):
+        number = int(value) if re.fullmatch(r"\d{1,12}", str(value), re.ASCII) else -1
+        if number < self.lowest or self.highest is not None and number > self.highest:
+            upper = "" if self.highest is None else f" to {self.highest}"
+            self.fail(f"{value!r} is not a whole number from {self.lowest}{upper}", param, ctx)
+        return number
+
+
+class Size(click.ParamType):
+    name = "S"
+
+    def convert(self, value, param, ctx):
+        from s2crop.files.sizes import parse_size
+
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Numbers(click.ParamType):
+    """Coordinates: `X,Y` or `X,Y,W,H`, where W and H are above 0."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.count = name.count(",") + 1
+
+    def convert(self, value, param, ctx):
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != self.count or not all(math.isfinite(n) and n >= 0 for n in numbers):
+            self.fail(f"{value!r} is not {self.name}: {self.count} numbers from 0 with commas between", param, ctx)
+        if not all(numbers[2:]):
+            self.fail(f"{value!r} has no area: W and H must be above 0", param, ctx)
+        return numbers
+
+
+class Seconds(click.ParamType):
+    name = "S"
+
+    def convert(self, value, param, ctx):
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not (math.isfinite(seconds) and seconds >= 0):
+            self.fail(f"{value!r} is not a time in seconds, such as 90 or 7.5", param, ctx)
+        return seconds
+
+
+class Shard(click.ParamType):
+    name = "I/N"
+
+    def convert(self, value, param, ctx):
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value, re.ASCII)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r} is not a part: 1/4 to 4/4 are the parts of four", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class Device(click.ParamType):
+    name = "DEVICE"
+
+    def convert(self, value, param, ctx):
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value, re.ASCII):
+            self.fail(f"{value!r} is not a device: auto, cpu, cuda, cuda:1 or mps", param, ctx)
+        return value

@@ -1,0 +1,151 @@
+"""The commands `s2crop-eval` and `s2crop-train`: for those who measure and train."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from s2crop import __version__
+from s2crop.choices import GAICD_SPLITS, MODELS, PRECISIONS, PROPOSALS, SPLITS
+from s2crop.cli import loading, values
+from s2crop.cli.messages import is_terminal
+from s2crop.cli.options import with_options
+from s2crop.cli.status import INTERRUPTED, SOME_FAILED, UNUSABLE
+from s2crop.errors import DeviceError, S2CropError, WeightsError
+from s2crop.run.report import one_line
+
+
+def _run(job: Callable[[], None]) -> None:
+    """Run a job; an error of the world's is one line and an exit status, a bug keeps its traceback."""
+    try:
+        job()
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except S2CropError as error:
+        click.echo(one_line(str(error)), err=True)
+        sys.exit(UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version")
+def evaluate() -> None:
+    """Measure a model on labelled pictures. Prints a table; keeps figures in a JSON file if asked."""
+
+
+def _measure(name: str, *where: Path, results: Path | None, model: str, weights: Path | None, proposals: str, device: str,
+             precision: str, **options) -> None:
+    """Run the evaluation `s2crop.evaluation.NAME` and print its table."""
+    import json
+    from importlib import import_module
+
+    from s2crop.evaluation.tables import key_of
+
+    measure = import_module(f"s2crop.evaluation.{name}")
+    cropper = loading.load_cropper(model, weights, device, precision, proposals)
+
+    def progress(done: int, total: int) -> None:
+        if is_terminal(sys.stderr):
+            click.echo(f"\r{done}/{total}", nl=done == total, err=True)
+
+    result = measure.evaluate(cropper, *where, progress=progress, **options)
+    click.echo(f"{result['data']}, {result['split']} split, {result['pictures']} pictures")
+    click.echo(measure.table(result))
+    if results:
+        kept = json.loads(results.read_text()) if results.exists() else {}
+        results.write_text(json.dumps(kept | {key_of(name, model): result}, indent=1) + "\n")
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_SPLIT_OPTIONS = (
+    click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True,
+                 help="Which photos: those that the shipped recipes keep aside, the others, or all."),
+    click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is kept aside."),
+)
+_MEASURE_OPTIONS = (
+    click.option("--results", type=click.Path(path_type=Path), help="JSON file to keep the figures in, by what was measured and, but for s2cnet, the model."),
+    click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="Network."),
+    click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
+    click.option("--proposals", type=click.Choice(PROPOSALS), default="auto", show_default=True,
+                 help="Where object proposals come from."),
+    click.option("-d", "--device", type=values.Device(), default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+                 help="Of the backbone."),
+)
+
+
+@evaluate.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--split", type=click.Choice(GAICD_SPLITS), default="test", show_default=True, help="Folder below images/.")
+@click.option("--own-proposals", is_flag=True, help="Use the model's own proposals though there are some in bbox/.")
+@with_options(_MEASURE_OPTIONS)
+def gaic(folder: Path, **options) -> None:
+    """SRCC, PCC, ACC5 and ACC10 on a data set laid out as GAICD: images/, annotations/, bbox/."""
+    _run(lambda: _measure("gaic", folder, **options))
+
+
+@evaluate.command()
+@click.argument("boxes", type=_FILE)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+def boxes(boxes: Path, **options) -> None:
+    """SRCC, PCC, ACC5 and ACC10 on rated crops without their pictures: from boxes and proposals alone.
+
+    BOXES is a JSON list of {id, width, height, proposals, candidates, mos}, boxes in fractions.
+    """
+    _run(lambda: _measure("boxes", boxes, **options))
+
+
+@evaluate.command()
+@click.argument("photos", type=_FOLDER)
+@click.argument("labels", type=_FILE)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+def fcdb(photos: Path, labels: Path, **options) -> None:
+    """IoU, Disp and agreement with voted pairs on FCDB, beside constant boxes.
+
+    PHOTOS holds <id>.webp, .jpg or .png; LABELS is a JSON list of {id, width, height, best, pairs}.
+    """
+    _run(lambda: _measure("fcdb", photos, labels, **options))
+
+
+@evaluate.command()
+@click.argument("photos", type=_FOLDER)
+@click.argument("boxes", type=_FILE)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+def integrity(photos: Path, boxes: Path, **options) -> None:
+    """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces and text, beside the centre crop.
+
+    BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo.
+    """
+    _run(lambda: _measure("integrity", photos, boxes, **options))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("recipe")
+@click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/datasets/photos.py says.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="runs", show_default=True,
+              help="Folder of runs; the recipe's name is added.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
+@click.option("-d", "--device", type=values.Device(), default="auto", show_default=True, help="auto (CUDA, else CPU), cpu, cuda, cuda:1.")
+@click.option("--sanity", is_flag=True, help="Learn ten pictures by heart, in about a minute: a training that cannot is broken. Not for proposals.")
+@click.option("--folds", type=click.IntRange(2, 7), help="Cross-validate: train so often, each time with other photos kept aside, and measure on those.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
+@click.version_option(__version__, "-V", "--version")
+def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: bool, device: str, sanity: bool,
+          folds: int | None, threads: int | None) -> None:
+    """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
+
+    def job() -> None:
+        from s2crop.training.recipe import run_recipe
+
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+        run_recipe(recipe, data, out, resume=resume, changes=changes, device=device, sanity=sanity, folds=folds or 0,
+                   report=click.echo)
+
+    _run(job)

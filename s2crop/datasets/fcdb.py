@@ -1,0 +1,34 @@
+"""The Flickr Cropping Dataset (Chen et al. 2017)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SUFFIXES = (".webp", ".jpg", ".jpeg", ".png")
+
+
+@dataclass
+class CropLabels:
+    """FCDB labels of one photo: the best crop, and voted pairs."""
+
+    size_wh: tuple[int, int]
+    best: np.ndarray  # [4]
+    pairs: np.ndarray  # [P, 2, 4]
+    votes: np.ndarray  # [P, 2] votes for each crop of a pair
+
+
+def read_fcdb(path: Path) -> dict[str, CropLabels]:
+    """Labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
+    labels = {}
+    for row in json.loads(path.read_text()):
+        pairs = [[p["a"], p["b"]] for p in row["pairs"]]
+        votes = [[p["votes_a"], p["votes_b"]] for p in row["pairs"]]
+        labels[row["id"]] = CropLabels((row["width"], row["height"]), np.clip(np.float32(row["best"]), 0, 1),
+                                       np.float32(pairs).reshape(-1, 2, 4), np.float32(votes).reshape(-1, 2))
+    return labels
+
+
+def find_photo(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)

@@ -1,0 +1,159 @@
+"""Name the outputs before anything is decoded."""
+
+import string
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from s2crop.choices import DEFAULT_TEMPLATE
+from s2crop.files.formats import suffix_for_name
+from s2crop.files.sources import Kind, Source
+from s2crop.geometry.ratio import Ratio
+
+STDOUT = Path("-")  # the output path that stands for standard output
+
+_FIELDS = ("stem", "cover", "ratio", "rank", "ext")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the outputs of a picture go, and of a clip those of each of its covers."""
+
+    crops: Mapping[tuple[str, int], Path] = field(default_factory=dict)  # by ratio label and rank
+    overlay: Path | None = None  # for the input with its crops drawn on it
+    heatmap: Path | None = None  # for the input with what its scores rest on
+    frame: Path | None = None  # for the whole frame of a cover
+    covers: tuple["Plan", ...] = ()  # best first
+
+    def paths(self) -> Iterator[Path]:
+        """Of the picture itself, without those of covers."""
+        yield from self.crops.values()
+        yield from (path for path in (self.overlay, self.heatmap, self.frame) if path is not None)
+
+    def all_paths(self) -> Iterator[Path]:
+        """Of the picture and of the covers."""
+        yield from self.paths()
+        for cover in self.covers:
+            yield from cover.paths()
+
+
+def plan_names(
+    sources: Sequence[Source],
+    ratios: Sequence[Ratio],
+    top: int,
+    *,
+    template: str = DEFAULT_TEMPLATE,
+    folder: Path,
+    fmt: str,
+    circle: bool,
+    overlay: bool = False,
+    heatmap: bool = False,
+    covers: int = 1,
+    keep_frames: bool = False,
+) -> list[Plan]:
+    """Give each crop of each source a path of its own, which depends on the names of all sources only.
+
+    Where two inputs would share a path, also on a file system that does not tell case or Unicode forms apart,
+    the later one gets its extension in the stem ("a_png_16x9.jpg"), or else a number ("a_2_16x9.jpg").
+
+    Args:
+        template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
+            {rank} (empty if `top` is 1) and {ext} are filled in, and `/` makes folders.
+        overlay, heatmap: name a JPEG for these too.
+        covers: how many each clip has.
+        keep_frames: name the whole frames of covers too, "{stem}{cover}".
+    Returns:
+        A plan for each source.
+    Raises:
+        ValueError: a template with another field, without {ratio}, {rank} or {cover} where it takes them to tell
+            crops apart, or whose names are empty or lie outside `folder`.
+    """
+    fields = _check_template(template)
+    crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
+
+    def plan_one(source: Source, tag: str, cover: int | None) -> Plan:
+        """For a source as a picture, or for a cover of it; the tag tells its names from those of others."""
+        place = folder / source.relative.parent
+        word, name = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
+        suffix = suffix_for_name(name, fmt, circle)
+        planned = {}
+        for ratio, rank in crops:
+            name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "")
+            planned[ratio.label, rank] = place / f"{name}{suffix}"
+        drawn = {}
+        for kind in ["overlay"] * overlay + ["heatmap"] * heatmap:
+            name = _fill(template, fields, source, tag, word, Ratio(kind, None), "")
+            drawn[kind] = place / f"{name}{'' if 'ratio' in fields else f'_{kind}'}.jpg"
+        if keep_frames and cover is not None:
+            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, crops[0][0], "")
+            drawn["frame"] = place / f"{name}{suffix_for_name('x.jpg', fmt, False)}"
+        return Plan(planned, **drawn)
+
+    taken: set[str] = set()
+    next_number: dict[str, int] = {}
+    plans = []
+    for source in sources:
+        for tag in _tags(source, next_number):
+            own = plan_one(source, tag, None) if source.kind != Kind.CLIP else Plan()
+            of_covers = range(1, covers + 1) if source.kind != Kind.PICTURE else ()
+            plan = replace(own, covers=tuple(plan_one(source, tag, cover) for cover in of_covers))
+            paths = list(plan.all_paths())
+            keys = {_key(path) for path in paths}
+            if len(keys) < len(paths):
+                missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
+                raise ValueError(f"{template!r} gives crops of one input the same name: add {missing}")
+            if not keys & taken:
+                break
+        taken |= keys
+        plans.append(plan)
+    return plans
+
+
+def _check_template(template: str) -> set[str]:
+    """The fields of a template; ValueError where it cannot give names inside a folder."""
+    fields = set()
+    try:
+        for _, field, spec, conversion in string.Formatter().parse(template):
+            if field is not None:
+                fields.add(field)
+                if field not in _FIELDS or spec or conversion:
+                    raise ValueError(f"unknown field {{{field}}}")
+    except ValueError as error:
+        known = " ".join(f"{{{field}}}" for field in _FIELDS)
+        raise ValueError(f"bad template {template!r}: {error} (known: {known})") from None
+    for kind in (PurePosixPath, PureWindowsPath):  # one template means the same everywhere
+        if kind(template).anchor or ".." in kind(template).parts or "\0" in template:
+            raise ValueError(f"{template!r} leads outside of the output folder")
+    return fields
+
+
+def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
+    """What to tell a name apart by, until one is free: nothing, the extension, numbers from 2."""
+    yield ""
+    if extension := source.relative.suffix[1:]:
+        yield f"_{extension}"
+    # Numbers go on from the last that was tried: many inputs of one name stay cheap.
+    key = _key(source.relative.parent / source.relative.stem)
+    while True:
+        next_number[key] = next_number.get(key, 1) + 1
+        yield f"_{next_number[key]}"
+
+
+def _fill(
+    template: str, fields: set[str], source: Source, tag: str, cover: str, ratio: Ratio, rank: str
+) -> PurePosixPath:
+    stem, extension = source.relative.stem, source.relative.suffix[1:]
+    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension)
+    if "stem" not in fields:
+        name += tag
+    path = PurePosixPath(name)
+    last = name.rpartition("/")[2]
+    if path.is_absolute() or ".." in path.parts or not last.strip("."):
+        raise ValueError(f"{template!r} gives {source.name} no name inside the output folder: {name!r}")
+    return path
+
+
+def _key(path: Path) -> str:
+    """Equal for paths that some file systems take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())

@@ -1,0 +1,106 @@
+"""Exact output sizes, and how far the JPEG decoder may go towards them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s2crop.choices import MAX_SIDE
+from s2crop.errors import OutputError
+from s2crop.geometry.boxes import largest_of_ratio
+from s2crop.geometry.ratio import Ratio
+
+if TYPE_CHECKING:
+    from s2crop.files.picture import Picture
+
+# Where the JPEG decoder makes a picture smaller, this much of the shrinking is left to the Lanczos filter. On 24 sharp photos
+# the result is 43 dB from a full decode's; a bicubic filter's is 45 dB from it.
+LEFT_TO_LANCZOS = 1.5
+
+_LIKELY_SIDE = 0.84  # of the largest box of its ratio; 98 of 100 crops of 365 photos at three ratios were no smaller
+_DIGITS = r"([0-9]{1,6})"
+_SIZE = re.compile(f"(?=.){_DIGITS}?(?:x{_DIGITS})?")
+
+
+@dataclass(frozen=True)
+class Size:
+    """An exact output size in pixels; what is None follows from the ratio of the crop."""
+
+    width: int | None
+    height: int | None
+
+
+def parse_size(text: str) -> Size:
+    """Read `640` (width), `x360` (height) or `640x360`.
+
+    Raises:
+        ValueError: anything else, or a side that is not 1 to 65535.
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    if not match:
+        raise ValueError(f"not a size: {text!r} (like 640, x360, 640x360)")
+    width, height = (int(side) if side else None for side in match.groups())
+    if not all(1 <= side <= MAX_SIDE for side in (width, height) if side is not None):
+        raise ValueError(f"size out of range: {text!r} (sides of 1 to {MAX_SIDE} pixels)")
+    return Size(width, height)
+
+
+def output_size(
+    box: tuple[int, int, int, int], size: Size | None, no_upscale: bool, ratio: Ratio | None = None
+) -> tuple[int, int] | None:
+    """The exact (width, height) of a crop's output; None where the crop stays as it is.
+
+    Args:
+        box: the crop, in pixels.
+        size: what was asked for, if anything.
+        no_upscale: leave a crop as it is that would have to grow in either direction.
+        ratio: what was asked for; a side that `size` leaves open follows from it, or else from the box.
+    Raises:
+        OutputError: a side that follows from the ratio is longer than a file can hold.
+    """
+    if size is None:
+        return None
+    box_width, box_height = box[2] - box[0], box[3] - box[1]
+    aspect = (ratio.value if ratio else None) or box_width / box_height
+    width = size.width or max(1, round(size.height * aspect))
+    height = size.height or max(1, round(size.width / aspect))
+    if no_upscale and (width > box_width or height > box_height):
+        return None
+    if max(width, height) > MAX_SIDE:
+        raise OutputError(f"{width}x{height} is too large to write")
+    return width, height
+
+
+def decoder_scale(box_wh: tuple[int, int], size_wh: tuple[int, int]) -> int:
+    """How many times smaller the JPEG decoder may make a picture, a box of which is to be resized: 1, 2, 4 or 8."""
+    shrinking = min(box_wh[0] / size_wh[0], box_wh[1] / size_wh[1])
+    return next((scale for scale in (8, 4, 2) if shrinking >= scale * LEFT_TO_LANCZOS), 1)
+
+
+def likely_scale(picture: "Picture", ratios: Mapping[str, Ratio], size: Size | None, no_upscale: bool) -> int:
+    """How many times smaller the JPEG decoder may make a picture for the crops that are likely.
+
+    Args:
+        ratios: by their labels.
+    """
+    boxes = []
+    for label, ratio in ratios.items():
+        aspect = ratio.for_size(picture.width, picture.height) or picture.width / picture.height
+        sides = largest_of_ratio(aspect, picture.width, picture.height)
+        boxes.append((label, (0, 0, *(max(1, round(side * _LIKELY_SIDE)) for side in sides))))
+    return needed_scale(boxes, ratios, size, no_upscale)
+
+
+def needed_scale(
+    boxes: Sequence[tuple[str, tuple[int, int, int, int]]], ratios: Mapping[str, Ratio], size: Size | None, no_upscale: bool
+) -> int:
+    """How many times smaller the JPEG decoder may make a picture for crops with these labels of ratios."""
+    scales = []
+    for label, box in boxes:
+        box_wh = box[2] - box[0], box[3] - box[1]
+        try:
+            size_wh = output_size(box, size, no_upscale, ratios[label])
+        except OutputError:  # too long; what becomes of the crop itself will tell
+            size_wh = None
+        scales.append(decoder_scale(box_wh, size_wh or box_wh))
+    return min(scales, default=1)

@@ -1,0 +1,145 @@
+"""Find the pictures and clips that were asked for."""
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+from s2crop.errors import InputError
+from s2crop.files.formats import ANIMATED_SUFFIXES, NOT_WALKED, PICTURE_SUFFIXES, REFUSED, VIDEO_SUFFIXES
+
+
+class Kind(Enum):
+    """What an input is, going by its name."""
+
+    PICTURE = "picture"
+    CLIP = "clip"
+    EITHER = "either"  # a clip if it is animated, else a picture
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture or clip to crop: its name in reports, its file, its place in the mirrored tree."""
+
+    name: str  # as given, or as found under the folder given: "photos/a.jpg"; "-" for standard input
+    path: Path | None  # None: standard input
+    relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
+    kind: Kind = Kind.PICTURE
+
+
+def find_sources(
+    inputs: Sequence[str],
+    *,
+    recursive: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    skip_folder: Path | None = None,
+    covers: bool = False,
+) -> list[Source]:
+    """List the pictures and clips that the inputs name, each once, in the order given and sorted within folders.
+
+    A file that was named is listed even if it does not exist or is neither: opening it says so.
+
+    Args:
+        inputs: files, folders, globs that the shell did not expand, or "-" for standard input.
+        recursive: walk the folders inside folders too; links are followed, loops end.
+        include: globs on the relative path, `/` between folders; with any, a file must match one.
+        exclude: globs likewise; a file must match none.
+        skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
+        covers: animations are clips, and so are files with a suffix that is not known.
+    """
+    found: dict[str, Source] = {}
+    for text in inputs:
+        for source in _expand(text, recursive, skip_folder):
+            source = replace(source, kind=_kind(source, covers))
+            if source.path is not None and not _wanted(source.relative, include, exclude):
+                continue
+            found.setdefault(_identity(source), source)
+    return list(found.values())
+
+
+def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
+    """Read input paths, one a line or NUL-separated; empty ones are passed over.
+
+    Raises:
+        InputError: lines with NUL in them.
+    """
+    data = stream.read()
+    if not null_separated and b"\0" in data:
+        raise InputError("the list of files is separated by NUL: add -0")
+    items = data.split(b"\0") if null_separated else data.splitlines()
+    return [os.fsdecode(item) for item in items if item]
+
+
+def _expand(text: str, recursive: bool, skip_folder: Path | None) -> Iterator[Source]:
+    if text == "-":
+        yield Source("-", None, Path("stdin"))
+    elif os.path.isdir(text):
+        visited = {os.path.realpath(skip_folder)} if skip_folder else set()
+        visited.discard(os.path.realpath(text))  # it was asked for by name
+        yield from _walk(Path(text), Path(), recursive, visited)
+    elif glob.has_magic(text) and not os.path.lexists(text):
+        for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
+            yield from _expand(path, recursive, skip_folder)
+    else:
+        yield Source(text, Path(text), Path(Path(text).name or text))
+
+
+def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterator[Source]:
+    """The pictures and clips of the folder `top / below`; each real folder is visited once, so loops of links end."""
+    folder = top / below
+    real = os.path.realpath(folder)
+    if real in visited:
+        return
+    visited.add(real)
+    try:
+        names = sorted(os.listdir(folder), key=_natural_order)
+    except OSError:  # not ours to list: reported when it is opened
+        yield Source(str(folder), folder, below if below.name else Path(top.name))
+        return
+    names = [name for name in names if not name.startswith(".")]
+    folders = [name for name in names if os.path.isdir(folder / name)]
+    for name in names:
+        if name not in folders and Path(name).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES - NOT_WALKED:
+            yield Source(str(folder / name), folder / name, below / name)
+    if recursive:
+        for name in folders:
+            yield from _walk(top, below / name, recursive, visited)
+
+
+def _kind(source: Source, covers: bool) -> Kind:
+    suffix = source.relative.suffix.lower()
+    if source.path is None:
+        return Kind.PICTURE
+    if suffix in VIDEO_SUFFIXES:
+        return Kind.CLIP
+    if not covers:
+        return Kind.PICTURE
+    if suffix in ANIMATED_SUFFIXES:
+        return Kind.EITHER
+    refused = {other for suffixes, _ in REFUSED for other in suffixes}
+    return Kind.PICTURE if suffix in PICTURE_SUFFIXES | refused or source.path.is_dir() else Kind.CLIP
+
+
+def _natural_order(name: str) -> tuple:
+    """Sort key that puts "img2" before "img10"."""
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [int(part) if part.isdecimal() else part.casefold() for part in parts], name
+
+
+def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    name = relative.as_posix()
+    included = not include or any(fnmatch.fnmatchcase(name, pattern) for pattern in include)
+    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
+
+
+def _identity(source: Source) -> str:
+    """The same for one file named in two ways; links with names of their own stay apart."""
+    if source.path is None:
+        return "-"
+    return os.path.join(os.path.realpath(source.path.parent), source.path.name)

@@ -1,0 +1,27 @@
+"""The networks' input: its size, and pixels made ready for it."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+MAX_LONG_SIDE = 1024  # network-input pixels; beyond 4:1 a picture is squeezed
+MIN_SIDE = 64  # so that the map has four cells
+GRID = 32  # the network's sides are multiples of its largest stride
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """(height, width) of the network input: short side as configured, both multiples of 32."""
+    scale = min(short_side / min(width, height), MAX_LONG_SIDE / max(width, height))
+    sides = [max(MIN_SIDE, round(side * scale / GRID) * GRID) for side in (height, width)]
+    return tuple(sides)
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> torch.Tensor:
+    """uint8 [H, W, 3] -> uint8 [3, h, w], bilinear."""
+    if antialias:
+        image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+    tensor = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)[0].round().to(torch.uint8)

@@ -1,0 +1,99 @@
+"""What happens to one clip in a worker thread: its covers are pictures of their own."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s2crop.files.picture import Picture
+from s2crop.files.sources import Kind
+from s2crop.run import report
+from s2crop.run.report import Record, failed
+from s2crop.run.work import Job, Workers
+
+if TYPE_CHECKING:
+    from s2crop.video.covers import Cover
+
+
+class ClipWorkers(Workers):
+    """Workers for pictures and for clips; what reads clips is imported when the first one comes."""
+
+    def prepare(self, job: Job) -> list[Record] | None:
+        """Open and decode as far as scoring needs; records if that was all there is to do."""
+        try:
+            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._open(job).frames > 1
+        except Exception as error:
+            return [failed(self.record(job), error)]
+        return self._prepare_clip(job) if is_clip else super().prepare(job)
+
+    def _prepare_clip(self, job: Job) -> list[Record] | None:
+        """Find the key frames of a clip; records if that was all there is to do.
+
+        A clip with fewer covers than asked for is looked through again on every run: which ones were asked for before
+        cannot be told from the files.
+        """
+        from s2crop.video import covers
+        from s2crop.video.reader import Video
+
+        job.about = {"type": "video"}
+        covers_ = [self._cover(job, rank) for rank in range(1, self._options.covers + 1)]
+        if all(self._is_done(cover) for cover in covers_):
+            records = [record for cover in covers_ for record in self._skipped(cover)]
+            job.thumbnails = [thumbnails for cover in covers_ for thumbnails in cover.thumbnails]
+            return records
+        self._check_stop()
+        try:
+            with self._clock("decode"):
+                job.video = Video.open(job.source.path, max_pixels=self._options.max_pixels)
+                job.about |= {"width": job.video.width, "height": job.video.height}
+                winners = covers.find_winners(
+                    job.video, self._options.covers, self._options.start_s, self._options.end_s,
+                    lambda time_s: self._tell_time(job, time_s),
+                )  # fmt: skip
+                shown = []
+                for one in covers.show(job.video, winners, self._cropper):
+                    self._check_stop()
+                    shown.append(one)
+        except Exception as error:
+            return [failed(self.record(job), error)]
+        job.shown = shown
+        return None
+
+    def _tell_time(self, job: Job, time_s: float) -> None:
+        """Tell the progress through a clip; nine tenths of the work are in finding its key frames."""
+        self._check_stop()
+        start_s = self._options.start_s or 0.0
+        end_s = job.video.duration_s if self._options.end_s is None else self._options.end_s
+        if end_s and end_s > start_s:
+            reached = 0.9 * min((time_s - start_s) / (end_s - start_s), 1.0)
+            self._on_progress(max(0.0, reached - job.progress))
+            job.progress = max(job.progress, reached)
+
+    def _cover(self, job: Job, rank: int, cover: "Cover | None" = None, frame: np.ndarray | None = None) -> Job:
+        """One cover of a clip as a picture of its own."""
+        time = {} if cover is None else {"time_s": cover.time_s}
+        return Job(
+            job.index, job.source, job.plan.covers[rank - 1], job.about | {"cover_rank": rank} | time,
+            picture=None if frame is None else Picture.open(frame),
+            proposals=cover.proposals if cover and self._options.overlay_proposals else [],
+            heatmaps=cover.heatmaps if cover else [],
+        )  # fmt: skip
+
+    def write_covers(self, job: Job, chosen: "Sequence[Cover]") -> list[Record]:
+        """Cut, encode and write the crops of a clip's covers, up to the first that fails."""
+        from s2crop.video import covers
+
+        records = []
+        try:
+            for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):
+                part = self._cover(job, rank, cover, frame)
+                records += self.write(part, cover.crops)
+                job.thumbnails += part.thumbnails
+                if any(record.status == report.ERROR for record in records):
+                    break
+        except BrokenPipeError:
+            raise  # the stream's
+        except Exception as error:
+            records.append(failed(self.record(job), error))
+        job.notes += job.video.warnings + covers.notes(chosen, self._options.covers)
+        return records

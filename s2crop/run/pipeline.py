@@ -1,0 +1,293 @@
+"""Many pictures: decode and write on threads, score in batches, go on past failures, report in input order."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from s2crop.cropping.request import Crop
+from s2crop.errors import InputError, S2CropError
+from s2crop.files.names import Plan
+from s2crop.files.sources import Source
+from s2crop.preview.sheet import Thumbnails
+from s2crop.run import report
+from s2crop.run.clips import ClipWorkers
+from s2crop.run.report import Clock, Record, Summary, failed
+from s2crop.run.work import BatchOptions, Job
+
+if TYPE_CHECKING:
+    from s2crop.cropping.cropper import Cropper
+
+# A picture of a rare shape is scored in a batch that is not full after this many batches' worth of others,
+# so that its record, and those behind it, are not held back for long.
+_PATIENCE_BATCHES = 4
+# Pictures scored at once. A processor gains nothing from more: their maps leave its caches, and at the start and the end of a
+# run some cores wait for a batch to fill or to be scored. 60 photos of 12 megapixels on two cores, with other work beside them
+# at low priority: 8.2 pictures/s in batches of 8 and 10.7 in batches of 2 (medians of six runs), about 9.5 in batches of 4 or 1.
+_BATCH, _BATCH_ON_CPU = 8, 2
+_NICER = 6  # how much the workers give way to the thread that scores
+_POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
+_STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
+
+log = logging.getLogger(__name__)
+
+
+class Interrupts:
+    """How a run learns that it is to stop. This one leaves it to Python's KeyboardInterrupt.
+
+    That may come between any two steps, also while a lock is held that workers need. A handler of signals does better
+    to raise it in `check` and `at_once` only; between the two the run never waits for long.
+    """
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if the run is to stop."""
+
+    def at_once(self) -> AbstractContextManager:
+        """Inside, KeyboardInterrupt may come at any time."""
+        return nullcontext()
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped; no partial or temporary file is left.
+
+    Args:
+        summary: how far it came.
+        idle: no worker is running any more. If False, one is inside a decoder or encoder, cannot be stopped and
+            will write nothing.
+    """
+
+    def __init__(self, summary: Summary, idle: bool):
+        super().__init__()
+        self.summary = summary
+        self.idle = idle
+
+
+def run(
+    sources: Sequence[Source],
+    plans: Sequence[Plan],
+    cropper: "Cropper",
+    options: BatchOptions,
+    on_record: Callable[[Record], None],
+    on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
+    interrupts: Interrupts = Interrupts(),
+    on_progress: Callable[[float], None] = lambda pictures: None,
+) -> Summary:
+    """Crop the sources; the outcome is the same for any number of jobs and any batch size.
+
+    A picture that cannot be read, cropped or written costs one error record. Memory depends on the jobs and the
+    batch size, not on the number of sources.
+
+    Args:
+        sources: the pictures.
+        plans: for each of them where its crops go, from `files.names.plan_names`.
+        cropper: scores, in the calling thread; prepares pictures, in the worker threads.
+        options: see there.
+        on_record: called in the calling thread, in the order of the sources, with what became of each crop.
+        on_picture: called for each source with all its records, before on_record, and thumbnails if asked for: one of
+            a picture, one for each cover of a clip.
+        interrupts: how to learn that the run is to stop.
+        on_progress: called from any thread with what was done since, in pictures; parts of one for clips.
+    Raises:
+        Interrupted: on KeyboardInterrupt.
+        S2CropError: the cropper itself cannot go on, as when its device is lost.
+    """
+    if options.batch_size is None:
+        options = replace(options, batch_size=_BATCH_ON_CPU if cropper.device == "cpu" else _BATCH)
+    # Read here because a worker that waits for standard input could not be interrupted.
+    wanted = any(source.path is None for source in sources)
+    with interrupts.at_once():
+        stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
+    summary = Summary(total=len(sources))
+    started = time.monotonic()
+    workers = ClipWorkers(cropper, options, stdin, summary.clock, on_progress)
+    pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
+    try:
+        for job in pipeline.results(sources, plans):
+            summary.add(job.records, time.monotonic() - started)
+            on_picture(job.records, job.thumbnails)
+            for record in job.records:
+                on_record(record)
+            on_progress(1 - job.progress)
+    except KeyboardInterrupt:
+        raise Interrupted(summary, pipeline.stop(_STOP_SECONDS)) from None
+    except BaseException:
+        pipeline.stop(None)
+        raise
+    pipeline.stop(None)
+    return summary
+
+
+class _Pipeline:
+    """Moves pictures through prepare (workers), score (the calling thread) and write (workers).
+
+    Pictures are taken up in input order whichever of them is decoded first, so that what is scored together depends
+    on the pictures and the batch size only.
+    """
+
+    def __init__(
+        self, workers: ClipWorkers, cropper: "Cropper", options: BatchOptions, interrupts: Interrupts, clock: Clock
+    ):
+        self._clock = clock
+        self._workers = workers
+        self._interrupts = interrupts
+        self._cropper = cropper
+        self._options = options
+        self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=_stand_back)
+        self._in_flight = options.jobs + options.batch_size  # most pictures that wait for each of the workers' stages
+        self._patience = _PATIENCE_BATCHES * options.batch_size
+        self._unreported: deque[Job] = deque()
+        self._waiting: list[Job] = []  # prepared, to be scored; oldest first
+        self._writing: deque[Future] = deque()
+
+    def results(self, sources: Sequence[Source], plans: Sequence[Plan]) -> Iterator[Job]:
+        """Yield each source's job, in their order, when it has its records."""
+        todo = (Job(i, source, plan) for i, (source, plan) in enumerate(zip(sources, plans, strict=True)))
+        preparing: deque[Job] = deque()
+        while True:
+            for job in islice(todo, self._in_flight - len(preparing)):
+                job.preparing = self._pool.submit(self._workers.prepare, job)
+                preparing.append(job)
+                self._unreported.append(job)
+            if not preparing:
+                break
+            job = preparing.popleft()
+            while not self._is_ready(job.preparing):  # a clip takes long: what is done meanwhile is told
+                yield from self._finished()
+            job.records = job.preparing.result()
+            if job.shown is not None:
+                self._score_clip(job)
+            elif job.records is None:
+                self._waiting.append(job)
+            self._score_what_is_due(job)
+            yield from self._finished()
+        while self._waiting:
+            self._score(self._like(self._waiting[0]))
+            yield from self._finished()
+        yield from self._finished(to_the_end=True)
+
+    def stop(self, timeout_s: float | None) -> bool:
+        """Let no worker begin or write anything more; whether all came to rest within the time (None: wait)."""
+        self._workers.stop.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        futures = [future for job in self._unreported for future in (job.preparing, job.writing)]
+        running = wait([future for future in futures if future and not future.cancelled()], timeout_s).not_done
+        self._workers.wait_for_files()
+        return not running
+
+    def _score_what_is_due(self, newest: Job) -> None:
+        batch = self._like(newest) if newest.prepared is not None else []
+        if len(batch) == self._options.batch_size:
+            self._score(batch)
+        while self._waiting and newest.index - self._waiting[0].index >= self._patience:
+            self._score(self._like(self._waiting[0]))
+
+    def _like(self, job: Job) -> list[Job]:
+        """The pictures that wait and have the shape of this one, itself among them: never more than a batch."""
+        return [other for other in self._waiting if other.prepared.shape == job.prepared.shape]
+
+    def _score(self, batch: list[Job]) -> None:
+        while len(self._writing) > self._in_flight:
+            self._result(self._writing.popleft())
+        for job, crops in zip(batch, self._rank(batch), strict=True):
+            self._waiting.remove(job)
+            if crops and not isinstance(crops, Exception):
+                crops = self._look(job, crops)
+            job.prepared = None
+            if isinstance(crops, Exception):
+                self._workers.drop_pixels(job)
+                job.records = [failed(self._workers.record(job), crops)]
+            else:
+                job.writing = self._pool.submit(self._workers.write, job, crops)
+                self._writing.append(job.writing)
+
+    def _look(self, job: Job, crops: list[Crop]) -> list[Crop] | Exception:
+        """See what overlays and heatmaps show besides the crops; what went wrong in place of these if it did."""
+        try:
+            with self._interrupts.at_once(), self._clock("score"):
+                if self._options.overlay_proposals and job.plan.overlay:
+                    job.proposals = self._cropper.proposals_prepared(job.prepared)
+                if job.plan.heatmap and not self._options.dry_run:
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
+        except Exception as error:
+            self._raise_if_it_ends_the_run(error)
+            return error
+        return crops
+
+    def _score_clip(self, job: Job) -> None:
+        """Choose the covers of a clip: its key frames are a batch of their own."""
+        from s2crop.video import covers
+
+        while len(self._writing) > self._in_flight:
+            self._result(self._writing.popleft())
+        try:
+            with self._interrupts.at_once(), self._clock("score"):
+                wanted = any(cover.heatmap for cover in job.plan.covers) and not self._options.dry_run
+                chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers, wanted)
+        except Exception as error:
+            self._raise_if_it_ends_the_run(error)
+            job.records = [failed(self._workers.record(job), error)]
+        else:
+            job.writing = self._pool.submit(self._workers.write_covers, job, chosen)
+            self._writing.append(job.writing)
+        job.shown = None
+
+    def _rank(self, batch: list[Job]) -> list[list[Crop] | Exception]:
+        try:
+            with self._interrupts.at_once(), self._clock("score"):
+                return self._cropper.rank([job.prepared for job in batch], self._options.request)
+        except Exception as error:
+            self._raise_if_it_ends_the_run(error)
+            if len(batch) == 1:
+                return [error]
+        # One bad picture, or a batch too big for the device's memory: the others may do alone.
+        return [crops for job in batch for crops in self._rank([job])]
+
+    def _raise_if_it_ends_the_run(self, error: Exception) -> None:
+        """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was interrupted."""
+        self._interrupts.check()  # an import that is interrupted makes another error of it
+        if isinstance(error, S2CropError) and not isinstance(error, InputError):
+            raise error
+
+    def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
+        while not self._is_ready(future):
+            pass
+        return future.result()
+
+    def _is_ready(self, future: Future) -> bool:
+        """Whether a worker is done, after a moment's wait."""
+        self._interrupts.check()
+        with self._clock("waiting"):
+            return bool(wait([future], _POLL_SECONDS).done)
+
+    def _finished(self, to_the_end: bool = False) -> Iterator[Job]:
+        """Yield the oldest pictures as far as they are done, or all that are left."""
+        while self._unreported:
+            job = self._unreported[0]
+            if job.records is None:
+                # However many are skipped or fail behind one that is slow to write, they do not pile up.
+                must_wait = to_the_end or len(self._unreported) > self._patience + 3 * self._in_flight
+                if not job.writing or not (must_wait or job.writing.done()):
+                    return
+                job.records = self._result(job.writing)
+            if job.picture and job.picture.frames > 1 and job.picture.format != "JPEG":  # phones hide a second one there
+                log.info("%s: %d frames, the first is cropped", report.one_line(job.source.name), job.picture.frames)
+            for note in job.notes:
+                log.warning("%s: %s", report.one_line(job.source.name), report.one_line(note))
+            yield job
+            self._unreported.popleft()
+
+
+def _stand_back() -> None:
+    """Let the thread that scores go first: on as many CPUs as there are workers, it is what they wait for in the end."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        mine = threading.get_native_id()
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, mine, min(19, os.getpriority(os.PRIO_PROCESS, mine) + _NICER))
