@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("-k", "--top", type=int, default=1, help="crops for each ratio (default: 1)")
     parser.add_argument("-f", "--format", default="same", help="same, jpg, png, webp or avif (default: same)")
     parser.add_argument("--weights", help="a checkpoint, at the same place on every worker")
-    parser.add_argument("--actors", type=int, default=2, help="networks at work, each on a CPU besides those that read (default: 2)")
+    parser.add_argument(
+        "--actors", type=int, default=2, help="networks at work, each on a CPU besides those that read (default: 2)"
+    )
     parser.add_argument("--gpus-per-actor", type=float, default=0, help="share of a GPU for each (default: 0, on CPUs)")
     parser.add_argument("--batch-size", type=int, default=16, help="pictures that an actor takes at once (default: 16)")
     args = parser.parse_args()
@@ -40,7 +42,13 @@ def main() -> int:
     if storage.get_file_info(place).type != fs.FileType.NotFound:
         parser.error(f"{args.out} exists: nothing is written over")
 
-    options = {"ratios": args.ratio.split(","), "size": args.size, "top": args.top, "fmt": args.format, "weights": args.weights}
+    options = {
+        "ratios": args.ratio.split(","),
+        "size": args.size,
+        "top": args.top,
+        "fmt": args.format,
+        "weights": args.weights,
+    }
     pictures = ray.data.read_binary_files(source, include_paths=True, file_extensions=PICTURES)
     crops = pictures.map_batches(
         CropActor, fn_constructor_kwargs=options, batch_size=args.batch_size, num_gpus=args.gpus_per_actor or None,
@@ -78,7 +86,9 @@ def write_crops(rows: pa.Table, source: str, out: str) -> pa.Table:
         names.append(name)
         statuses.append("written" if name else row["status"])
     rows = rows.drop_columns(["crop", "suffix", "output", "status"])
-    return rows.append_column("output", pa.array(names, pa.string())).append_column("status", pa.array(statuses, pa.string()))
+    return rows.append_column("output", pa.array(names, pa.string())).append_column(
+        "status", pa.array(statuses, pa.string())
+    )
 
 
 if __name__ == "__main__":

@@ -54,10 +54,27 @@ class CropActor:
         ValueError: an option that makes no sense. WeightsError, DeviceError: see there.
     """
 
-    def __init__(self, ratios: Sequence[str] = ("free",), top: int = 1, *, size: str | None = None, no_upscale: bool = False,
-                 circle: bool = False, fmt: str = "same", quality: int = 90, crops: bool = True, focus=None, keep=None,
-                 protect: str = "all", max_pixels: int = MAX_PIXELS, model: str = "s2cnet", weights: str | Path | None = None,
-                 device: str = "auto", precision: str = "auto", proposals: str = "auto"):
+    def __init__(
+        self,
+        ratios: Sequence[str] = ("free",),
+        top: int = 1,
+        *,
+        size: str | None = None,
+        no_upscale: bool = False,
+        circle: bool = False,
+        fmt: str = "same",
+        quality: int = 90,
+        crops: bool = True,
+        focus=None,
+        keep=None,
+        protect: str = "all",
+        max_pixels: int = MAX_PIXELS,
+        model: str = "s2cnet",
+        weights: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        proposals: str = "auto",
+    ):
         self._ratios = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
         self._size = sizes.parse_size(size) if size else None
         if self._size and self._size.width and self._size.height:
@@ -92,7 +109,11 @@ class CropActor:
                 rows.append(_Row(record))
                 continue
             crops = next(ranked)
-            rows += [_Row(report.failed(record, crops))] if isinstance(crops, Exception) else self._cut(record, picture, crops)
+            rows += (
+                [_Row(report.failed(record, crops))]
+                if isinstance(crops, Exception)
+                else self._cut(record, picture, crops)
+            )
         return _table(rows)
 
     def _look(self, name: str, source: "bytes | Path") -> "tuple[Record, Picture | None, Prepared | None]":

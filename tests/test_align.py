@@ -15,14 +15,19 @@ def sample(plane, y, x):
     height, width = plane.shape
     row, column = min(math.floor(y), height - 2), min(math.floor(x), width - 2)
     dy, dx = y - row, x - column
-    return ((1 - dy) * (1 - dx) * plane[row, column] + (1 - dy) * dx * plane[row, column + 1]
-            + dy * (1 - dx) * plane[row + 1, column] + dy * dx * plane[row + 1, column + 1])
+    return (
+        (1 - dy) * (1 - dx) * plane[row, column]
+        + (1 - dy) * dx * plane[row, column + 1]
+        + dy * (1 - dx) * plane[row + 1, column]
+        + dy * dx * plane[row + 1, column + 1]
+    )
 
 
 def averaged(grid):
     size = len(grid) - 1
-    return torch.tensor([[sum(grid[i + a][j + b] for a in (0, 1) for b in (0, 1)) / 4 for j in range(size)]
-                         for i in range(size)])
+    return torch.tensor(
+        [[sum(grid[i + a][j + b] for a in (0, 1) for b in (0, 1)) / 4 for j in range(size)] for i in range(size)]
+    )
 
 
 def roi_loop(plane, box, size, scale):

@@ -5,7 +5,18 @@ import pytest
 
 from s2crop.geometry.anchors import FEW, RATIO_ANCHORS, border_anchors, grid_anchors, ratio_anchors
 
-SIZES = [(500, 500), (768, 512), (512, 768), (1920, 1080), (700, 256), (256, 700), (4000, 100), (100, 4000), (3, 2), (1, 1)]
+SIZES = [
+    (500, 500),
+    (768, 512),
+    (512, 768),
+    (1920, 1080),
+    (700, 256),
+    (256, 700),
+    (4000, 100),
+    (100, 4000),
+    (3, 2),
+    (1, 1),
+]
 RATIOS = [1.0, 16 / 9, 4 / 5, 9 / 16, 1.91, 20.0, 0.05]
 
 
@@ -25,8 +36,14 @@ def test_usual_pictures_have_the_anchors_of_the_literature():
                     for y2 in range(8, 12):
                         ratio = (x2 - x1) * width / ((y2 - y1) * height)
                         if (x2 - x1) * (y2 - y1) >= 72 and 0.5 < ratio < 2:
-                            expected.append([(x1 + 0.5) / 12 * width, (y1 + 0.5) / 12 * height,
-                                             (x2 + 0.5) / 12 * width, (y2 + 0.5) / 12 * height])
+                            expected.append(
+                                [
+                                    (x1 + 0.5) / 12 * width,
+                                    (y1 + 0.5) / 12 * height,
+                                    (x2 + 0.5) / 12 * width,
+                                    (y2 + 0.5) / 12 * height,
+                                ]
+                            )
         np.testing.assert_allclose(grid_anchors(width, height), expected)
 
 

@@ -17,7 +17,16 @@ from s2crop.models.asmnet import (
     integral_image,
 )
 
-PARTS = {"1x1": 1, "1x3": 3, "3x1": 3, "3x3": 9, "5x5": 25, "multi-rectangle": 3, "multi-direction": 8, "cross-rectangle": 12}
+PARTS = {
+    "1x1": 1,
+    "1x3": 3,
+    "3x1": 3,
+    "3x3": 9,
+    "5x5": 25,
+    "multi-rectangle": 3,
+    "multi-direction": 8,
+    "cross-rectangle": 12,
+}
 ATOL = 1e-5  # float32 maps, float64 sums
 
 
@@ -55,8 +64,11 @@ def test_pooling_equals_the_loop_over_pixels(name):
     boxes = [[3, 5, 63, 65], [0, 10, 60, 70], [30, 0, 90, 60]]
     for box, found in zip(boxes, pool(name, scores, boxes), strict=True):
         x1, y1, x2, y2 = box
-        total = sum(scores[0, pattern[(i - y1) * rows // 60, (j - x1) * columns // 60], i, j].item()
-                    for i in range(y1, y2) for j in range(x1, x2))
+        total = sum(
+            scores[0, pattern[(i - y1) * rows // 60, (j - x1) * columns // 60], i, j].item()
+            for i in range(y1, y2)
+            for j in range(x1, x2)
+        )
         assert found == pytest.approx(total / 3600, abs=ATOL)
 
 
@@ -167,8 +179,14 @@ def test_mixed_maps_have_the_stride_asked_for():
     assert head(maps, (64, 96)).shape == (1, 12, 16, 24)
 
 
-@pytest.mark.parametrize("config", [ASMNetConfig(), ASMNetConfig(map_stride=4, hidden_dim=16, pattern="5x5", proposal_head=True),
-                                    ASMNetConfig(backbone="vgg16", pattern="3x3")])
+@pytest.mark.parametrize(
+    "config",
+    [
+        ASMNetConfig(),
+        ASMNetConfig(map_stride=4, hidden_dim=16, pattern="5x5", proposal_head=True),
+        ASMNetConfig(backbone="vgg16", pattern="3x3"),
+    ],
+)
 def test_network_scores_a_batch_as_it_scores_single_pictures(config):
     torch.manual_seed(0)
     net = ASMNet(config).eval()
@@ -178,7 +196,12 @@ def test_network_scores_a_batch_as_it_scores_single_pictures(config):
     with torch.inference_mode():
         together = net(image, crops, proposals)
         features = net.features(image)
-        assert features.scores.shape == (2, len(np.unique(PATTERNS[config.pattern])), 64 // config.map_stride, 96 // config.map_stride)
+        assert features.scores.shape == (
+            2,
+            len(np.unique(PATTERNS[config.pattern])),
+            64 // config.map_stride,
+            96 // config.map_stride,
+        )
         for b, rows in ((0, [0, 1]), (1, [2])):
             alone = net.rate(net.features(image[b, None]), crops[rows, 1:][None])[0]
             torch.testing.assert_close(together[rows], alone, atol=1e-4, rtol=1e-4)
@@ -188,7 +211,13 @@ def test_network_scores_a_batch_as_it_scores_single_pictures(config):
 
 
 def test_choices_that_do_not_exist_are_refused():
-    for wrong in ({"pattern": "4x4"}, {"backbone": "resnet"}, {"map_stride": 3}, {"padding": "two"}, {"hidden_dim": -1},
-                  {"backbone": "vgg16", "proposal_head": True}):
+    for wrong in (
+        {"pattern": "4x4"},
+        {"backbone": "resnet"},
+        {"map_stride": 3},
+        {"padding": "two"},
+        {"hidden_dim": -1},
+        {"backbone": "vgg16", "proposal_head": True},
+    ):
         with pytest.raises(ValueError):
             ASMNetConfig(**wrong)

@@ -48,8 +48,13 @@ def test_same_padding_is_tensorflows():
 
     def padded(convolution, x):  # TF-SAME, even sizes: nothing before, one after
         before = 0 if convolution.stride == (2, 2) else 1
-        return F.conv2d(F.pad(x, (before, 1, before, 1)), convolution.weight, convolution.bias, convolution.stride,
-                        groups=convolution.groups)
+        return F.conv2d(
+            F.pad(x, (before, 1, before, 1)),
+            convolution.weight,
+            convolution.bias,
+            convolution.stride,
+            groups=convolution.groups,
+        )
 
     image = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():

@@ -44,11 +44,19 @@ class Batch:
         self.records = []
         sources = find_sources([str(self.photos)], recursive=True)
         plans = plan_names(
-            sources, self.request.ratios, self.request.top, template="{stem}{cover}_{ratio}{rank}",
-            folder=out or self.out, fmt="same", circle=False,
+            sources,
+            self.request.ratios,
+            self.request.top,
+            template="{stem}{cover}_{ratio}{rank}",
+            folder=out or self.out,
+            fmt="same",
+            circle=False,
         )
         return run(
-            sources, plans, cropper or FakeCropper(), BatchOptions(request=self.request, **options),
+            sources,
+            plans,
+            cropper or FakeCropper(),
+            BatchOptions(request=self.request, **options),
             on_record or self.records.append,
         )
 
@@ -76,9 +84,7 @@ def test_crops_every_picture_at_every_ratio(pictures):
     draw(pictures.photos / "a.png")
     draw(pictures.photos / "b.png", TALL)
     summary = pictures.run()
-    assert pictures.told() == [
-        (name, ratio, "written") for name in ("a.png", "b.png") for ratio in ("3:2", "1:1")
-    ]
+    assert pictures.told() == [(name, ratio, "written") for name in ("a.png", "b.png") for ratio in ("3:2", "1:1")]
     assert pictures.files() == ["a_1x1.png", "a_3x2.png", "b_1x1.png", "b_3x2.png"]
     square = pictures.records[1]
     assert (square.width, square.height, square.box, square.rank) == (48, 32, (8, 0, 40, 32), 1)
@@ -335,7 +341,10 @@ def test_dry_run_scores_and_writes_nothing(pictures):
     pictures.run()
     written = pictures.records[1]
     assert (planned.box, planned.score, planned.output, planned.output_width) == (
-        written.box, written.score, written.output, written.output_width,
+        written.box,
+        written.score,
+        written.output,
+        written.output_width,
     )
 
 

@@ -27,8 +27,23 @@ from s2crop.files.formats import ENCODERS, OUTPUT_FORMATS
 from test_shots import scene
 
 KEYS = [
-    "input", "type", "width", "height", "time_s", "cover_rank", "ratio", "rank", "box", "score", "output",
-    "output_width", "output_height", "status", "error", "model", "device",
+    "input",
+    "type",
+    "width",
+    "height",
+    "time_s",
+    "cover_rank",
+    "ratio",
+    "rank",
+    "box",
+    "score",
+    "output",
+    "output_width",
+    "output_height",
+    "status",
+    "error",
+    "model",
+    "device",
 ]
 
 
@@ -184,7 +199,12 @@ def test_ratios():
     got = records("a.png", "-a", "16:9,4x3", "--ratio", "1.5", "-a", "SQUARE,original,free", "-a", "4:3")
     assert [r["ratio"] for r in got] == ["16:9", "4:3", "1.5", "1:1", "original", "free"]
     assert files("s2crop-out") == [
-        "a_1.5.png", "a_16x9.png", "a_1x1.png", "a_4x3.png", "a_free.png", "a_original.png",
+        "a_1.5.png",
+        "a_16x9.png",
+        "a_1x1.png",
+        "a_4x3.png",
+        "a_free.png",
+        "a_original.png",
     ]
 
 
@@ -406,7 +426,10 @@ def test_two_videos_of_one_name_have_names_of_their_own(film):
     clip(film, "film.mkv")
     s2crop("film.mp4", "film.mkv", "-n", "1", "--keep-frames")
     assert files("s2crop-out") == [
-        "film_cover1.jpg", "film_cover1_free.jpg", "film_mkv_cover1.jpg", "film_mkv_cover1_free.jpg",
+        "film_cover1.jpg",
+        "film_cover1_free.jpg",
+        "film_mkv_cover1.jpg",
+        "film_mkv_cover1_free.jpg",
     ]
 
 
@@ -414,7 +437,12 @@ def test_a_video_on_a_sheet_and_with_overlays(film):
     clip(film)
     code, _, err = s2crop("film.mp4", "-n", "2", "--overlay", "--sheet", "s.html", "-v", "-a", "1:1")
     assert code == 0, err
-    assert files("s2crop-out") == ["film_cover1_1x1.jpg", "film_cover1_overlay.jpg", "film_cover2_1x1.jpg", "film_cover2_overlay.jpg"]
+    assert files("s2crop-out") == [
+        "film_cover1_1x1.jpg",
+        "film_cover1_overlay.jpg",
+        "film_cover2_1x1.jpg",
+        "film_cover2_overlay.jpg",
+    ]
     assert Path("s.html").read_text().count("<article") == 2
 
 
@@ -452,9 +480,7 @@ def test_one_file_takes_one_crop_of_one_input():
     assert usage_error("a.png", "-o", "-", "-k", "3") == (
         "--output - takes one crop, and 3 are asked for: give a folder"
     )
-    assert usage_error("a.png", "-o", "c.png", "-f", "jpg") == (
-        "--output c.png and --format jpg contradict each other"
-    )
+    assert usage_error("a.png", "-o", "c.png", "-f", "jpg") == ("--output c.png and --format jpg contradict each other")
     assert usage_error("a.png", "-o", "c.tif") == "--output c.tif: pictures are written as jpg, png, webp or avif"
     assert usage_error("a.png", "-o", "c.png", "--name", "{stem}") == (
         "--name is for outputs in a folder, and --output is none"
@@ -766,10 +792,23 @@ def test_what_is_loaded(monkeypatch):
     monkeypatch.setattr(loading, "load_cropper", lambda *args: asked.append(args) or FakeCropper())
     s2crop("a.png", "-j", "3")
     s2crop(
-        "a.png", "-j", "1", "-m", "s2cnet", "--weights", "w.pth", "-d", "cuda:1", "--precision", "bf16", "--proposals", "builtin"
+        "a.png",
+        "-j",
+        "1",
+        "-m",
+        "s2cnet",
+        "--weights",
+        "w.pth",
+        "-d",
+        "cuda:1",
+        "--precision",
+        "bf16",
+        "--proposals",
+        "builtin",
     )
     assert asked == [
-        ("s2cnet", None, "auto", "auto", "auto", 3), ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin", 1),
+        ("s2cnet", None, "auto", "auto", "auto", 3),
+        ("s2cnet", Path("w.pth"), "cuda:1", "bf16", "builtin", 1),
     ]
 
 
@@ -843,8 +882,10 @@ def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
     return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, args)], env=environment,
-        stdout=subprocess.PIPE, stderr=stderr,
+        [sys.executable, "-c", script, *map(str, args)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
     )
 
 

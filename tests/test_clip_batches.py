@@ -49,18 +49,43 @@ def here(tmp_path, monkeypatch, film):
     return tmp_path
 
 
-def crop(*inputs, ratios=("1:1",), top=1, covers=2, keep_frames=False, overlay=False, cropper=None, cover=False, told=None, **options):
+def crop(
+    *inputs,
+    ratios=("1:1",),
+    top=1,
+    covers=2,
+    keep_frames=False,
+    overlay=False,
+    cropper=None,
+    cover=False,
+    told=None,
+    **options,
+):
     """Crop inputs into out/; the records."""
     request = CropRequest(tuple(map(parse_ratio, ratios)), top, None, None, "all")
     sources = find_sources(inputs or ["in"], recursive=True, covers=cover)
     plans = plan_names(
-        sources, request.ratios, top, folder=Path("out"), fmt="same", circle=False, covers=covers, keep_frames=keep_frames,
+        sources,
+        request.ratios,
+        top,
+        folder=Path("out"),
+        fmt="same",
+        circle=False,
+        covers=covers,
+        keep_frames=keep_frames,
         overlay=overlay,
     )
     records = []
     given = {key: options.pop(key) for key in ("interrupts", "on_progress") if key in options}
-    run(sources, plans, cropper or FakeCropper(), BatchOptions(request, covers=covers, **options), records.append,
-        told or (lambda *picture: None), **given)
+    run(
+        sources,
+        plans,
+        cropper or FakeCropper(),
+        BatchOptions(request, covers=covers, **options),
+        records.append,
+        told or (lambda *picture: None),
+        **given,
+    )
     return records
 
 
@@ -116,7 +141,10 @@ def test_what_exists_is_skipped_without_decoding(here):
     cropper = FakeCropper()
     again = crop("in/b.mp4", keep_frames=True, cropper=cropper)
     assert statuses(again) == [("b_cover1_1x1.jpg", "skipped"), ("b_cover2_1x1.jpg", "skipped")]
-    assert [(r.type, r.cover_rank, r.time_s, r.box) for r in again] == [("video", 1, None, None), ("video", 2, None, None)]
+    assert [(r.type, r.cover_rank, r.time_s, r.box) for r in again] == [
+        ("video", 1, None, None),
+        ("video", 2, None, None),
+    ]
     assert cropper.batches == []
 
 
@@ -159,7 +187,9 @@ def test_whole_frames_are_kept(here):
     Path("out/b_cover1.jpg").unlink()
     Path("out/b_cover1.jpg").mkdir()
     records = crop("in/b.mp4", keep_frames=True, overwrite=True)
-    assert [(r.cover_rank, r.status) for r in records] == [(1, "written"), (1, "error")] and "b_cover1.jpg" in records[1].error
+    assert [(r.cover_rank, r.status) for r in records] == [(1, "written"), (1, "error")] and "b_cover1.jpg" in records[
+        1
+    ].error
 
 
 def test_dry_run_and_overwrite(here):
@@ -211,7 +241,10 @@ def test_an_animation_is_a_picture_or_a_clip(here):
 
 def test_thumbnails_are_those_of_each_cover(here):
     told = []
-    crop(thumbnails=True, told=lambda records, thumbnails: told.append((len(records), [len(t.crops) for t in thumbnails])))
+    crop(
+        thumbnails=True,
+        told=lambda records, thumbnails: told.append((len(records), [len(t.crops) for t in thumbnails])),
+    )
     assert told == [(1, [1]), (2, [1, 1]), (1, [1])]
 
 
@@ -250,7 +283,12 @@ def test_an_interrupt_ends_ffmpeg_and_leaves_no_partial_files(here, film, monkey
 
     monkeypatch.setattr(ffmpeg.Decoder, "__init__", starting)
     with pytest.raises(Interrupted) as stopped:
-        crop(jobs=2, cropper=Cropper(), interrupts=Stop(), on_progress=lambda part: when == "watching" and part < 1 and stop.set())
+        crop(
+            jobs=2,
+            cropper=Cropper(),
+            interrupts=Stop(),
+            on_progress=lambda part: when == "watching" and part < 1 and stop.set(),
+        )
     assert stopped.value.idle
     assert decoders and all(decoder._process.poll() is not None for decoder in decoders)
     for path in Path("out").rglob("*"):

@@ -69,7 +69,9 @@ def test_difference_of_looks():
     noisy = keyframes.features(shaken(scene(1), 1, most=2)[0])
     distance = keyframes.difference(np.stack([same, noisy, other]), same)
     assert distance[0] == 0 < distance[1] < 0.03 and 0.2 < distance[2] < 1
-    assert keyframes.difference(keyframes.features(BLACK)[None], keyframes.features(WHITE))[0] == pytest.approx(0.2)  # value alone
+    assert keyframes.difference(keyframes.features(BLACK)[None], keyframes.features(WHITE))[0] == pytest.approx(
+        0.2
+    )  # value alone
 
 
 def test_kmeans_finds_clusters_and_is_the_same_on_every_run():
@@ -241,7 +243,9 @@ def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
     assert second - first == pytest.approx(0.15)
     first, second = worth(shown(good=False), shown())
     assert second - first == pytest.approx(1)
-    first, second, third = worth(shown(gradient=0.02), shown(gradient=0.08), shown(gradient=0.4), scores=[3] * 3, faces=[0] * 3)
+    first, second, third = worth(
+        shown(gradient=0.02), shown(gradient=0.08), shown(gradient=0.4), scores=[3] * 3, faces=[0] * 3
+    )
     assert second - first == pytest.approx(0.375) and second == third
     first, second = worth(shown(length_s=1), shown(length_s=9))
     assert second - first == pytest.approx(0.5 * (0.9**0.5 - 0.1**0.5))
@@ -447,7 +451,9 @@ def test_clips_that_have_little_to_choose_from(tmp_path):
     black = clips.write_clip(tmp_path / "black.mp4", flat(0, 2))
     assert [len(times(path)) for path in (few, still, black)] == [1, 1, 1]
     video = Video.open(black)
-    (cover,) = covers.rank(FakeCropper(), list(covers.show(video, covers.find_winners(video, 3), FakeCropper())), REQUEST, 3)
+    (cover,) = covers.rank(
+        FakeCropper(), list(covers.show(video, covers.find_winners(video, 3), FakeCropper())), REQUEST, 3
+    )
     assert not cover.good
 
 

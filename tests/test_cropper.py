@@ -18,8 +18,19 @@ from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import save_weights
 
 SCORE_TOLERANCE = 1e-4  # float32, batched or not
-CONFIG = S2CNetConfig(short_side=64, align_size=3, node_dim=32, relation_dim=16, mlp_dim=48, num_proposals=4, antialias=True,
-                      padding="same", node_geometry=True, overlap_messages=True, proposal_head=True)
+CONFIG = S2CNetConfig(
+    short_side=64,
+    align_size=3,
+    node_dim=32,
+    relation_dim=16,
+    mlp_dim=48,
+    num_proposals=4,
+    antialias=True,
+    padding="same",
+    node_geometry=True,
+    overlap_messages=True,
+    proposal_head=True,
+)
 
 
 def make_weights(folder, **choices):
@@ -59,13 +70,22 @@ def test_crops_come_ratio_by_ratio_ranked_and_inside(cropper):
 def test_path_pil_image_and_array_give_the_same(cropper, tmp_path):
     array = picture(300, 200)
     Image.fromarray(array).save(tmp_path / "a.png")
-    results = [cropper.crop(source, ["1:1"]) for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(array), array)]
+    results = [
+        cropper.crop(source, ["1:1"])
+        for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(array), array)
+    ]
     assert all(r == results[0] for r in results)
 
 
 def test_mixed_batch_equals_single_pictures(cropper):
     request = CropRequest((parse_ratio("16:9"), parse_ratio("free")), top=2)
-    pictures = [picture(320, 200, 1), picture(200, 320, 2), picture(322, 201, 3), picture(90, 90, 4), picture(320, 200, 5)]
+    pictures = [
+        picture(320, 200, 1),
+        picture(200, 320, 2),
+        picture(322, 201, 3),
+        picture(90, 90, 4),
+        picture(320, 200, 5),
+    ]
     prepared = [cropper.prepare(Picture.open(p)) for p in pictures]
     together = cropper.rank(prepared, request)
     for one, crops in zip(prepared, together, strict=True):
@@ -106,7 +126,9 @@ def test_what_cannot_be_kept_is_an_input_error(cropper):
 def test_fractions_and_pixels():
     assert required(CropRequest(), (100, 50)) is None
     np.testing.assert_allclose(required(CropRequest(focus=(0.5, 1)), (100, 50)), [50, 50, 50, 50])
-    np.testing.assert_allclose(required(CropRequest(focus=(10, 20), keep=(0.2, 0.2, 0.1, 0.1)), (100, 50)), [10, 10, 30, 20])
+    np.testing.assert_allclose(
+        required(CropRequest(focus=(10, 20), keep=(0.2, 0.2, 0.1, 0.1)), (100, 50)), [10, 10, 30, 20]
+    )
 
 
 def test_scores_of_any_boxes_match_those_of_the_crops(cropper):
@@ -130,19 +152,26 @@ def test_proposals_are_in_picture_pixels_best_first(cropper):
 
 def face_at(box, size):
     """A detector that finds one sure face, box in fractions."""
+
     def detect(features, pixels):
         height, width = features.size
         boxes = torch.tensor([0.0, 0, width, height]).repeat(len(pixels), MAX_PROPOSALS, 1)
-        scores, kinds = torch.zeros(len(pixels), MAX_PROPOSALS), torch.zeros(len(pixels), MAX_PROPOSALS, dtype=torch.int64)
+        scores, kinds = (
+            torch.zeros(len(pixels), MAX_PROPOSALS),
+            torch.zeros(len(pixels), MAX_PROPOSALS, dtype=torch.int64),
+        )
         boxes[:, 0] = torch.tensor(box) * torch.tensor([width, height] * 2)
         scores[:, 0], kinds[:, 0] = 0.9, 1
         return Proposals(boxes, scores, kinds)
+
     return detect
 
 
 def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch):
     array = picture(900, 300)
-    monkeypatch.setattr(cropper, "_score", lambda features, proposals, boxes, circle: [np.zeros(len(b)) for b in boxes])  # no taste
+    monkeypatch.setattr(
+        cropper, "_score", lambda features, proposals, boxes, circle: [np.zeros(len(b)) for b in boxes]
+    )  # no taste
     kept = 0
     for x in (0.02, 0.3, 0.6, 0.85):
         monkeypatch.setattr(cropper, "_detect", face_at((x, 0.3, x + 0.1, 0.6), None))
@@ -206,7 +235,9 @@ def test_torchvision_proposals_come_from_a_cached_file(tmp_path, monkeypatch):
     weights = make_weights(tmp_path)
     with pytest.raises(WeightsError, match="damaged"):
         Cropper(weights=weights, device="cpu", proposals="torchvision")
-    monkeypatch.setattr("s2crop.models.proposals.hashlib.sha256", lambda data: type("", (), {"hexdigest": lambda self: "907ea3f9"})())
+    monkeypatch.setattr(
+        "s2crop.models.proposals.hashlib.sha256", lambda data: type("", (), {"hexdigest": lambda self: "907ea3f9"})()
+    )
     cropper = Cropper(weights=weights, device="cpu", proposals="torchvision")
     monkeypatch.undo()
     assert cropper.crop(picture(200, 150), ["1:1"])[0].ratio == "1:1"
@@ -225,7 +256,9 @@ def test_half_precision_chooses_as_full_does(cropper, tmp_path):
 def test_cuda_scores_as_the_cpu_does(cropper, tmp_path):
     on_cuda = Cropper(weights=make_weights(tmp_path), device="cuda", precision="fp32")
     boxes = [[0, 0, 320, 200], [10, 20, 200, 190]]
-    np.testing.assert_allclose(on_cuda.score(picture(320, 200), boxes), cropper.score(picture(320, 200), boxes), atol=1e-2)
+    np.testing.assert_allclose(
+        on_cuda.score(picture(320, 200), boxes), cropper.score(picture(320, 200), boxes), atol=1e-2
+    )
 
 
 def test_public_names_are_those_promised():

@@ -20,8 +20,13 @@ EXAMPLES = ROOT / "examples"
 
 def s2crop(*arguments, **options):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "s2crop", *map(str, arguments)], capture_output=True, env=environment,
-                          check=False, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "s2crop", *map(str, arguments)],
+        capture_output=True,
+        env=environment,
+        check=False,
+        **options,
+    )
 
 
 def test_examples_are_cropped_to_three_ratios_at_the_exact_size(tmp_path):
@@ -55,7 +60,9 @@ def test_a_picture_through_a_pipeline():
 
 
 def test_covers_of_the_clip_are_of_both_its_shots(tmp_path):
-    done = s2crop(EXAMPLES / "clip.mp4", "--cover", "-n", "2", "-a", "9:16", "--keep-frames", "--json", "-o", tmp_path / "out")
+    done = s2crop(
+        EXAMPLES / "clip.mp4", "--cover", "-n", "2", "-a", "9:16", "--keep-frames", "--json", "-o", tmp_path / "out"
+    )
     assert done.returncode == 0, done.stderr.decode()
     first, second = (json.loads(line) for line in done.stdout.splitlines())
     assert {first["time_s"] >= 2.0, second["time_s"] >= 2.0} == {True, False}
@@ -76,7 +83,13 @@ def cropper():
 
 
 # Boxes of things in the drawn pictures, in fractions, as looked at: (left, top, right, bottom).
-FACES = [(0.095, 0.32, 0.155, 0.46), (0.22, 0.17, 0.31, 0.36), (0.35, 0.39, 0.43, 0.58), (0.46, 0.23, 0.55, 0.4), (0.58, 0.51, 0.655, 0.68)]
+FACES = [
+    (0.095, 0.32, 0.155, 0.46),
+    (0.22, 0.17, 0.31, 0.36),
+    (0.35, 0.39, 0.43, 0.58),
+    (0.46, 0.23, 0.55, 0.4),
+    (0.58, 0.51, 0.655, 0.68),
+]
 
 
 def holds(crop, box, size):

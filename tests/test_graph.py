@@ -44,7 +44,9 @@ def one_crop_scores(net, crop_node, proposal_nodes, crop, proposals, attention=N
     elif config.spatial_bias:
         pixels = centres * torch.tensor([SIZE[1], SIZE[0]])
         distance = torch.cdist(pixels, pixels) / SIZE[1]  # in picture widths
-        per_head = (graph.spatial.psi(distance[..., None]) * (distance <= config.drop_threshold)[..., None]).permute(2, 0, 1)
+        per_head = (graph.spatial.psi(distance[..., None]) * (distance <= config.drop_threshold)[..., None]).permute(
+            2, 0, 1
+        )
         bias, product = bias + per_head, product * per_head.mean(0)
     if not (config.semantic_bias or config.spatial_bias):
         product = torch.zeros(n, n)
@@ -75,11 +77,22 @@ def one_crop_scores(net, crop_node, proposal_nodes, crop, proposals, attention=N
     return net.head(x[0] if config.head == "crop" else x.flatten())[0]
 
 
-CHOICES = [{}, {"gate": False}, {"semantic_bias": False}, {"spatial_bias": False},
-           {"semantic_bias": False, "spatial_bias": False}, {"gate": False, "semantic_bias": False, "spatial_bias": False},
-           {"spatial_edges": "disdrop"}, {"head": "all"}, {"depth": 1}, {"depth": 3}, {"depth": 3, "head": "all"},
-           {"overlap_messages": True, "node_geometry": True}, {"overlap_messages": True, "head": "all"},
-           {"overlap_messages": True, "depth": 1}]
+CHOICES = [
+    {},
+    {"gate": False},
+    {"semantic_bias": False},
+    {"spatial_bias": False},
+    {"semantic_bias": False, "spatial_bias": False},
+    {"gate": False, "semantic_bias": False, "spatial_bias": False},
+    {"spatial_edges": "disdrop"},
+    {"head": "all"},
+    {"depth": 1},
+    {"depth": 3},
+    {"depth": 3, "head": "all"},
+    {"overlap_messages": True, "node_geometry": True},
+    {"overlap_messages": True, "head": "all"},
+    {"overlap_messages": True, "depth": 1},
+]
 
 
 @pytest.mark.parametrize("choices", CHOICES, ids=lambda c: "-".join(f"{k}={v}" for k, v in c.items()) or "paper")
@@ -92,8 +105,17 @@ def test_graph_equals_one_graph_for_each_crop(choices):
     with torch.inference_mode():
         scores = net.score(reduced, crops, proposals, SIZE, attributes)
         crop_nodes, proposal_nodes = net.nodes(reduced, crops, proposals, SIZE, attributes)
-        expected = torch.stack([torch.stack([one_crop_scores(net, crop_nodes[b, k], proposal_nodes[b], crops[b, k], proposals[b])
-                                             for k in range(4)]) for b in range(2)])
+        expected = torch.stack(
+            [
+                torch.stack(
+                    [
+                        one_crop_scores(net, crop_nodes[b, k], proposal_nodes[b], crops[b, k], proposals[b])
+                        for k in range(4)
+                    ]
+                )
+                for b in range(2)
+            ]
+        )
     assert expected.std() > 1e-3  # the cases tell crops apart
     torch.testing.assert_close(scores, expected, atol=TOLERANCE, rtol=1e-4)
 
@@ -130,7 +152,7 @@ def test_batch_equals_single_and_any_crop_order():
         for b in range(2):
             mine = crops[crops[:, 0] == b] * torch.tensor([0.0, 1, 1, 1, 1])
             own = proposals[proposals[:, 0] == b] * torch.tensor([0.0, 1, 1, 1, 1])
-            alone = net(image[b:b + 1], mine, own)
+            alone = net(image[b : b + 1], mine, own)
             torch.testing.assert_close(together[crops[:, 0] == b], alone, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(shuffled, together[[4, 2, 0, 1, 3]], atol=1e-5, rtol=1e-4)
 

@@ -18,10 +18,22 @@ from s2crop.training.recipe import run_recipe
 from test_training import made_up_gaicd, write_tiny_data
 
 NETWORKS = {
-    "sfrc": dict(reduced_dim=4, align_size=3, region_hidden_dim=16, region_dim=12, map_size=16, first_dim=3, second_dim=4, spatial_dim=8),
+    "sfrc": dict(
+        reduced_dim=4,
+        align_size=3,
+        region_hidden_dim=16,
+        region_dim=12,
+        map_size=16,
+        first_dim=3,
+        second_dim=4,
+        spatial_dim=8,
+    ),
     "asmnet": dict(map_stride=4, hidden_dim=8),
 }
-OWN_LOSSES = {"sfrc": {"regression", "classifier", "voted", "consistency"}, "asmnet": {"ranking", "saliency", "regression"}}
+OWN_LOSSES = {
+    "sfrc": {"regression", "classifier", "voted", "consistency"},
+    "asmnet": {"ranking", "saliency", "regression"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +49,17 @@ def folder(tmp_path_factory):
     save_file(layer, folder / "data/teachers/mobilenet_v2_imagenet.safetensors")
     (folder / "runs/teacher").mkdir(parents=True)
     torch.manual_seed(0)
-    config = S2CNetConfig(short_side=64, align_size=3, node_dim=16, relation_dim=8, mlp_dim=16, num_proposals=4, proposal_head=True,
-                          node_geometry=True, padding="same")
+    config = S2CNetConfig(
+        short_side=64,
+        align_size=3,
+        node_dim=16,
+        relation_dim=8,
+        mlp_dim=16,
+        num_proposals=4,
+        proposal_head=True,
+        node_geometry=True,
+        padding="same",
+    )
     save_weights(S2CNet(config), folder / "runs/teacher/weights.safetensors")
     return folder
 
@@ -47,13 +68,17 @@ def train(folder, name, *more, **options):
     changes = [f"network.{key}={value}" for key, value in NETWORKS[name].items()]
     changes += ["training.teacher=teacher", "training.candidates=12", *more]
     lines = []
-    results = run_recipe(name, folder / "data", folder / "runs", changes=changes, device="cpu", report=lines.append, **options)
+    results = run_recipe(
+        name, folder / "data", folder / "runs", changes=changes, device="cpu", report=lines.append, **options
+    )
     return results, lines
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monkeypatch):
-    monkeypatch.setattr(heads, "score_as_they_are", lambda teacher, group, crops: 2 * torch.randn(crops.shape[:2]))  # untrained, it rates all alike
+    monkeypatch.setattr(
+        heads, "score_as_they_are", lambda teacher, group, crops: 2 * torch.randn(crops.shape[:2])
+    )  # untrained, it rates all alike
     results, lines = train(folder, name, "training.epochs=1")
     assert len(lines) == 1 and 0 <= results["pairs"] <= 1 and results["validation_photos"] == 3
     log = json.loads((folder / f"runs/{name}/log.jsonl").read_text().splitlines()[0])
@@ -83,7 +108,9 @@ def test_last_layer_is_the_given_one_with_its_batch_norm_folded(folder):
     raw = load_file(path)
     x = torch.randn(1, 320, 2, 2)
     plain = torch.nn.functional.conv2d(x, raw["features.18.0.weight"])
-    expected = torch.nn.functional.batch_norm(plain, *(raw[f"features.18.1.{k}"] for k in ("running_mean", "running_var", "weight", "bias")))
+    expected = torch.nn.functional.batch_norm(
+        plain, *(raw[f"features.18.1.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+    )
     torch.testing.assert_close(torch.nn.functional.conv2d(x, **state), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -97,7 +124,7 @@ def test_transductive_setting_adds_the_photos_kept_aside_without_their_labels(fo
     monkeypatch.setattr(heads, "fit_head", keep)
     for setting in ("inductive", "transductive"):
         train(folder, "sfrc", f"training.setting={setting}")
-    more = seen["transductive"][len(seen["inductive"]):]
+    more = seen["transductive"][len(seen["inductive"]) :]
     assert len(more) >= 3 and all(s.source == "unlabelled" for pair in more for s in pair)
     with pytest.raises(InputError, match="setting is"):
         train(folder, "sfrc", "training.setting=nonesuch")
@@ -111,10 +138,19 @@ def test_proposals_need_the_backbone_that_they_were_trained_on(folder):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_papers_own_training_learns_a_right_ranking(name, folder, tmp_path, monkeypatch):
     made_up_gaicd(tmp_path / "data", 24)
-    changes = ["network.short_side=64", *(f"network.{key}={value}" for key, value in NETWORKS[name].items()),
-               "training.epochs=5", "training.crops=24", "training.rate=1e-3"]
-    monkeypatch.setattr(gaic, "load_model", lambda name: SFRC())  # its last layer, as a file of torchvision's would give it
-    results = run_recipe(f"{name}-gaic", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", report=lambda line: None)
+    changes = [
+        "network.short_side=64",
+        *(f"network.{key}={value}" for key, value in NETWORKS[name].items()),
+        "training.epochs=5",
+        "training.crops=24",
+        "training.rate=1e-3",
+    ]
+    monkeypatch.setattr(
+        gaic, "load_model", lambda name: SFRC()
+    )  # its last layer, as a file of torchvision's would give it
+    results = run_recipe(
+        f"{name}-gaic", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", report=lambda line: None
+    )
     assert results["srcc"] > 0.5
     assert load_model(name, tmp_path / f"runs/{name}-gaic/weights.safetensors").config.short_side == 64
 
@@ -122,7 +158,9 @@ def test_the_papers_own_training_learns_a_right_ranking(name, folder, tmp_path, 
 def test_vgg16_is_trained_from_a_file_alone(tmp_path):
     made_up_gaicd(tmp_path / "data", 1)
     with pytest.raises(InputError, match="no VGG16 is shipped"):
-        run_recipe("asmnet-gaic", tmp_path / "data", tmp_path / "runs", changes=["network.backbone=vgg16"], device="cpu")
+        run_recipe(
+            "asmnet-gaic", tmp_path / "data", tmp_path / "runs", changes=["network.backbone=vgg16"], device="cpu"
+        )
     torch.manual_seed(0)
     model = ASMNet(ASMNetConfig(backbone="vgg16"))
     given = {key: torch.randn_like(value) for key, value in model.backbone.state_dict().items()}

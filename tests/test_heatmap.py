@@ -67,7 +67,9 @@ def test_attention_of_the_crop_equals_the_loop_and_adds_up_to_one(choices):
     for i, j in np.ndindex(64, 96):
         total = 0.0
         for (x1, y1, x2, y2), share in zip(boxes[0, :2].tolist(), shares, strict=False):
-            total += share * np.exp(-((8 * j + 4 - x1 - x2) / (x2 - x1)) ** 4 - ((8 * i + 4 - y1 - y2) / (y2 - y1)) ** 4)
+            total += share * np.exp(
+                -(((8 * j + 4 - x1 - x2) / (x2 - x1)) ** 4) - ((8 * i + 4 - y1 - y2) / (y2 - y1)) ** 4
+            )
         assert heat.values[i, j].item() == pytest.approx(total, abs=ATOL)
 
 
@@ -77,7 +79,9 @@ def test_the_softmax_module_adds_nothing_to_the_state():
 
 def test_a_bump_is_over_its_box():
     bump = box_bumps(torch.tensor([[16.0, 8, 48, 24]]), (64, 96))[0].numpy()
-    assert bump.shape == (16, 24) and np.unravel_index(bump.argmax(), bump.shape) in [(i, j) for i in (3, 4) for j in (7, 8)]
+    assert bump.shape == (16, 24) and np.unravel_index(bump.argmax(), bump.shape) in [
+        (i, j) for i in (3, 4) for j in (7, 8)
+    ]
     inside = np.zeros((16, 24), bool)
     inside[2:6, 4:12] = True
     assert bump[inside].sum() > 0.75 * bump.sum()
@@ -100,7 +104,9 @@ def test_maps_of_asmnet_are_mean_and_deviation_over_partitions():
     scores = features.scores[0].numpy().astype(np.float64)
     assert content.shares is composition.shares is None and content.values.shape == (16, 24)
     np.testing.assert_allclose(content.values, sum(scores) / 12, atol=ATOL)
-    np.testing.assert_allclose(composition.values, np.sqrt(sum((part - sum(scores) / 12) ** 2 for part in scores) / 12), atol=ATOL)
+    np.testing.assert_allclose(
+        composition.values, np.sqrt(sum((part - sum(scores) / 12) ** 2 for part in scores) / 12), atol=ATOL
+    )
 
 
 def test_the_map_of_sfrc_is_the_weighted_sum_of_responses():
@@ -168,8 +174,16 @@ def test_heat_lies_where_the_map_says():
     assert hot[450:, 650:].min() > 50 and np.abs(hot[:350]).max() < 5 and np.abs(hot[:, :550]).max() < 5
 
 
-@pytest.mark.parametrize("values", [np.zeros((4, 6)), np.full((4, 6), -3.7), np.full((4, 6), 1e4) + np.eye(4, 6) * 1e-3,
-                                    np.full((4, 6), np.nan), np.diag([np.inf] * 4)])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((4, 6)),
+        np.full((4, 6), -3.7),
+        np.full((4, 6), 1e4) + np.eye(4, 6) * 1e-3,
+        np.full((4, 6), np.nan),
+        np.diag([np.inf] * 4),
+    ],
+)
 def test_a_constant_map_shows_nothing(values):
     image = below_title(heatmap.draw(grey(), (1200, 800), [made_map(values)], []))
     assert len(image.getcolors()) == 1
@@ -189,25 +203,43 @@ def test_the_ramp_grows_lighter():
 def test_proposals_are_marked_with_their_share_and_small_ones_left_out(monkeypatch):
     tags = []
     label = overlay._label
-    monkeypatch.setattr(overlay, "_label", lambda pen, box, outline, *more: (tags.append(outline.label), label(pen, box, outline, *more)))
-    marks = [((100, 100, 400, 400), 0.021, "text"), ((500, 100, 900, 700), 0.34, "face"), ((0, 0, 50, 50), 0.019, "object")]
-    image = below_title(heatmap.draw(grey(), (1200, 800), [corner_map(marks=marks)], [Outline((50, 60, 1150, 740), "1:1 3.21", "#ffb000")]))
+    monkeypatch.setattr(
+        overlay,
+        "_label",
+        lambda pen, box, outline, *more: (tags.append(outline.label), label(pen, box, outline, *more)),
+    )
+    marks = [
+        ((100, 100, 400, 400), 0.021, "text"),
+        ((500, 100, 900, 700), 0.34, "face"),
+        ((0, 0, 50, 50), 0.019, "object"),
+    ]
+    image = below_title(
+        heatmap.draw(
+            grey(), (1200, 800), [corner_map(marks=marks)], [Outline((50, 60, 1150, 740), "1:1 3.21", "#ffb000")]
+        )
+    )
     assert tags == ["1:1 3.21", "face 34%", "text 2%"]
     assert mask_of(image, CROP)[400].sum() == 4, "the crop's two lines"
     white = mask_of(image, "#ffffff")
     assert white[100:400, 100].sum() > 100 and white[:55, :45].sum() == 0
 
 
-@pytest.mark.parametrize("size, expected", [((1200, 800), (1200, 1666)), ((800, 1200), (1600, 1233)), ((800, 800), (800, 1644))])
+@pytest.mark.parametrize(
+    "size, expected", [((1200, 800), (1200, 1666)), ((800, 1200), (1600, 1233)), ((800, 800), (800, 1644))]
+)
 def test_two_maps_lie_side_by_side_or_below_each_other(size, expected):
-    page = heatmap.draw(grey(size), size, [corner_map(place=(0, 0, *size)), made_map(np.zeros((2, 2)), place=(0, 0, *size))], [])
+    page = heatmap.draw(
+        grey(size), size, [corner_map(place=(0, 0, *size)), made_map(np.zeros((2, 2)), place=(0, 0, *size))], []
+    )
     assert page.size == expected
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 3), (2, 2)])
 def test_pictures_of_any_shape_are_drawn(size):
     made = made_map(np.arange(6).reshape(2, 3), [((0, 0, *size), 0.5, "face")], (0, 0, *size))
-    heatmap.draw(grey(overlay.size_wh(*size)), size, [made, made], [Outline((0, 0, *size), "16:9 3.25", CROP, circle=True)])
+    heatmap.draw(
+        grey(overlay.size_wh(*size)), size, [made, made], [Outline((0, 0, *size), "16:9 3.25", CROP, circle=True)]
+    )
     heatmap.draw(grey((1, 1)), size, [made], [])
 
 
@@ -265,7 +297,10 @@ def test_a_heatmap_that_cannot_be_written_costs_one_line():
     draw("b.png")
     Path("s2crop-out/a_heatmap.jpg").mkdir(parents=True)
     code, _, err = s2crop("a.png", "b.png", "--heatmap")
-    assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: cannot write s2crop-out/a_heatmap.jpg: a folder is in the way")
+    assert (code, err.splitlines()[0]) == (
+        1,
+        "s2crop: a.png: cannot write s2crop-out/a_heatmap.jpg: a folder is in the way",
+    )
     assert files("s2crop-out") == ["a_free.png", "b_free.png", "b_heatmap.jpg"]
 
 
@@ -293,7 +328,10 @@ def test_a_dry_run_draws_nothing_and_one_file_takes_no_heatmap(monkeypatch):
     assert s2crop("a.png", "--heatmap", "--dry-run")[0] == 0
     assert files() == ["a.png"]
     for output in ("b.png", "-"):
-        assert usage_error("a.png", "--heatmap", "-o", output) == "--heatmap writes a picture beside the crops: give --output a folder"
+        assert (
+            usage_error("a.png", "--heatmap", "-o", output)
+            == "--heatmap writes a picture beside the crops: give --output a folder"
+        )
 
 
 def test_heatmaps_of_covers():
@@ -313,7 +351,13 @@ def test_the_map_of_a_letterboxed_cover_lies_between_its_bars(tmp_path):
     cropper = Cropper(weights=make_weights(tmp_path), device="cpu")
     prepared = cropper.prepare(Picture.open(picture(256, 108)))
     (crop,) = cropper.crop(picture(256, 108), ["1:1"])
-    shown = covers.Shown(covers.Winner(1.0, 1.0, np.zeros(1), 0.0, 0.3, (0, 0.125, 0, 0.125), True), (256, 144), (0, 18, 256, 126), 2.0, prepared)
+    shown = covers.Shown(
+        covers.Winner(1.0, 1.0, np.zeros(1), 0.0, 0.3, (0, 0.125, 0, 0.125), True),
+        (256, 144),
+        (0, 18, 256, 126),
+        2.0,
+        prepared,
+    )
     cover = covers._cover(shown, 3.0, [crop], [], cropper.heatmaps_prepared(prepared, crop.box))
     (plain,), (moved,) = cropper.heatmaps_prepared(prepared, crop.box), cover.heatmaps
     assert moved.place == (0, 18, 256, 126) and moved.values.shape == plain.values.shape

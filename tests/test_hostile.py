@@ -183,7 +183,10 @@ def test_animations_give_their_first_frame_and_say_so():
     put("in/phone.jpg", two)
     code, _, err = s2crop("in", "-a", "1:1")
     names = "a.gif", "a.png", "a.webp"
-    assert (code, err.splitlines()[:-1]) == (0, [f"s2crop: in/{name}: 3 frames, the first is cropped" for name in names])
+    assert (code, err.splitlines()[:-1]) == (
+        0,
+        [f"s2crop: in/{name}: 3 frames, the first is cropped" for name in names],
+    )
     for name in ("a_1x1.png", "a_png_1x1.png", "a_1x1.webp"):
         red, green, blue = Image.open(f"s2crop-out/{name}").convert("RGB").getpixel((9, 9))
         assert red > 230 and max(green, blue) < 30
@@ -216,7 +219,9 @@ def test_16_bit_grey_keeps_its_depth_and_colour_its_look():
     record, image = cropped("grey.png", pictures.encoded(Image.fromarray(values), "PNG"))
     x1, y1, x2, y2 = record["box"]
     assert (np.asarray(image) == values[y1:y2, x1:x2]).all()
-    _, image = cropped("grey.png", pictures.encoded(Image.fromarray(values), "PNG"), "-f", "jpg", "-a", "original", "-k", "1")
+    _, image = cropped(
+        "grey.png", pictures.encoded(Image.fromarray(values), "PNG"), "-f", "jpg", "-a", "original", "-k", "1"
+    )
     assert image.mode == "L" and np.asarray(image).std() > 40
     colour = np.stack([values, values[::-1], values.T.reshape(60, 90)], axis=-1)
     record, image = cropped("colour.png", pictures.png_16_bit_colour(colour))
@@ -278,7 +283,10 @@ def test_huge_metadata_is_no_obstacle_and_stays_behind():
 def test_text_that_unpacks_to_more_than_anyone_writes_is_refused():
     packed = zlib.compress(bytes(40 << 20), 9)
     for kind, head in ((b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0")):
-        assert refused(f"{kind.decode()}.png", with_chunks((kind, head + packed)), "--overwrite") == "too much text in its metadata"
+        assert (
+            refused(f"{kind.decode()}.png", with_chunks((kind, head + packed)), "--overwrite")
+            == "too much text in its metadata"
+        )
         Path(f"in/{kind.decode()}.png").unlink()
     many = [(b"zTXt", b"%d\0\0" % i + zlib.compress(bytes(4 << 20))) for i in range(20)]
     assert refused("many.png", with_chunks(*many), "--overwrite") == "too much text in its metadata"

@@ -50,7 +50,12 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 class TestFinding:
     def test_folder_gives_its_pictures_and_clips_in_natural_order(self, tree):
-        assert names(find_sources(["photos"])) == ["photos/b.png", "photos/clip.mp4", "photos/img2.JPG", "photos/img10.jpg"]
+        assert names(find_sources(["photos"])) == [
+            "photos/b.png",
+            "photos/clip.mp4",
+            "photos/img2.JPG",
+            "photos/img10.jpg",
+        ]
 
     def test_recursive_walks_deeper_and_skips_hidden(self, tree):
         found = find_sources(["photos/"], recursive=True)
@@ -419,7 +424,10 @@ class TestCropping:
             image = pictures.photo(320, 200).convert(mode)
             assert pixels.for_resizing(image) is image
             picture = Picture.open(image)
-            assert difference(picture.crop((0, 0, 320, 200), (80, 50)), image.resize((80, 50), Image.Resampling.LANCZOS)) < 1
+            assert (
+                difference(picture.crop((0, 0, 320, 200), (80, 50)), image.resize((80, 50), Image.Resampling.LANCZOS))
+                < 1
+            )
 
     def test_decoded_picture_is_kept_until_close(self, tmp_path):
         file = tmp_path / "a.png"

@@ -42,7 +42,10 @@ def test_saliency_loss_equals_the_loop():
     assert saliency_loss(torch.tensor(sensitivity), torch.tensor(saliency)).item() == pytest.approx(total)
     # what is sensitive where it is salient costs nothing; elsewhere it does
     map_ = torch.tensor([[[0.0, 3.0]]])
-    assert saliency_loss(map_, torch.tensor([[[0.0, 1.0]]])) == 0 and saliency_loss(map_, torch.tensor([[[1.0, 0.0]]])) == 1
+    assert (
+        saliency_loss(map_, torch.tensor([[[0.0, 1.0]]])) == 0
+        and saliency_loss(map_, torch.tensor([[[1.0, 0.0]]])) == 1
+    )
 
 
 def test_drawn_pairs_are_clear_and_labelled():
@@ -81,7 +84,7 @@ def test_consistency_loss_equals_the_loop():
 
 def test_saliency_finds_the_one_that_is_different():
     grass = RNG.normal(size=(124, 164))
-    grass = sum(grass[i:i + 120, j:j + 160] for i in range(5) for j in range(5)) * 5
+    grass = sum(grass[i : i + 120, j : j + 160] for i in range(5) for j in range(5)) * 5
     pixels = np.repeat((110 + grass)[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
     pixels[52:62, 84:94] = 240  # something white in the grass
     saliency = spectral_residual(pixels)
@@ -98,8 +101,13 @@ def test_saliency_of_one_colour_is_nothing():
 def test_separable_filter_equals_the_loop():
     values = RNG.normal(size=(5, 6))
     kernel = np.array([0.2, 0.5, 0.3])
-    for mode, at in (("wrap", lambda i, n: i % n), ("symmetric", lambda i, n: -1 - i if i < 0 else 2 * n - 1 - i if i >= n else i)):
+    for mode, at in (
+        ("wrap", lambda i, n: i % n),
+        ("symmetric", lambda i, n: -1 - i if i < 0 else 2 * n - 1 - i if i >= n else i),
+    ):
         found = _filtered(values, kernel, mode)
         for i, j in np.ndindex(5, 6):
-            expected = sum(kernel[a] * kernel[b] * values[at(i + a - 1, 5), at(j + b - 1, 6)] for a in range(3) for b in range(3))
+            expected = sum(
+                kernel[a] * kernel[b] * values[at(i + a - 1, 5), at(j + b - 1, 6)] for a in range(3) for b in range(3)
+            )
             assert found[i, j] == pytest.approx(expected)

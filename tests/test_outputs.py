@@ -115,10 +115,21 @@ class TestNames:
     def test_plan_of_a_clip_is_by_cover_too(self):
         clip, either = (replace(source, kind=kind) for source, kind in zip(
             sources("sub/a.mov", "b.gif"), (Kind.CLIP, Kind.EITHER), strict=True))  # fmt: skip
-        options = {"folder": Path("o"), "fmt": "same", "circle": False, "covers": 2, "keep_frames": True, "overlay": True}
+        options = {
+            "folder": Path("o"),
+            "fmt": "same",
+            "circle": False,
+            "covers": 2,
+            "keep_frames": True,
+            "overlay": True,
+        }
         of_clip, of_either = plan_names([clip, either], [WIDE], 1, **options)
         first, second = (
-            Plan({("16:9", 1): place / f"{cover}_16x9.jpg"}, overlay=place / f"{cover}_overlay.jpg", frame=place / f"{cover}.jpg")
+            Plan(
+                {("16:9", 1): place / f"{cover}_16x9.jpg"},
+                overlay=place / f"{cover}_overlay.jpg",
+                frame=place / f"{cover}.jpg",
+            )
             for place, cover in ((Path("o/sub"), "a_cover1"), (Path("o/sub"), "a_cover2"))
         )
         assert of_clip == Plan(covers=(first, second))
@@ -274,7 +285,9 @@ class TestEncoding:
             assert not written.info.get("icc_profile")
             assert abs(written.getpixel((9, 9))[0] - 188) < 4, "half the light is 188 in sRGB"
 
-    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F"])
+    @pytest.mark.parametrize(
+        "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F"]
+    )
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
     def test_every_mode_can_be_written(self, mode, suffix):
         image = PHOTO.convert("L") if mode in ("I", "F") else PHOTO

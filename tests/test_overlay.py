@@ -100,7 +100,11 @@ def test_a_circle_is_drawn_in_its_square():
 
 
 def test_outlines_are_coloured_by_ratio_and_told_apart_by_rank():
-    crops = [SimpleNamespace(box=(0, 0, 9, 9), score=3.256, ratio=ratio, rank=rank) for ratio in ("1:1", "free") for rank in (1, 2)]
+    crops = [
+        SimpleNamespace(box=(0, 0, 9, 9), score=3.256, ratio=ratio, rank=rank)
+        for ratio in ("1:1", "free")
+        for rank in (1, 2)
+    ]
     outlines = overlay.crop_outlines(crops, ["free", "1:1"], circle=False)
     assert [o.label.split() for o in outlines] == [[r, n, "3.26"] for r in ("1:1", "free") for n in ("#1", "#2")]
     assert [o.colour for o in outlines] == [COLOURS[1]] * 2 + [COLOURS[0]] * 2
@@ -144,7 +148,9 @@ def test_overlays_are_written_beside_the_crops():
 
 
 def test_an_overlay_is_upright_and_in_srgb():
-    Path("a.jpg").write_bytes(pictures.encoded(pictures.photo(1200, 800), orientation=6, icc_profile=pictures.p3_profile()))
+    Path("a.jpg").write_bytes(
+        pictures.encoded(pictures.photo(1200, 800), orientation=6, icc_profile=pictures.p3_profile())
+    )
     s2crop("a.jpg", "--overlay")
     with Image.open("s2crop-out/a_overlay.jpg") as image:
         assert image.size == (1200, 800) and not image.info.get("icc_profile")
@@ -161,7 +167,9 @@ def test_overlays_are_skipped_and_overwritten_as_crops_are():
     assert overlay_file.read_text() == "mine"
     assert [r["status"] for r in records("a.png", "--overlay", "--overwrite")] == ["written"]
     overlay_file.unlink()
-    assert [(r["status"], r["box"]) for r in records("a.png", "--overlay")] == [("skipped", [0, 0, 48, 32])], "the overlay was left"
+    assert [(r["status"], r["box"]) for r in records("a.png", "--overlay")] == [("skipped", [0, 0, 48, 32])], (
+        "the overlay was left"
+    )
     assert Image.open(overlay_file).size == (1024, 683)
     assert s2crop("a.png", "--overlay")[2].count("1 skipped") == 1
 
@@ -171,7 +179,10 @@ def test_an_overlay_that_cannot_be_written_costs_one_line():
     draw("b.png")
     Path("s2crop-out/a_overlay.jpg").mkdir(parents=True)
     code, _, err = s2crop("a.png", "b.png", "--overlay")
-    assert (code, err.splitlines()[0]) == (1, "s2crop: a.png: cannot write s2crop-out/a_overlay.jpg: a folder is in the way")
+    assert (code, err.splitlines()[0]) == (
+        1,
+        "s2crop: a.png: cannot write s2crop-out/a_overlay.jpg: a folder is in the way",
+    )
     assert files("s2crop-out") == ["a_free.png", "b_free.png", "b_overlay.jpg"]
 
 
@@ -187,7 +198,10 @@ def test_a_dry_run_draws_nothing_and_one_file_takes_no_overlay():
     assert s2crop("a.png", "--overlay", "--dry-run")[0] == 0
     assert files() == ["a.png"]
     for output in ("b.png", "-"):
-        assert usage_error("a.png", "--overlay", "-o", output) == "--overlay writes a picture beside the crops: give --output a folder"
+        assert (
+            usage_error("a.png", "--overlay", "-o", output)
+            == "--overlay writes a picture beside the crops: give --output a folder"
+        )
 
 
 def test_proposals_are_drawn_when_asked_for():

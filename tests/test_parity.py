@@ -36,10 +36,12 @@ def test_network_answers_as_the_reference(layout, seed, tmp_path):
     with torch.inference_mode():
         reduced = net.features(case["image"]).reduced
         boxes, size = case["crops"][None, :4, 1:], net.config.align_size
-        found = {"reduced_features": reduced,
-                 "roi_align": roi_align_avg(reduced, boxes, size, 1 / 16)[0],
-                 "rod_align": rod_align_avg(reduced, boxes, size, 1 / 16)[0],
-                 "scores": net(case["image"], case["crops"], case["proposals"])}
+        found = {
+            "reduced_features": reduced,
+            "roi_align": roi_align_avg(reduced, boxes, size, 1 / 16)[0],
+            "rod_align": rod_align_avg(reduced, boxes, size, 1 / 16)[0],
+            "scores": net(case["image"], case["crops"], case["proposals"]),
+        }
     worst = {name: float((value - case[name]).abs().max()) for name, value in found.items()}
     print(f"\n{layout} seed {seed}: " + ", ".join(f"{name} {value:.1e}" for name, value in worst.items()))
     assert worst.pop("scores") <= SCORE_TOLERANCE

@@ -52,11 +52,15 @@ def test_a_batch_gives_what_the_cropper_gives(weights, tmp_path):
     for name, data in files().items():
         mine = [row for row in rows if row["input"] == name]
         if name == "words.jpg":
-            assert [(r["status"], r["error"], r["crop"], r["box"]) for r in mine] == [("error", "not an image", None, None)]
+            assert [(r["status"], r["error"], r["crop"], r["box"]) for r in mine] == [
+                ("error", "not an image", None, None)
+            ]
             continue
         (tmp_path / "file").write_bytes(data)
         with Picture.open(tmp_path / "file") as picture:  # decoded as it is written, at full size
-            (expected,) = cropper.rank([cropper.prepare(picture, keep=1)], CropRequest((parse_ratio("16:9"), parse_ratio("1:1")), 2))
+            (expected,) = cropper.rank(
+                [cropper.prepare(picture, keep=1)], CropRequest((parse_ratio("16:9"), parse_ratio("1:1")), 2)
+            )
         assert [(r["ratio"], r["rank"], tuple(r["box"])) for r in mine] == [(c.ratio, c.rank, c.box) for c in expected]
         np.testing.assert_allclose([r["score"] for r in mine], [c.score for c in expected], atol=SCORE_TOLERANCE)
         for row in mine:
@@ -143,7 +147,10 @@ def test_two_workers_make_what_one_machine_makes(weights, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1] == "28 crops written, 1 pictures failed"
-    rows = {(Path(r["input"]).name, r["ratio"], r["rank"]): r for r in parquet.read_table(tmp_path / "ray/boxes").to_pylist()}
+    rows = {
+        (Path(r["input"]).name, r["ratio"], r["rank"]): r
+        for r in parquet.read_table(tmp_path / "ray/boxes").to_pylist()
+    }
 
     command = [sys.executable, "-m", "s2crop", "photos", "-r", *asked, "-o", "one", "--json", "-b", "1"]
     alone = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
@@ -157,6 +164,8 @@ def test_two_workers_make_what_one_machine_makes(weights, tmp_path):
         if record["status"] == "written":
             assert abs(row["score"] - record["score"]) < 1e-3
             assert (tmp_path / "ray" / row["output"]).read_bytes() == (tmp_path / record["output"]).read_bytes()
-    written = {str(path.relative_to(tmp_path / "ray")) for path in (tmp_path / "ray/crops").rglob("*") if path.is_file()}
+    written = {
+        str(path.relative_to(tmp_path / "ray")) for path in (tmp_path / "ray/crops").rglob("*") if path.is_file()
+    }
     assert written == {row["output"] for row in rows.values() if row["output"]}
     assert "crops/sub/0.png_16x9_1.png" in written

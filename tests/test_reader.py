@@ -257,7 +257,16 @@ def test_pixels_are_made_square(tmp_path, aspect, angle, size_wh):
 
 
 PATCHES = np.array(
-    [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 40), (30, 160, 50), (20, 40, 200), (230, 200, 40), (90, 60, 40)],
+    [
+        (0, 0, 0),
+        (255, 255, 255),
+        (128, 128, 128),
+        (200, 30, 40),
+        (30, 160, 50),
+        (20, 40, 200),
+        (230, 200, 40),
+        (90, 60, 40),
+    ],
     np.uint8,
 )
 
@@ -285,7 +294,9 @@ def patch_colours(frame: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p10le"])
 def test_colours_are_those_that_were_encoded(tmp_path, matrix, range_, tags, size_wh, pixel_format):
     codec = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "1", "-pix_fmt", pixel_format, *tags)
-    convert = f"scale=out_color_matrix={matrix}:out_range={range_}:flags=accurate_rnd+full_chroma_int,format={pixel_format}"
+    convert = (
+        f"scale=out_color_matrix={matrix}:out_range={range_}:flags=accurate_rnd+full_chroma_int,format={pixel_format}"
+    )
     if not tags:
         convert += ",setparams=colorspace=unknown"
     path = clips.write_clip(tmp_path / "a.mp4", [patches(*size_wh)] * 2, codec=codec, filters=convert)
@@ -303,7 +314,18 @@ def hdr_clip(path: Path, transfer: str) -> Path:
         f"zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt2020:t={transfer}:npl=203,format=gbrp12le,"
         "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
     )
-    codec = ("-c:v", "libx264", "-crf", "4", "-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", transfer)
+    codec = (
+        "-c:v",
+        "libx264",
+        "-crf",
+        "4",
+        "-colorspace",
+        "bt2020nc",
+        "-color_primaries",
+        "bt2020",
+        "-color_trc",
+        transfer,
+    )
     return clips.write_clip(path, [np.array(pictures.photo(256, 160))] * 2, filters=chain, codec=codec)
 
 
@@ -416,7 +438,9 @@ def test_addresses_are_file_names_and_nothing_else(name):
         Video.open(name)
 
 
-@pytest.mark.parametrize("name", ["%03d.mp4", "-i.mp4", "a:b.mp4", "pipe:0.mp4", "a b'c\".mp4", "*.mp4", "file,x,y:z.mp4"])
+@pytest.mark.parametrize(
+    "name", ["%03d.mp4", "-i.mp4", "a:b.mp4", "pipe:0.mp4", "a b'c\".mp4", "*.mp4", "file,x,y:z.mp4"]
+)
 def test_odd_names_are_read_like_others(tmp_path, clip, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(clip.read_bytes())
@@ -457,7 +481,9 @@ def test_sound_is_no_video(tmp_path):
     sound, cover, both = tmp_path / "a.mp3", tmp_path / "a.jpg", tmp_path / "b.mp3"
     clips.run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", sound)
     pictures.photo().save(cover)
-    clips.run_ffmpeg("-i", sound, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "attached_pic", both)
+    clips.run_ffmpeg(
+        "-i", sound, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "attached_pic", both
+    )
     with pytest.raises(VideoError, match="^no video in it, only sound$"):
         Video.open(sound)
     with pytest.raises(VideoError, match="^no video in it, only sound with a cover picture$"):
@@ -577,7 +603,9 @@ class TestWhenFfmpegFails:
     def test_a_decoder_that_stops_in_the_middle_is_ended(self, tmp_path, monkeypatch):
         path = clips.numbered_clip(tmp_path / "a.mp4", 40)
         fake_ffmpeg(
-            tmp_path, monkeypatch, 'case "$*" in *"-f nut"*) "$FFMPEG" "$@" | head -c 400000; exec sleep 60;; esac; exec "$FFMPEG" "$@"'
+            tmp_path,
+            monkeypatch,
+            'case "$*" in *"-f nut"*) "$FFMPEG" "$@" | head -c 400000; exec sleep 60;; esac; exec "$FFMPEG" "$@"',
         )
         video = Video.open(path)
         monkeypatch.setattr(ffmpeg, "STALL_S", 2.0)

@@ -14,8 +14,11 @@ from s2crop.evaluation import tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = {"README.md": README, "weights/README.md": (ROOT / "weights/README.md").read_text(),
-         "examples/README.md": (ROOT / "examples/README.md").read_text()}
+PAGES = {
+    "README.md": README,
+    "weights/README.md": (ROOT / "weights/README.md").read_text(),
+    "examples/README.md": (ROOT / "examples/README.md").read_text(),
+}
 
 
 def test_tables_are_those_of_the_results_file():
@@ -57,7 +60,7 @@ def test_options_in_the_examples_exist(page):
             options = {o for p in command.params for o in p.opts}
             if isinstance(command, click.Group):
                 options |= {o for c in command.commands.values() for p in c.params for o in p.opts}
-            for word in words[words.index(tool) + 1:]:
+            for word in words[words.index(tool) + 1 :]:
                 if re.fullmatch(r"-[A-Za-z0]|--[a-z-]+", word):
                     assert word in options | {"-h", "--help"}, f"{page}: {line}"
                     checked += 1
@@ -67,8 +70,14 @@ def test_options_in_the_examples_exist(page):
 def test_the_python_example_runs(tmp_path, monkeypatch):
     block = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     (tmp_path / "a.jpg").write_bytes((ROOT / "examples/group.jpg").read_bytes())
-    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True,
-                          env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a_16x9.jpg", "a_1x1.jpg"]
 

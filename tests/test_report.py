@@ -19,8 +19,18 @@ EXAMPLE = (
 
 def test_json_line_is_the_promised_one():
     record = Record(
-        input="photos/a.jpg", width=4000, height=3000, ratio="16:9", rank=1, box=(120, 340, 3960, 2500), score=3.71,
-        output="s2crop-out/a_16x9.jpg", output_width=3840, output_height=2160, status="written", model="s2cnet",
+        input="photos/a.jpg",
+        width=4000,
+        height=3000,
+        ratio="16:9",
+        rank=1,
+        box=(120, 340, 3960, 2500),
+        score=3.71,
+        output="s2crop-out/a_16x9.jpg",
+        output_width=3840,
+        output_height=2160,
+        status="written",
+        model="s2cnet",
         device="cpu",
     )
     assert record.to_json() == EXAMPLE

@@ -31,7 +31,9 @@ def library(tmp_path_factory) -> Path:
 def start(*arguments, **options) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "s2crop", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options)
+    return subprocess.Popen(
+        command, env=environment, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    )
 
 
 def run(*arguments, code=0, **options) -> tuple[str, str]:
@@ -101,7 +103,19 @@ def test_a_disk_without_room_costs_one_line_a_picture(library, whole, tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    asked = (library / "00.jpeg", library / "01.png", library / "05.png", "-a", "16:9", "-f", "png", "-s", "300", "-o", out)
+    asked = (
+        library / "00.jpeg",
+        library / "01.png",
+        library / "05.png",
+        "-a",
+        "16:9",
+        "-f",
+        "png",
+        "-s",
+        "300",
+        "-o",
+        out,
+    )
     _, err = run(*asked, code=1, preexec_fn=limit)
     *lines, summary = err.splitlines()
     assert len(lines) == 3 and summary.startswith("s2crop: 3 pictures, 0 crops written, 0 skipped, 3 failed")
@@ -134,7 +148,9 @@ def test_an_interrupt_stops_the_network_too_and_leaves_whole_files(library, whol
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and time.monotonic() - sent < 20  # a second or two, on a machine with nothing else to do
+    assert (
+        process.returncode == 130 and time.monotonic() - sent < 20
+    )  # a second or two, on a machine with nothing else to do
     assert err.decode().startswith("s2crop: interrupted after ") and "Traceback" not in err.decode()
     written = contents(out)
     assert 7 <= len(written) < len(whole) and written == {name: whole[name] for name in written}

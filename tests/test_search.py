@@ -96,7 +96,7 @@ def test_expected_iou_by_hand():
 @pytest.mark.parametrize("ratio", [None, 1.0, 16 / 9])
 def test_neighbours_are_near_inside_and_of_the_ratio(ratio):
     size = (300, 200)
-    start = candidates(ratio, size)[:: 17]
+    start = candidates(ratio, size)[::17]
     found = neighbours(start, ratio, size)
     assert len(found) > len(start) and len(np.unique(found, axis=0)) == len(found)
     assert (found >= 0).all() and (found[:, 2:] <= np.array(size) + 2e-3).all()

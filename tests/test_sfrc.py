@@ -8,8 +8,16 @@ import torch.nn.functional as F
 from s2crop.models import sfrc
 from s2crop.models.sfrc import SFRC, SFRCConfig, crop_masks
 
-SMALL = SFRCConfig(reduced_dim=4, align_size=3, region_hidden_dim=16, region_dim=12, map_size=16, first_dim=3, second_dim=5,
-                   spatial_dim=10)
+SMALL = SFRCConfig(
+    reduced_dim=4,
+    align_size=3,
+    region_hidden_dim=16,
+    region_dim=12,
+    map_size=16,
+    first_dim=3,
+    second_dim=5,
+    spatial_dim=10,
+)
 ATOL = 1e-5  # float32 sums in another order
 
 
@@ -28,7 +36,13 @@ def boxes(count, width=96, height=64, seed=0):
 
 def test_sizes_are_the_papers():
     config = SFRCConfig()
-    assert (config.reduced_dim, config.align_size, config.map_size, config.region_dim, config.spatial_dim) == (32, 9, 64, 256, 256)
+    assert (config.reduced_dim, config.align_size, config.map_size, config.region_dim, config.spatial_dim) == (
+        32,
+        9,
+        64,
+        256,
+        256,
+    )
     net = SFRC(config)
     assert net.attention.excite.out_features == 19 and net.encoder.first.in_channels == 20
     assert net.encoder.first.kernel_size == net.encoder.second.kernel_size == (5, 5)

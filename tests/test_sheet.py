@@ -89,7 +89,12 @@ def test_every_input_is_there_with_its_crops_ratios_and_scores():
     ]  # fmt: skip
     assert [text for _, text in got.all("h2")] == ["photos/a.png960 × 640", "photos/b.jpg", "photos/c.jpg480 × 640"]
     captions = [text for _, text in got.all("figcaption")]
-    assert captions[:4] == ["1:1 #1 3.86 64 × 64", "1:1 #2 3.71 64 × 64", "16:9 #1 3.86 64 × 36", "16:9 #2 3.71 64 × 36"]
+    assert captions[:4] == [
+        "1:1 #1 3.86 64 × 64",
+        "1:1 #2 3.71 64 × 64",
+        "16:9 #1 3.86 64 × 36",
+        "16:9 #2 3.71 64 × 36",
+    ]
     assert len(captions) == 8
     assert [text for _, text in got.all("p", class_="error")] == ["not an image"]
     assert [text for a, text in got.all("p")][-1] == "3 pictures, 8 crops written, 0 skipped, 1 failed"
@@ -164,7 +169,9 @@ def test_extreme_shapes_have_thumbnails(size):
 
 
 def test_a_thumbnail_is_in_srgb_and_opaque(tmp_path):
-    wide = Picture.open(pictures.encoded(Image.new("RGB", (300, 200), (200, 30, 30)), icc_profile=pictures.p3_profile()))
+    wide = Picture.open(
+        pictures.encoded(Image.new("RGB", (300, 200), (200, 30, 30)), icc_profile=pictures.p3_profile())
+    )
     made = Image.open(io.BytesIO(sheet.thumbnail(wide).data))
     assert not made.info.get("icc_profile") and made.getpixel((9, 9))[0] > 210
     clear = Picture.open(pictures.encoded(Image.new("LA", (300, 200), (0, 0)), "PNG"))
@@ -222,14 +229,19 @@ def test_names_are_text_and_nothing_else():
     for attrs, _ in got.all("a"):
         assert re.fullmatch(r"[A-Za-z0-9_.%/~-]+", attrs["href"])
     assert "\x1b" not in text and "\u202e" not in text
-    assert {attrs["data-name"] for attrs, _ in got.all("article")} > {"photos/<script>alert(1)<.png", r"photos/latin\udce9.png"}
+    assert {attrs["data-name"] for attrs, _ in got.all("article")} > {
+        "photos/<script>alert(1)<.png",
+        r"photos/latin\udce9.png",
+    }
 
 
 def test_nothing_comes_from_elsewhere():
     mixed()
     text = Path("sheet.html").read_text("utf-8")
     assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch\(", re.sub(r"base64,[^\"]*", "", text))
-    (policy,) = [attrs["content"] for attrs, _ in page().all("meta") if attrs.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        attrs["content"] for attrs, _ in page().all("meta") if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'" and rules["img-src"] == "data:" and "unsafe" not in policy
     assert re.fullmatch(r"'sha256-\S+'", rules["script-src"]) and re.fullmatch(r"'sha256-\S+'", rules["style-src"])
@@ -292,7 +304,17 @@ def test_an_interrupted_run_leaves_a_whole_page_of_what_was_done():
 def test_memory_does_not_grow_with_the_page(tmp_path):
     """What is added is on disk, or in a buffer of a fixed size, at once."""
     image = sheet.thumbnail(Picture.open(pictures.encoded(pictures.photo(600, 400, noise=30))))
-    record = Record(input="a.jpg", width=600, height=400, ratio="1:1", rank=1, box=(0, 0, 9, 9), score=3.0, status="written", output="b")
+    record = Record(
+        input="a.jpg",
+        width=600,
+        height=400,
+        ratio="1:1",
+        rank=1,
+        box=(0, 0, 9, 9),
+        score=3.0,
+        status="written",
+        output="b",
+    )
     path = tmp_path / "s.html"
     with sheet.Sheet(path, ["1:1"], total=1000) as made:
         sizes = []
@@ -351,7 +373,9 @@ def in_browser(steps, tmp_path, path="sheet.html"):
         "--allow-file-access-from-files", "--disable-web-security", "--virtual-time-budget=20000", "--dump-dom",
     ]  # fmt: skip
     for _ in range(5):  # now and then it tells before the page in the frame is there
-        done = subprocess.run([CHROMIUM, *flags, harness.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(
+            [CHROMIUM, *flags, harness.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
         if told := re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.DOTALL)[1]:
             return json.loads(html.unescape(told))
     raise AssertionError("the browser told nothing")

@@ -157,14 +157,18 @@ def test_the_first_and_the_last_frame_are_never_still():
 
 def between(first, second, count):
     """A dissolve."""
-    return [np.rint(first + (second.astype(float) - first) * (i + 1) / (count + 1)).astype(np.uint8) for i in range(count)]
+    return [
+        np.rint(first + (second.astype(float) - first) * (i + 1) / (count + 1)).astype(np.uint8) for i in range(count)
+    ]
 
 
 BLACK, WHITE = np.zeros((*SIZE, 3), np.uint8), np.full((*SIZE, 3), 255, np.uint8)
 
 
 @pytest.mark.parametrize("length_s", [0.4, 1.0, 2.0])
-@pytest.mark.parametrize("ends", [(scene(1), scene(2)), (scene(3), BLACK), (BLACK, scene(4)), (WHITE, scene(5)), (scene(5), WHITE)])
+@pytest.mark.parametrize(
+    "ends", [(scene(1), scene(2)), (scene(3), BLACK), (BLACK, scene(4)), (WHITE, scene(5)), (scene(5), WHITE)]
+)
 def test_dissolves_and_fades_are_found(ends, length_s):
     count = int(length_s * 25)
     found = shots.blends(measured([ends[0]] * 30 + between(*ends, count) + [ends[1]] * 30))
@@ -213,7 +217,13 @@ def test_frames_beside_a_cut_are_in_transition():
     step[50] = 0.5
     change = np.zeros(100)
     change[80:83] = 0.3
-    assert np.flatnonzero(shots.find_transitions(made(100, step=step, edge_change=change))).tolist() == [49, 50, 80, 81, 82]
+    assert np.flatnonzero(shots.find_transitions(made(100, step=step, edge_change=change))).tolist() == [
+        49,
+        50,
+        80,
+        81,
+        82,
+    ]
     assert shots.find_transitions(made(100, step=np.append(np.inf, np.full(99, 0.3)))).sum() == 10
 
 

@@ -19,8 +19,19 @@ from test_cropper import picture
 
 COMMON = dict(short_side=64, padding="same", proposal_head=True)
 NETWORKS = {
-    "sfrc": lambda: SFRC(SFRCConfig(reduced_dim=4, align_size=3, region_hidden_dim=16, region_dim=12, map_size=16, first_dim=3,
-                                    second_dim=4, spatial_dim=8, **COMMON)),
+    "sfrc": lambda: SFRC(
+        SFRCConfig(
+            reduced_dim=4,
+            align_size=3,
+            region_hidden_dim=16,
+            region_dim=12,
+            map_size=16,
+            first_dim=3,
+            second_dim=4,
+            spatial_dim=8,
+            **COMMON,
+        )
+    ),
     "asmnet": lambda: ASMNet(ASMNetConfig(map_stride=4, hidden_dim=8, **COMMON)),
 }
 SCORE_TOLERANCE = 1e-4  # float32, batched or not
@@ -104,12 +115,16 @@ def test_the_command_crops_with_it(weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(picture(320, 200)).save("a.png")
     name, path = weights
-    done = CliRunner().invoke(cli.main, ["a.png", "-m", name, "--weights", str(path), "--shape", "circle", "-s", "40", "--json", "-d", "cpu"])
+    done = CliRunner().invoke(
+        cli.main, ["a.png", "-m", name, "--weights", str(path), "--shape", "circle", "-s", "40", "--json", "-d", "cpu"]
+    )
     assert done.exit_code == 0, done.output
     (row,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert row["model"] == name and row["status"] == "written"
     with Image.open(row["output"]) as crop:
-        assert crop.size == (40, 40) and crop.mode == "RGBA" and crop.getpixel((0, 0))[3] == 0 < crop.getpixel((20, 20))[3]
+        assert (
+            crop.size == (40, 40) and crop.mode == "RGBA" and crop.getpixel((0, 0))[3] == 0 < crop.getpixel((20, 20))[3]
+        )
 
 
 def test_vgg16_crops_with_the_shipped_proposals(tmp_path):

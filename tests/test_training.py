@@ -25,8 +25,17 @@ from s2crop.training.recipe import KINDS as RECIPE_KINDS
 from s2crop.training.recipe import read_recipe, recipe_names, run_recipe
 from s2crop.training.run import Run
 
-CONFIG = S2CNetConfig(align_size=3, node_dim=32, relation_dim=16, mlp_dim=48, num_proposals=4, heads=2, node_geometry=True,
-                      overlap_messages=True, proposal_head=True)
+CONFIG = S2CNetConfig(
+    align_size=3,
+    node_dim=32,
+    relation_dim=16,
+    mlp_dim=48,
+    num_proposals=4,
+    heads=2,
+    node_geometry=True,
+    overlap_messages=True,
+    proposal_head=True,
+)
 
 
 def test_ranking_loss_equals_the_loop():
@@ -35,8 +44,13 @@ def test_ranking_loss_equals_the_loop():
     total = 0.0
     for s, t in zip(scores, targets, strict=True):
         pairs = [(i, j) for i in range(6) for j in range(i)]
-        total += sum(max(0.0, -np.sign((t[i] - t[j]) * (s[i] - s[j])) * abs((t[i] - t[j]) * (s[i] - s[j])))
-                     for i, j in pairs) / len(pairs) / 2
+        total += (
+            sum(
+                max(0.0, -np.sign((t[i] - t[j]) * (s[i] - s[j])) * abs((t[i] - t[j]) * (s[i] - s[j]))) for i, j in pairs
+            )
+            / len(pairs)
+            / 2
+        )
     assert ranking_loss(torch.tensor(scores), torch.tensor(targets)).item() == pytest.approx(total)
     assert ranking_loss(torch.tensor(targets), torch.tensor(targets)) == 0
 
@@ -44,7 +58,10 @@ def test_ranking_loss_equals_the_loop():
 def test_vote_loss_is_least_at_the_share_of_votes():
     votes = torch.tensor([[[4.0, 1.0]]])
     odds = torch.tensor(4.0).log()
-    at = [vote_loss(torch.tensor([[[d, 0.0]]]), votes, torch.tensor(2.0)).item() for d in (2 * odds, 2 * odds + 0.5, 2 * odds - 0.5)]
+    at = [
+        vote_loss(torch.tensor([[[d, 0.0]]]), votes, torch.tensor(2.0)).item()
+        for d in (2 * odds, 2 * odds + 0.5, 2 * odds - 0.5)
+    ]
     assert at[0] < min(at[1:])
 
 
@@ -64,8 +81,9 @@ def test_split_is_fixed_and_its_folds_are_disjoint():
 
 def test_targets_decode_to_the_boxes_they_were_made_from():
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
-    heat, known, sides, weight = proposals.make_targets(boxes, np.array([OBJECT, FACE, TEXT]), np.float32([0.9, 0.8, 1.0]),
-                                                        (True, True, True), (256, 384))
+    heat, known, sides, weight = proposals.make_targets(
+        boxes, np.array([OBJECT, FACE, TEXT]), np.float32([0.9, 0.8, 1.0]), (True, True, True), (256, 384)
+    )
     assert known.min() == 1 and (weight.max(axis=(1, 2)) > 0).all()
     found = decode(torch.from_numpy(heat)[None], torch.from_numpy(sides)[None], (256, 384))
     assert found.scores[0, :3].tolist() == pytest.approx([1.0, 0.9, 0.8])
@@ -75,8 +93,9 @@ def test_targets_decode_to_the_boxes_they_were_made_from():
 
 
 def test_boxes_mostly_outside_a_view_are_left_open():
-    heat, known, _, weight = proposals.make_targets(np.float32([[-0.5, 0.2, 0.1, 0.4]]), np.array([FACE]), np.float32([1]),
-                                                    (True, True, False), (256, 256))
+    heat, known, _, weight = proposals.make_targets(
+        np.float32([[-0.5, 0.2, 0.1, 0.4]]), np.array([FACE]), np.float32([1]), (True, True, False), (256, 256)
+    )
     assert heat.max() == 0 and weight.max() == 0
     assert known[FACE].min() == 0 and known[OBJECT].min() == 1 and known[TEXT].max() == 0
 
@@ -84,7 +103,9 @@ def test_boxes_mostly_outside_a_view_are_left_open():
 def test_proposal_losses_lead_to_the_boxes():
     """Free maps that follow the losses' gradients end in the labelled boxes, each of its kind."""
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
-    targets = proposals.make_targets(boxes, np.array([OBJECT, FACE, TEXT]), np.float32([1, 1, 1]), (True,) * 3, (128, 192))
+    targets = proposals.make_targets(
+        boxes, np.array([OBJECT, FACE, TEXT]), np.float32([1, 1, 1]), (True,) * 3, (128, 192)
+    )
     targets = [torch.from_numpy(t)[None] for t in targets]
     heat = torch.full((1, 3, 16, 24), -3.0, requires_grad=True)
     sides = torch.full((1, 3, 4, 16, 24), 2.5, requires_grad=True)
@@ -95,7 +116,10 @@ def test_proposal_losses_lead_to_the_boxes():
         optimizer.step()
     found = decode(heat.detach().sigmoid(), sides.detach().exp(), (128, 192))
     first = np.argsort(found.kinds[0, :3].numpy())
-    assert sorted(found.kinds[0, :3].tolist()) == [OBJECT, FACE, TEXT] and found.scores[0, 2] > 0.5 > 2 * found.scores[0, 3]
+    assert (
+        sorted(found.kinds[0, :3].tolist()) == [OBJECT, FACE, TEXT]
+        and found.scores[0, 2] > 0.5 > 2 * found.scores[0, 3]
+    )
     overlap = iou_matrix(found.boxes[0, :3].numpy()[first] / np.float32([192, 128, 192, 128]), boxes)
     assert overlap.diagonal().min() > 0.9
 
@@ -105,7 +129,7 @@ def test_proposal_training_writes_weights_and_results(tmp_path, monkeypatch):
     for i in range(5):
         x, y = rng.integers(2, 38, 2)
         pixels = np.full((64, 64, 3), 60, np.uint8)
-        pixels[y:y + 24, x:x + 24] = (250, 200, 180)
+        pixels[y : y + 24, x : x + 24] = (250, 200, 180)
         box = np.float32([[x, y, x + 24, y + 24]]) / 64
         photos.append(Photo(str(i), None, Boxes(box, np.array([FACE]), np.float32([1])), pixels=pixels))
     monkeypatch.setattr(proposals, "load_photos", lambda data, sources: photos)
@@ -143,19 +167,32 @@ def made_up_task(count):
         proposals_input = torch.from_numpy(np.concatenate([best[None], boxes[:3]]) * np.float32([96, 64, 96, 64]))
         attributes = torch.tensor([[1.0, 0, 0, 0.9], [1, 0, 0, 0.2], [1, 0, 0, 0.1], [1, 0, 0, 0.1]])
         maps = tuple(torch.zeros(c, 64 // s, 96 // s, dtype=torch.float16) for c, s in ((32, 8), (96, 16), (320, 32)))
-        samples.append(graph.Sample((64, 96), maps, proposals_input, attributes, CropLabels((96, 64), best, pairs, votes)))
-        ratings.append(Ratings(str(i), (96, 64), np.concatenate([best[None], best[None], best[None], best[None]]), boxes,
-                               (1 + 4 * worth).astype(np.float32)))
+        samples.append(
+            graph.Sample((64, 96), maps, proposals_input, attributes, CropLabels((96, 64), best, pairs, votes))
+        )
+        ratings.append(
+            Ratings(
+                str(i),
+                (96, 64),
+                np.concatenate([best[None], best[None], best[None], best[None]]),
+                boxes,
+                (1 + 4 * worth).astype(np.float32),
+            )
+        )
     return samples, ratings
 
 
 def fit(folder, epochs, resume=False):
     samples, ratings = made_up_task(40)
     torch.manual_seed(0)
-    recipe = graph.GraphRecipe(epochs=epochs, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, rating_rounds=1)
+    recipe = graph.GraphRecipe(
+        epochs=epochs, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, rating_rounds=1
+    )
     model = S2CNet(CONFIG)
     run = Run(folder, 0, report=lambda line: None)
-    results = graph.fit(model, recipe, run, [(s, s) for s in samples[8:]], ratings[8:], samples[:8], ratings[:8], resume)
+    results = graph.fit(
+        model, recipe, run, [(s, s) for s in samples[8:]], ratings[8:], samples[:8], ratings[:8], resume
+    )
     return model, results
 
 
@@ -183,12 +220,21 @@ def test_graph_training_learns_where_people_look(tmp_path):
         middle = (sample.proposals[0, :2] + sample.proposals[0, 2:]).numpy() / 2 / [96, 64]
         sample.fixations = (middle + rng.normal(0, 0.04, (30, 2))).astype(np.float32)
     torch.manual_seed(0)
-    recipe = graph.GraphRecipe(epochs=8, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, held_weight=2.0,
-                               rating_rounds=1)
+    recipe = graph.GraphRecipe(
+        epochs=8, candidates=32, rate=3e-3, average=0.9, node_dropout=0.0, jitter=0.0, held_weight=2.0, rating_rounds=1
+    )
     model, run = S2CNet(CONFIG), Run(tmp_path, 0, report=lambda line: None)
     before = graph.measure(model.eval(), [*samples[:8], *samples[32:]], ratings[:2])["held_share"]
-    after = graph.fit(model, recipe, run, [(s, s) for s in samples[8:]], ratings[8:], [*samples[:8], *samples[32:]], ratings[:2],
-                      False)["held_share"]
+    after = graph.fit(
+        model,
+        recipe,
+        run,
+        [(s, s) for s in samples[8:]],
+        ratings[8:],
+        [*samples[:8], *samples[32:]],
+        ratings[:2],
+        False,
+    )["held_share"]
     assert after > max(0.9, before)
 
 
@@ -196,7 +242,11 @@ def test_graph_training_learns_to_hold_lines_of_text():
     """Nobody looks anywhere; the better of two crops is the one that holds the line whole."""
     samples, _ = made_up_task(1)
     sample = samples[0]
-    sample.labels, sample.fixations, sample.lines = None, np.zeros((0, 2), np.float32), np.float32([[0.1, 0.1, 0.3, 0.2]])
+    sample.labels, sample.fixations, sample.lines = (
+        None,
+        np.zeros((0, 2), np.float32),
+        np.float32([[0.1, 0.1, 0.3, 0.2]]),
+    )
 
     class Marker:  # scores a crop by how whole it holds the line
         def multi_scale(self, maps):
@@ -211,7 +261,10 @@ def test_graph_training_learns_to_hold_lines_of_text():
     good.sign, bad.sign = 1.0, -1.0
     sample.fixations = np.float32([[0.5, 0.5]] * 4)
     recipe = graph.GraphRecipe()
-    losses = [graph.fixations_step(m, [sample], recipe, torch.tensor(0.2), np.random.default_rng(0)).item() for m in (good, bad)]
+    losses = [
+        graph.fixations_step(m, [sample], recipe, torch.tensor(0.2), np.random.default_rng(0)).item()
+        for m in (good, bad)
+    ]
     assert losses[0] < losses[1]
 
 
@@ -223,8 +276,10 @@ def test_consistency_is_nothing_with_oneself_and_something_with_another():
     torch.manual_seed(0)
     model, other = S2CNet(CONFIG).eval(), S2CNet(CONFIG).eval()
     recipe = graph.GraphRecipe(jitter=0.0, blind=0.0)
-    same, different = (graph.consistency_step(model, samples, recipe, torch.tensor(0.3), teachers, np.random.default_rng(0)).item()
-                       for teachers in ([model], [other]))
+    same, different = (
+        graph.consistency_step(model, samples, recipe, torch.tensor(0.3), teachers, np.random.default_rng(0)).item()
+        for teachers in ([model], [other])
+    )
     assert same == pytest.approx(0, abs=1e-6) and different > 1e-4
 
 
@@ -245,13 +300,26 @@ def write_tiny_data(folder):
         Image.fromarray(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(folder / f"unlabelled/{name}.webp")
         boxes[name] = boxes[ids[0]]
     (folder / "fcdb/labels_train.json").write_text(json.dumps(labels))
-    (folder / "osie_fixations.json").write_text(json.dumps({n: rng.uniform(0, 1, (20, 2)).tolist() for n in ("1", "2")}))
+    (folder / "osie_fixations.json").write_text(
+        json.dumps({n: rng.uniform(0, 1, (20, 2)).tolist() for n in ("1", "2")})
+    )
     (folder / "teacher_boxes.json.gz").write_bytes(gzip.compress(json.dumps(boxes).encode()))
     corner = rng.uniform(0, 0.3, (40, 15, 2))
-    (folder / "gaicd_boxes_mos_train.json").write_text(json.dumps(
-        [{"id": f"g{i}", "width": 800, "height": 600, "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
-          "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(), "mos": rng.uniform(1, 5, 15).tolist()}
-         for i, c in enumerate(corner)]))
+    (folder / "gaicd_boxes_mos_train.json").write_text(
+        json.dumps(
+            [
+                {
+                    "id": f"g{i}",
+                    "width": 800,
+                    "height": 600,
+                    "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
+                    "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(),
+                    "mos": rng.uniform(1, 5, 15).tolist(),
+                }
+                for i, c in enumerate(corner)
+            ]
+        )
+    )
 
 
 def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
@@ -260,10 +328,20 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     (tmp_path / "runs/proposals").mkdir(parents=True)
     config = S2CNetConfig(short_side=64, proposal_head=True)
     save_weights(S2CNet(config), tmp_path / "runs/proposals/weights.safetensors")
-    changes = [f"network.{k}={v}" for k, v in (("align_size", 3), ("node_dim", 16), ("relation_dim", 8), ("mlp_dim", 16), ("heads", 2))]
-    changes += ["training.epochs=1", "training.candidates=16", "training.rating_rounds=1", "training.consistency_weight=0.5"]
+    changes = [
+        f"network.{k}={v}"
+        for k, v in (("align_size", 3), ("node_dim", 16), ("relation_dim", 8), ("mlp_dim", 16), ("heads", 2))
+    ]
+    changes += [
+        "training.epochs=1",
+        "training.candidates=16",
+        "training.rating_rounds=1",
+        "training.consistency_weight=0.5",
+    ]
     lines = []
-    results = run_recipe("s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", folds=2, report=lines.append)
+    results = run_recipe(
+        "s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", folds=2, report=lines.append
+    )
     assert [row["pictures"] for row in results["folds"]] == [3, 3]
     assert results["mean"]["iou"] == pytest.approx(np.mean([row["iou"] for row in results["folds"]]))
     kept = json.loads((tmp_path / "runs/s2cnet-folds/results.json").read_text())
@@ -271,20 +349,32 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     assert all((tmp_path / f"runs/s2cnet-fold{k}/weights.safetensors").is_file() for k in (0, 1))
     log = json.loads((tmp_path / "runs/s2cnet-fold0/log.jsonl").read_text())
     assert {"vote", "best", "held", "consistency", "rating", "pairs"} <= log.keys()
-    again = run_recipe("s2cnet", tmp_path / "data", tmp_path / "runs", device="cpu",
-                       changes=[*changes, 'training.teachers=["s2cnet-fold0", "s2cnet-fold1"]'], report=lines.append)
+    again = run_recipe(
+        "s2cnet",
+        tmp_path / "data",
+        tmp_path / "runs",
+        device="cpu",
+        changes=[*changes, 'training.teachers=["s2cnet-fold0", "s2cnet-fold1"]'],
+        report=lines.append,
+    )
     assert again["pairs"] == again["pairs"]  # a number
     with pytest.raises(InputError, match="not cross-validated"):
         run_recipe("proposals", tmp_path / "data", tmp_path / "runs", folds=2)
     with pytest.raises(InputError, match="no --sanity"):
         run_recipe("proposals", tmp_path / "data", tmp_path / "runs", sanity=True)
-    heart = run_recipe("s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", sanity=True, report=lines.append)
+    heart = run_recipe(
+        "s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", sanity=True, report=lines.append
+    )
     assert heart["pairs"] == 1.0  # all ten photos have the same votes
 
 
 def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):
     straight, _ = fit(tmp_path / "a", 2)
-    monkeypatch.setattr(run_module, "cosine", lambda step, steps, warmup: plain_cosine(step, 2 * steps if steps == FIRST else steps, warmup))
+    monkeypatch.setattr(
+        run_module,
+        "cosine",
+        lambda step, steps, warmup: plain_cosine(step, 2 * steps if steps == FIRST else steps, warmup),
+    )
     fit(tmp_path / "b", 1)  # stopped after one of two epochs
     monkeypatch.undo()
     resumed, _ = fit(tmp_path / "b", 2, resume=True)
@@ -306,7 +396,7 @@ def made_up_gaicd(folder, count):
         for i in numbers:
             x, y = rng.integers(4, 60, 2)
             pixels = np.full((96, 96, 3), 60, np.uint8)
-            pixels[y:y + 32, x:x + 32] = 230
+            pixels[y : y + 32, x : x + 32] = 230
             Image.fromarray(pixels).save(folder / f"images/{split}/{i}.png")
             square = np.array([x, y, x + 32, y + 32.0])
             corner = rng.uniform(0, 50, (24, 2)).round()
@@ -319,36 +409,83 @@ def made_up_gaicd(folder, count):
 
 def test_the_papers_training_learns_a_right_ranking(tmp_path):
     made_up_gaicd(tmp_path / "data", 24)
-    changes = ["network.short_side=64", "network.align_size=5", "network.num_proposals=3", "network.node_dim=32",
-               "network.mlp_dim=64", "training.epochs=4", "training.crops=24", "training.rate=1e-3"]
+    changes = [
+        "network.short_side=64",
+        "network.align_size=5",
+        "network.num_proposals=3",
+        "network.node_dim=32",
+        "network.mlp_dim=64",
+        "training.epochs=4",
+        "training.crops=24",
+        "training.rate=1e-3",
+    ]
     lines = []
-    results = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", resume=False, changes=changes, device="cpu",
-                         report=lines.append)
+    results = run_recipe(
+        "s2cnet-gaic",
+        tmp_path / "data",
+        tmp_path / "runs",
+        resume=False,
+        changes=changes,
+        device="cpu",
+        report=lines.append,
+    )
     assert results["srcc"] > 0.6 and len(lines) == 4
     net = load_model(weights=tmp_path / "runs/s2cnet-gaic/weights.safetensors")
     assert (net.config.num_proposals, net.config.node_dim, net.config.head) == (3, 32, "crop")
     longer = [*changes[:-3], "training.epochs=5", *changes[-2:]]
-    again = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", resume=True, changes=longer, device="cpu", report=lines.append)
+    again = run_recipe(
+        "s2cnet-gaic",
+        tmp_path / "data",
+        tmp_path / "runs",
+        resume=True,
+        changes=longer,
+        device="cpu",
+        report=lines.append,
+    )
     assert len(lines) == 5 and again["srcc"] >= results["srcc"]
 
 
 def test_sanity_learns_ten_pictures_by_heart(tmp_path):
     made_up_gaicd(tmp_path / "data", 12)
-    changes = ["network.short_side=64", "network.align_size=5", "network.num_proposals=3", "network.node_dim=32",
-               "network.mlp_dim=64", "training.crops=24", "training.rate=5e-4"]
-    results = run_recipe("s2cnet-gaic", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", sanity=True,
-                         report=lambda line: None)
+    changes = [
+        "network.short_side=64",
+        "network.align_size=5",
+        "network.num_proposals=3",
+        "network.node_dim=32",
+        "network.mlp_dim=64",
+        "training.crops=24",
+        "training.rate=5e-4",
+    ]
+    results = run_recipe(
+        "s2cnet-gaic",
+        tmp_path / "data",
+        tmp_path / "runs",
+        changes=changes,
+        device="cpu",
+        sanity=True,
+        report=lambda line: None,
+    )
     assert results["srcc"] > 0.85
-    assert (tmp_path / "runs/s2cnet-gaic-sanity/weights.safetensors").is_file() and not (tmp_path / "runs/s2cnet-gaic").exists()
+    assert (tmp_path / "runs/s2cnet-gaic-sanity/weights.safetensors").is_file() and not (
+        tmp_path / "runs/s2cnet-gaic"
+    ).exists()
 
 
 def test_words_side_by_side_become_lines():
-    words = np.float32([[0.1, 0.1, 0.2, 0.15], [0.21, 0.1, 0.3, 0.15], [0.31, 0.11, 0.4, 0.16],  # a line of three
-                        [0.1, 0.2, 0.2, 0.25],  # below it
-                        [0.8, 0.1, 0.9, 0.15],  # far to the right
-                        [0.41, 0.05, 0.6, 0.25]])  # a heading of four times the height
+    words = np.float32(
+        [
+            [0.1, 0.1, 0.2, 0.15],
+            [0.21, 0.1, 0.3, 0.15],
+            [0.31, 0.11, 0.4, 0.16],  # a line of three
+            [0.1, 0.2, 0.2, 0.25],  # below it
+            [0.8, 0.1, 0.9, 0.15],  # far to the right
+            [0.41, 0.05, 0.6, 0.25],
+        ]
+    )  # a heading of four times the height
     lines = join_words(words, 1.0)
-    expected = np.float32([[0.1, 0.1, 0.4, 0.16], [0.1, 0.2, 0.2, 0.25], [0.8, 0.1, 0.9, 0.15], [0.41, 0.05, 0.6, 0.25]])
+    expected = np.float32(
+        [[0.1, 0.1, 0.4, 0.16], [0.1, 0.2, 0.2, 0.25], [0.8, 0.1, 0.9, 0.15], [0.41, 0.05, 0.6, 0.25]]
+    )
     np.testing.assert_allclose(lines[np.lexsort(lines.T)], expected[np.lexsort(expected.T)], atol=1e-6)
     assert join_words(np.zeros((0, 4), np.float32), 1.5).shape == (0, 4)
 
@@ -360,14 +497,21 @@ def test_lettering_is_where_its_boxes_say(layout):
         out, lines, covered = letter(plain, np.random.default_rng(seed), layout=layout)
         again = letter(plain, np.random.default_rng(seed), layout=layout)
         assert (out == again[0]).all() and (lines == again[1]).all()
-        assert len(lines) and (lines[:, :2] < lines[:, 2:]).all() and (lines >= 0).all() and (lines <= [300, 200, 300, 200]).all()
+        assert (
+            len(lines)
+            and (lines[:, :2] < lines[:, 2:]).all()
+            and (lines >= 0).all()
+            and (lines <= [300, 200, 300, 200]).all()
+        )
         changed = (out != plain).any(axis=2)
         for x1, y1, x2, y2 in lines.round().astype(int):
             assert changed[y1:y2, x1:x2].mean() > 0.1
         hull = np.concatenate([lines[:, :2].min(axis=0), lines[:, 2:].max(axis=0)])
         if covered.any():
             hull = np.concatenate([np.minimum(hull[:2], covered[:2]), np.maximum(hull[2:], covered[2:])])
-        if layout in ("subtitle", "lyrics", "title") and not covered.any():  # nothing but letters, outlines, shadows, a veil
+        if (
+            layout in ("subtitle", "lyrics", "title") and not covered.any()
+        ):  # nothing but letters, outlines, shadows, a veil
             far = np.ones((200, 300), bool)
             x1, y1, x2, y2 = (hull + [-24, -24, 24, 24]).round().astype(int).clip(0)
             far[y1:y2, x1:x2] = False

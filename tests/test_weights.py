@@ -45,8 +45,14 @@ def published_state(head="crop", node_dim=256, proposals=10):
     for key in ("node_emb.1", "GraphTransformer.nl_gcn"):
         add(f"{key}.weight", node_dim)
         add(f"{key}.bias", node_dim)
-    for name, out, into in (("fc_rn_theta", 256, node_dim), ("fc_rn_phi", 256, node_dim), ("pos_ascension_theta", 256, 2),
-                            ("pos_ascension_phi", 256, 2), ("pos_to_head", 4, 1), ("app_to_head", 4, 1)):
+    for name, out, into in (
+        ("fc_rn_theta", 256, node_dim),
+        ("fc_rn_phi", 256, node_dim),
+        ("pos_ascension_theta", 256, 2),
+        ("pos_ascension_phi", 256, 2),
+        ("pos_to_head", 4, 1),
+        ("app_to_head", 4, 1),
+    ):
         linear(f"GraphConstructor.{name}", out, into)
     linear("GraphTransformer.fc_gcn", node_dim, node_dim, bias=False)
     for layer in range(2):
@@ -133,11 +139,13 @@ def test_checkpoint_in_the_old_pickle_format_is_read_too(tmp_path):
 
 
 def test_missing_left_over_and_misshapen_keys_are_named(tmp_path):
-    for change, reason in ((lambda s: s.pop("GraphConstructor.fc_rn_phi.bias"), "fc_rn_phi.bias is missing"),
-                           (lambda s: s.update({"extra.weight": torch.zeros(1)}), "extra.weight is unknown"),
-                           (lambda s: s.update({"FC_layers.weight": torch.zeros(1, 99)}), r"head.weight should be \[1, 256\]"),
-                           (lambda s: s.update({"node_emb.0.weight": torch.zeros(256, 1300)}), "node_emb and DimRed"),
-                           (lambda s: s["FC_layers.bias"].fill_(float("nan")), "not finite")):
+    for change, reason in (
+        (lambda s: s.pop("GraphConstructor.fc_rn_phi.bias"), "fc_rn_phi.bias is missing"),
+        (lambda s: s.update({"extra.weight": torch.zeros(1)}), "extra.weight is unknown"),
+        (lambda s: s.update({"FC_layers.weight": torch.zeros(1, 99)}), r"head.weight should be \[1, 256\]"),
+        (lambda s: s.update({"node_emb.0.weight": torch.zeros(256, 1300)}), "node_emb and DimRed"),
+        (lambda s: s["FC_layers.bias"].fill_(float("nan")), "not finite"),
+    ):
         state = published_state()
         change(state)
         with pytest.raises(WeightsError, match=reason):
@@ -151,7 +159,10 @@ def test_pickled_code_is_not_run(tmp_path):
         def __reduce__(self):
             return open, (str(marker), "w")
 
-    for name, dump in (("a.pth", lambda p: torch.save({"x": Evil()}, p)), ("b.pth", lambda p: p.write_bytes(pickle.dumps(Evil())))):
+    for name, dump in (
+        ("a.pth", lambda p: torch.save({"x": Evil()}, p)),
+        ("b.pth", lambda p: p.write_bytes(pickle.dumps(Evil()))),
+    ):
         dump(tmp_path / name)
         with pytest.raises(WeightsError):
             load_model(weights=tmp_path / name)
@@ -167,9 +178,15 @@ def test_files_that_are_not_weights_give_the_reason(tmp_path):
     (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "config.safetensors").write_bytes(whole.replace(b'\\"heads\\": 4', b'\\"heads\\": 5'))
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    for name, reason in (("text.pth", "neither"), ("cut.pth", "not a"), ("other.safetensors", "not one of s2crop's"),
-                         ("half.safetensors", "damaged"), ("list.pth", "not a plain state dict"), ("none.pth", "No such file"),
-                         ("config.safetensors", "not a multiple of heads")):
+    for name, reason in (
+        ("text.pth", "neither"),
+        ("cut.pth", "not a"),
+        ("other.safetensors", "not one of s2crop's"),
+        ("half.safetensors", "damaged"),
+        ("list.pth", "not a plain state dict"),
+        ("none.pth", "No such file"),
+        ("config.safetensors", "not a multiple of heads"),
+    ):
         with pytest.raises(WeightsError, match=reason):
             load_model(weights=tmp_path / name)
 
@@ -181,7 +198,9 @@ def test_unknown_model_is_the_callers_mistake():
 
 def test_damaged_shipped_weights_are_refused(tmp_path, monkeypatch):
     save_weights(S2CNet(S2CNetConfig(**SMALL)), tmp_path / "s2cnet.safetensors")
-    (tmp_path / "manifest.json").write_text(json.dumps({"models": {"s2cnet": {"file": "s2cnet.safetensors", "sha256": "0" * 64}}}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"models": {"s2cnet": {"file": "s2cnet.safetensors", "sha256": "0" * 64}}})
+    )
     monkeypatch.setattr(weights_module, "weights_folder", lambda: tmp_path)
     with pytest.raises(WeightsError, match="damaged"):
         load_model()

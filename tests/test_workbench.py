@@ -28,9 +28,11 @@ def data(tmp_path_factory):
         corner = rng.uniform(0, 0.3, 2)
         pairs = [{"a": [0, 0, 0.5, 0.5], "b": [0.2, 0.2, 0.9, 0.9], "votes_a": 1, "votes_b": 4}]
         labels.append({"id": f"p{i}", "width": 900, "height": 600, "best": [*corner, *(corner + 0.6)], "pairs": pairs})
-        boxes[f"p{i}"] = [{"box": [0.4, 0.4, 0.5, 0.5], "score": 0.9, "kind": "face", "label": "face"},
-                          {"box": [0.0, 0.9, 0.98, 1.0], "score": 0.9, "kind": "text", "label": "text"},
-                          {"box": [0.1, 0.1, 0.2, 0.2], "score": 0.3, "kind": "face", "label": "face"}]
+        boxes[f"p{i}"] = [
+            {"box": [0.4, 0.4, 0.5, 0.5], "score": 0.9, "kind": "face", "label": "face"},
+            {"box": [0.0, 0.9, 0.98, 1.0], "score": 0.9, "kind": "text", "label": "text"},
+            {"box": [0.1, 0.1, 0.2, 0.2], "score": 0.3, "kind": "face", "label": "face"},
+        ]
     (folder / "labels.json").write_text(json.dumps(labels))
     (folder / "boxes.json.gz").write_bytes(gzip.compress(json.dumps(boxes).encode()))
     return folder
@@ -44,8 +46,22 @@ def weights(tmp_path_factory):
 def test_fcdb_prints_a_table_and_keeps_the_figures(data, weights, tmp_path):
     results = tmp_path / "results.json"
     results.write_text('{"other": 1}')
-    out = CliRunner().invoke(cli.evaluate, ["fcdb", str(data), str(data / "labels.json"), "--split", "all", "--weights", weights,
-                                            "-d", "cpu", "--results", str(results)])
+    out = CliRunner().invoke(
+        cli.evaluate,
+        [
+            "fcdb",
+            str(data),
+            str(data / "labels.json"),
+            "--split",
+            "all",
+            "--weights",
+            weights,
+            "-d",
+            "cpu",
+            "--results",
+            str(results),
+        ],
+    )
     assert out.exit_code == 0, out.output
     assert "labels.json, all split, 20 pictures" in out.output and "| centre crop, 80 % of each side |" in out.output
     kept = json.loads(results.read_text())
@@ -59,14 +75,19 @@ def test_fcdb_prints_a_table_and_keeps_the_figures(data, weights, tmp_path):
 
 def test_splits_are_those_of_the_training(data, weights):
     cropper = Cropper(weights=weights, device="cpu")
-    counts = {split: fcdb.evaluate(cropper, data, data / "labels.json", split=split)["pictures"] for split in SPLITS
-              if split != "validation" or any(is_validation(f"p{i}") for i in range(20))}
+    counts = {
+        split: fcdb.evaluate(cropper, data, data / "labels.json", split=split)["pictures"]
+        for split in SPLITS
+        if split != "validation" or any(is_validation(f"p{i}") for i in range(20))
+    }
     assert counts["training"] == sum(not is_validation(f"p{i}") for i in range(20)) and counts["all"] == 20
 
 
 def test_integrity_counts_what_could_be_held(data, weights):
-    out = CliRunner().invoke(cli.evaluate, ["integrity", str(data), str(data / "boxes.json.gz"), "--split", "all", "--weights", weights,
-                                            "-d", "cpu"])
+    out = CliRunner().invoke(
+        cli.evaluate,
+        ["integrity", str(data), str(data / "boxes.json.gz"), "--split", "all", "--weights", weights, "-d", "cpu"],
+    )
     assert out.exit_code == 0, out.output
     # the face fits all four ratios; the text line is wider than any but the crop of 16:9
     assert "| face | centre crop | 80 | 0.000 | 0.000 | 0.000 | 0.000 |" in out.output
@@ -77,7 +98,9 @@ def test_integrity_counts_what_could_be_held(data, weights):
 def test_missed_boxes_are_counted_against_what_fits_together():
     boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [80, 0, 90, 10.0]])
     assert integrity.most_held(boxes, np.array([40, 40])) == 2 and integrity.most_held(boxes, np.array([90, 10])) == 3
-    assert integrity.most_held(boxes, np.array([10, 9])) == 0 and integrity.most_held(boxes[:0], np.array([10, 10])) == 0
+    assert (
+        integrity.most_held(boxes, np.array([10, 9])) == 0 and integrity.most_held(boxes[:0], np.array([10, 10])) == 0
+    )
     held, cut, none = (integrity.count(np.array([x, 0, x + 40, 40.0]), boxes, np.array([40, 40])) for x in (0, 25, 35))
     assert held.tolist() == [3, 0, 1, 2, 0]  # both that fit together are whole: nothing is missed
     assert cut.tolist() == [3, 1, 2, 2, 2] and none.tolist() == [3, 0, 3, 2, 2]
@@ -108,7 +131,9 @@ def gaicd(tmp_path_factory):
     for i in range(3):
         Image.fromarray(rng.integers(0, 255, (60, 90, 3), dtype=np.uint8)).save(folder / f"images/test/{i}.jpg")
         corners = rng.integers(0, 20, (12, 2))
-        rows = [[y, x, y + 35, x + 60, score] for (y, x), score in zip(corners, rng.uniform(1, 5, 12).round(2), strict=True)]
+        rows = [
+            [y, x, y + 35, x + 60, score] for (y, x), score in zip(corners, rng.uniform(1, 5, 12).round(2), strict=True)
+        ]
         rows.append([0, 0, 60, 90, -2])
         (folder / f"annotations/{i}.txt").write_text("\n".join(" ".join(map(str, row)) for row in rows))
         (folder / f"bbox/{i}.txt").write_text("10 20 30 50\n0 0 20 20\n5 5 40 80\n1 1 2 2\n")
@@ -120,9 +145,16 @@ def test_gaic_averages_over_pictures_and_leaves_unrated_crops_out(gaicd, weights
     assert [len(r.mos) for r in rated] == [12, 12, 12] and (rated[0].proposals[0] == [20, 10, 50, 30]).all()
     cropper = Cropper(weights=weights, device="cpu")
     result = gaic.evaluate(cropper, gaicd)
-    expected = [srcc(cropper.score_prepared(cropper.prepare(Picture.open(r.path)), r.crops, r.proposals, clip=False), r.mos) for r in rated]
+    expected = [
+        srcc(cropper.score_prepared(cropper.prepare(Picture.open(r.path)), r.crops, r.proposals, clip=False), r.mos)
+        for r in rated
+    ]
     (row,) = result["rows"]
-    assert result["pictures"] == 3 and result["proposals"] == "bbox" and row["srcc"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert (
+        result["pictures"] == 3
+        and result["proposals"] == "bbox"
+        and row["srcc"] == pytest.approx(np.mean(expected), abs=1e-6)
+    )
     assert row["acc5"] == pytest.approx(np.mean([row[f"acc{k}_5"] for k in range(1, 5)]))
     own = gaic.evaluate(cropper, gaicd, own_proposals=True)
     assert own["proposals"] == "own" and own["rows"][0]["pcc"] != row["pcc"]
@@ -143,11 +175,33 @@ def test_gaic_prints_its_table_and_names_what_is_wrong(gaicd, weights, tmp_path)
 def test_boxes_alone_are_ranked_without_pictures(weights, tmp_path):
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 0.3, (5, 15, 2))
-    rows = [{"id": f"g{i}", "width": 800, "height": 600, "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
-             "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(), "mos": rng.uniform(1, 5, 15).tolist()} for i, c in enumerate(corner)]
+    rows = [
+        {
+            "id": f"g{i}",
+            "width": 800,
+            "height": 600,
+            "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
+            "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(),
+            "mos": rng.uniform(1, 5, 15).tolist(),
+        }
+        for i, c in enumerate(corner)
+    ]
     (tmp_path / "boxes.json").write_text(json.dumps(rows))
-    out = CliRunner().invoke(cli.evaluate, ["boxes", str(tmp_path / "boxes.json"), "--split", "all", "--weights", weights, "-d", "cpu",
-                                            "--results", str(tmp_path / "r.json")])
+    out = CliRunner().invoke(
+        cli.evaluate,
+        [
+            "boxes",
+            str(tmp_path / "boxes.json"),
+            "--split",
+            "all",
+            "--weights",
+            weights,
+            "-d",
+            "cpu",
+            "--results",
+            str(tmp_path / "r.json"),
+        ],
+    )
     assert out.exit_code == 0, out.output
     assert "boxes.json, all split, 5 pictures" in out.output
     (row,) = json.loads((tmp_path / "r.json").read_text())["boxes"]["rows"]
@@ -159,10 +213,14 @@ def test_boxes_alone_are_ranked_without_pictures(weights, tmp_path):
 
 def test_missing_photos_weights_and_data_are_one_line(data, weights, tmp_path):
     (tmp_path / "empty").mkdir()
-    out = CliRunner().invoke(cli.evaluate, ["fcdb", str(tmp_path / "empty"), str(data / "labels.json"), "--weights", weights, "-d", "cpu"])
+    out = CliRunner().invoke(
+        cli.evaluate, ["fcdb", str(tmp_path / "empty"), str(data / "labels.json"), "--weights", weights, "-d", "cpu"]
+    )
     assert out.exit_code == 1 and out.stderr.count("\n") == 1 and "none of the" in out.stderr
     (tmp_path / "bad.pth").write_text("no")
-    out = CliRunner().invoke(cli.evaluate, ["fcdb", str(data), str(data / "labels.json"), "--weights", str(tmp_path / "bad.pth")])
+    out = CliRunner().invoke(
+        cli.evaluate, ["fcdb", str(data), str(data / "labels.json"), "--weights", str(tmp_path / "bad.pth")]
+    )
     assert out.exit_code == 4 and "neither a safetensors file" in out.stderr
     out = CliRunner().invoke(cli.train, ["nonesuch", "--data", str(tmp_path)])
     assert out.exit_code == 1 and "no recipe" in out.stderr

@@ -157,7 +157,9 @@ def _check_covers(options: SimpleNamespace, sources: "Sequence[Source]") -> None
             if given is not None:
                 raise click.UsageError(f"{option} is for videos, and none is among the inputs")
     elif (options.to_file or options.to_stdout) and (options.covers or 1) > 1:
-        raise click.UsageError(f"--output {options.output} takes one crop, and {options.covers} covers are asked for: give a folder")
+        raise click.UsageError(
+            f"--output {options.output} takes one crop, and {options.covers} covers are asked for: give a folder"
+        )
     options.covers = options.covers or (1 if options.to_file or options.to_stdout else DEFAULT_COVERS)
 
 
@@ -194,9 +196,17 @@ def _plans(options: SimpleNamespace, sources: "Sequence[Source]") -> "list[Plan]
     template = {} if options.template is None else {"template": options.template}
     try:
         return plan_names(
-            sources, options.ratios, options.top, folder=Path(options.output), fmt=options.fmt,
-            circle=options.shape == "circle", overlay=options.overlay, heatmap=options.heatmap, covers=options.covers,
-            keep_frames=options.keep_frames, **template,
+            sources,
+            options.ratios,
+            options.top,
+            folder=Path(options.output),
+            fmt=options.fmt,
+            circle=options.shape == "circle",
+            overlay=options.overlay,
+            heatmap=options.heatmap,
+            covers=options.covers,
+            keep_frames=options.keep_frames,
+            **template,
         )
     except ValueError as error:
         raise click.UsageError(f"--name: {error}") from None

@@ -34,8 +34,17 @@ def evaluate() -> None:
     """Measure a model on labelled pictures. Prints a table; keeps figures in a JSON file if asked."""
 
 
-def _measure(name: str, *where: Path, results: Path | None, model: str, weights: Path | None, proposals: str, device: str,
-             precision: str, **options) -> None:
+def _measure(
+    name: str,
+    *where: Path,
+    results: Path | None,
+    model: str,
+    weights: Path | None,
+    proposals: str,
+    device: str,
+    precision: str,
+    **options,
+) -> None:
     """Run the evaluation `s2crop.evaluation.NAME` and print its table."""
     import json
     from importlib import import_module
@@ -60,25 +69,49 @@ def _measure(name: str, *where: Path, results: Path | None, model: str, weights:
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _SPLIT_OPTIONS = (
-    click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True,
-                 help="Which photos: those that the shipped recipes keep aside, the others, or all."),
+    click.option(
+        "--split",
+        type=click.Choice(SPLITS),
+        default="validation",
+        show_default=True,
+        help="Which photos: those that the shipped recipes keep aside, the others, or all.",
+    ),
     click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is kept aside."),
 )
 _MEASURE_OPTIONS = (
-    click.option("--results", type=click.Path(path_type=Path), help="JSON file to keep the figures in, by what was measured and, but for s2cnet, the model."),
+    click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        help="JSON file to keep the figures in, by what was measured and, but for s2cnet, the model.",
+    ),
     click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="Network."),
     click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
-    click.option("--proposals", type=click.Choice(PROPOSALS), default="auto", show_default=True,
-                 help="Where object proposals come from."),
-    click.option("-d", "--device", type=values.Device(), default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
-    click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
-                 help="Of the backbone."),
+    click.option(
+        "--proposals",
+        type=click.Choice(PROPOSALS),
+        default="auto",
+        show_default=True,
+        help="Where object proposals come from.",
+    ),
+    click.option(
+        "-d",
+        "--device",
+        type=values.Device(),
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda, cuda:1 or mps.",
+    ),
+    click.option(
+        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Of the backbone."
+    ),
 )
 
 
 @evaluate.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--split", type=click.Choice(GAICD_SPLITS), default="test", show_default=True, help="Folder below images/.")
+@click.option(
+    "--split", type=click.Choice(GAICD_SPLITS), default="test", show_default=True, help="Folder below images/."
+)
 @click.option("--own-proposals", is_flag=True, help="Use the model's own proposals though there are some in bbox/.")
 @with_options(_MEASURE_OPTIONS)
 def gaic(folder: Path, **options) -> None:
@@ -124,18 +157,52 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
 @click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/datasets/photos.py says.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="runs", show_default=True,
-              help="Folder of runs; the recipe's name is added.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
-              help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Folder of runs; the recipe's name is added.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
-@click.option("-d", "--device", type=values.Device(), default="auto", show_default=True, help="auto (CUDA, else CPU), cpu, cuda, cuda:1.")
-@click.option("--sanity", is_flag=True, help="Learn ten pictures by heart, in about a minute: a training that cannot is broken. Not for proposals.")
-@click.option("--folds", type=click.IntRange(2, 7), help="Cross-validate: train so often, each time with other photos kept aside, and measure on those.")
+@click.option(
+    "-d",
+    "--device",
+    type=values.Device(),
+    default="auto",
+    show_default=True,
+    help="auto (CUDA, else CPU), cpu, cuda, cuda:1.",
+)
+@click.option(
+    "--sanity",
+    is_flag=True,
+    help="Learn ten pictures by heart, in about a minute: a training that cannot is broken. Not for proposals.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 7),
+    help="Cross-validate: train so often, each time with other photos kept aside, and measure on those.",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
 @click.version_option(__version__, "-V", "--version")
-def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: bool, device: str, sanity: bool,
-          folds: int | None, threads: int | None) -> None:
+def train(
+    recipe: str,
+    data: Path,
+    out: Path,
+    changes: tuple[str, ...],
+    resume: bool,
+    device: str,
+    sanity: bool,
+    folds: int | None,
+    threads: int | None,
+) -> None:
     """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
@@ -145,7 +212,16 @@ def train(recipe: str, data: Path, out: Path, changes: tuple[str, ...], resume: 
             import torch
 
             torch.set_num_threads(threads)
-        run_recipe(recipe, data, out, resume=resume, changes=changes, device=device, sanity=sanity, folds=folds or 0,
-                   report=click.echo)
+        run_recipe(
+            recipe,
+            data,
+            out,
+            resume=resume,
+            changes=changes,
+            device=device,
+            sanity=sanity,
+            folds=folds or 0,
+            report=click.echo,
+        )
 
     _run(job)

@@ -41,9 +41,17 @@ class Cropper:
         WeightsError: weights that cannot be used. DeviceError: a device that is not there.
     """
 
-    def __init__(self, model: str = "s2cnet", weights: str | Path | None = None, device: str = "auto", *,
-                 precision: str = "auto", proposals: str = "auto", search: SearchConfig = SearchConfig(),
-                 threads: int | None = None):
+    def __init__(
+        self,
+        model: str = "s2cnet",
+        weights: str | Path | None = None,
+        device: str = "auto",
+        *,
+        precision: str = "auto",
+        proposals: str = "auto",
+        search: SearchConfig = SearchConfig(),
+        threads: int | None = None,
+    ):
         if threads is not None:
             torch.set_num_threads(threads)
         self._device = find_device(device)
@@ -95,8 +103,17 @@ class Cropper:
                 results[i] = crops
         return results
 
-    def crop(self, image, ratios: Sequence[str] = ("free",), top: int = 1, *, focus=None, keep=None,
-             protect: str = "all", circle: bool = False) -> list[Crop]:
+    def crop(
+        self,
+        image,
+        ratios: Sequence[str] = ("free",),
+        top: int = 1,
+        *,
+        focus=None,
+        keep=None,
+        protect: str = "all",
+        circle: bool = False,
+    ) -> list[Crop]:
         """Crop one picture.
 
         Args:
@@ -128,8 +145,9 @@ class Cropper:
             return np.zeros(0, np.float32)
         return self.score_prepared(self.prepare(Picture.open(image)), boxes)
 
-    def score_prepared(self, prepared: Prepared, boxes: np.ndarray, proposals: np.ndarray | None = None, *,
-                       clip: bool = True) -> np.ndarray:
+    def score_prepared(
+        self, prepared: Prepared, boxes: np.ndarray, proposals: np.ndarray | None = None, *, clip: bool = True
+    ) -> np.ndarray:
         """`score` for a picture that is already prepared.
 
         Args:
@@ -151,8 +169,11 @@ class Cropper:
         """`proposals` of a picture that is already prepared."""
         _, found = self._look([prepared])
         boxes = found.boxes[0].cpu().numpy() / prepared.scale
-        return [(tuple(map(float, box)), float(score), KINDS[kind])
-                for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True) if score > 0]
+        return [
+            (tuple(map(float, box)), float(score), KINDS[kind])
+            for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True)
+            if score > 0
+        ]
 
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
@@ -163,9 +184,15 @@ class Cropper:
         boxes = first.boxes[0].cpu().numpy() / prepared.scale
         maps = []
         for title, values, shares in self.net.explain(features, crop, first):
-            marks = [] if shares is None else [
-                (tuple(map(float, box)), float(share), KINDS[kind])
-                for box, share, kind, score in zip(boxes, shares, first.kinds[0], first.scores[0], strict=True) if score > 0]
+            marks = (
+                []
+                if shares is None
+                else [
+                    (tuple(map(float, box)), float(share), KINDS[kind])
+                    for box, share, kind, score in zip(boxes, shares, first.kinds[0], first.scores[0], strict=True)
+                    if score > 0
+                ]
+            )
             maps.append(Heatmap(title, values.float().cpu().numpy(), marks, (0, 0, prepared.width, prepared.height)))
         return maps
 
@@ -186,8 +213,9 @@ class Cropper:
         return features, self._detect(features, pixels)
 
     @torch.inference_mode()
-    def _score(self, features: NamedTuple, proposals: Proposals, boxes: Sequence[np.ndarray],
-               circle: bool = False) -> list[np.ndarray]:
+    def _score(
+        self, features: NamedTuple, proposals: Proposals, boxes: Sequence[np.ndarray], circle: bool = False
+    ) -> list[np.ndarray]:
         """Normalised scores of each picture's boxes, which are in network-input pixels."""
         count = max(map(len, boxes))
         if count == 0:
@@ -241,7 +269,7 @@ class _Candidates:
 
     def unscored(self) -> np.ndarray:
         """Candidates of all ratios without a score yet, [M, 4] pixels of the picture."""
-        return np.concatenate([boxes[len(scores):] for boxes, scores in zip(self.boxes, self.scores, strict=True)])
+        return np.concatenate([boxes[len(scores) :] for boxes, scores in zip(self.boxes, self.scores, strict=True)])
 
     def add(self, scores: np.ndarray) -> None:
         """Take the scores of `unscored`, in its order."""
@@ -265,7 +293,9 @@ class _Candidates:
         return crops
 
     def _worth(self, k: int, search: SearchConfig) -> np.ndarray:
-        return worth(self.boxes[k], self.scores[k], search, penalties(self.boxes[k], self.protected, search, self.circle))
+        return worth(
+            self.boxes[k], self.scores[k], search, penalties(self.boxes[k], self.protected, search, self.circle)
+        )
 
 
 def to_mos(scores, clip: bool = True):

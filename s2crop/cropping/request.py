@@ -27,7 +27,9 @@ class CropRequest:
     focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
     keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
     protect: str = "all"  # none, face, text or all
-    circle: bool = False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
+    circle: bool = (
+        False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
+    )
 
 
 @dataclass
@@ -91,7 +93,9 @@ def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | Non
         x, y = values[:2]
         w, h = values[2:] if len(values) == 4 else (0, 0)
         if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise InputError(f"--{'keep' if len(values) == 4 else 'focus'} lies outside this picture of {width}x{height}")
+            raise InputError(
+                f"--{'keep' if len(values) == 4 else 'focus'} lies outside this picture of {width}x{height}"
+            )
         boxes.append([x, y, x + w, y + h])
     if not boxes:
         return None

@@ -25,8 +25,12 @@ def read_fcdb(path: Path) -> dict[str, CropLabels]:
     for row in json.loads(path.read_text()):
         pairs = [[p["a"], p["b"]] for p in row["pairs"]]
         votes = [[p["votes_a"], p["votes_b"]] for p in row["pairs"]]
-        labels[row["id"]] = CropLabels((row["width"], row["height"]), np.clip(np.float32(row["best"]), 0, 1),
-                                       np.float32(pairs).reshape(-1, 2, 4), np.float32(votes).reshape(-1, 2))
+        labels[row["id"]] = CropLabels(
+            (row["width"], row["height"]),
+            np.clip(np.float32(row["best"]), 0, 1),
+            np.float32(pairs).reshape(-1, 2, 4),
+            np.float32(votes).reshape(-1, 2),
+        )
     return labels
 
 

@@ -45,7 +45,9 @@ def read_gaic(folder: Path, split: str) -> list[RatedPicture]:
 
 def _rows(path: Path, columns: int) -> np.ndarray:
     try:
-        rows = [[float(word) for word in line.split()[:columns]] for line in path.read_text().splitlines() if line.strip()]
+        rows = [
+            [float(word) for word in line.split()[:columns]] for line in path.read_text().splitlines() if line.strip()
+        ]
         return np.array(rows).reshape(-1, columns)
     except OSError:
         raise InputError(f"{path}: not there") from None
@@ -66,6 +68,13 @@ class Ratings:
 
 def read_gaicd_boxes(path: Path) -> list[Ratings]:
     """GAICD candidates with mean opinion scores and detector boxes (Zeng et al. 2019)."""
-    return [Ratings(row["id"], (row["width"], row["height"]), np.float32(row["proposals"]),
-                    np.float32(row["candidates"]), np.float32(row["mos"]))
-            for row in json.loads(path.read_text())]
+    return [
+        Ratings(
+            row["id"],
+            (row["width"], row["height"]),
+            np.float32(row["proposals"]),
+            np.float32(row["candidates"]),
+            np.float32(row["mos"]),
+        )
+        for row in json.loads(path.read_text())
+    ]

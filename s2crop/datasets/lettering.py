@@ -29,8 +29,13 @@ def letter(picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...
     if layout in ("subtitle", "lyrics"):
         large = max(small, large / 2)
     size = float(np.exp(rng.uniform(np.log(small), np.log(large))))
-    count = {"banner": 1, "title": rng.integers(1, 4), "subtitle": rng.integers(1, 3), "lyrics": rng.integers(2, 6),
-             "sign": rng.integers(1, 3)}[layout]
+    count = {
+        "banner": 1,
+        "title": rng.integers(1, 4),
+        "subtitle": rng.integers(1, 3),
+        "lyrics": rng.integers(2, 6),
+        "sign": rng.integers(1, 3),
+    }[layout]
     font = _font(fonts[rng.integers(len(fonts))] if fonts else None, max(6, round(size * 1.35)))
     lines = [_line(rng, font, 0.92 * width if layout != "sign" else 0.5 * width) for _ in range(count)]
     gap = size * rng.uniform(0.3, 0.9)
@@ -50,7 +55,9 @@ def letter(picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...
 
     behind, ink = _colours(picture, boxes, rng)
     pad = size * rng.uniform(0.2, 0.6)
-    plate = np.array([boxes[:, 0].min() - pad, boxes[:, 1].min() - pad, boxes[:, 2].max() + pad, boxes[:, 3].max() + pad])
+    plate = np.array(
+        [boxes[:, 0].min() - pad, boxes[:, 1].min() - pad, boxes[:, 2].max() + pad, boxes[:, 3].max() + pad]
+    )
     if layout == "banner":
         plate[[0, 2]] = 0, width
     layer = Image.new("RGBA", (width, height), (0, 0, 0, 0))

@@ -56,7 +56,9 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
         looks = json.loads((folder / "osie_fixations.json").read_text())
         for path in sorted((folder / "unlabelled").glob("*.webp")):
             points = looks.get(path.stem.removeprefix("osie_"))
-            photos.append(Photo(path.stem, path, fixations=None if points is None else np.float32(points).reshape(-1, 2)))
+            photos.append(
+                Photo(path.stem, path, fixations=None if points is None else np.float32(points).reshape(-1, 2))
+            )
     if sources & {"fcdb", "unlabelled"}:
         with gzip.open(folder / "teacher_boxes.json.gz") as file:
             teacher = json.load(file)

@@ -15,8 +15,14 @@ from s2crop.models.input import input_size
 from s2crop.models.s2cnet import S2CNet
 
 
-def evaluate(cropper: Cropper, path: Path, *, split: str = "validation", fold: int = 0,
-             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+def evaluate(
+    cropper: Cropper,
+    path: Path,
+    *,
+    split: str = "validation",
+    fold: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
     """SRCC, PCC, ACC5 and ACC10 from geometry alone, averaged over pictures.
 
     Args:
@@ -33,11 +39,27 @@ def evaluate(cropper: Cropper, path: Path, *, split: str = "validation", fold: i
     measures = []
     for done, rating in enumerate(ratings, start=1):
         scores = score_boxes(cropper.net, rating)
-        measures.append([srcc(scores, rating.mos), pcc(scores, rating.mos), acc_n(scores, rating.mos, 5), acc_n(scores, rating.mos, 10)])
+        measures.append(
+            [
+                srcc(scores, rating.mos),
+                pcc(scores, rating.mos),
+                acc_n(scores, rating.mos, 5),
+                acc_n(scores, rating.mos, 10),
+            ]
+        )
         progress(done, len(ratings))
     mean = np.nanmean(measures, axis=0)
-    return {"data": path.name, "split": split, "pictures": len(ratings),
-            "rows": [{"scorer": f"{cropper.model}, boxes alone", **dict(zip(("srcc", "pcc", "acc5", "acc10"), map(float, mean), strict=True))}]}
+    return {
+        "data": path.name,
+        "split": split,
+        "pictures": len(ratings),
+        "rows": [
+            {
+                "scorer": f"{cropper.model}, boxes alone",
+                **dict(zip(("srcc", "pcc", "acc5", "acc10"), map(float, mean), strict=True)),
+            }
+        ],
+    }
 
 
 @torch.inference_mode()
@@ -53,5 +75,8 @@ def score_boxes(model: S2CNet, rating: Ratings) -> np.ndarray:
 def table(result: dict) -> str:
     """The result as a Markdown table."""
     lines = ["| scorer | SRCC | PCC | ACC5 | ACC10 |", "|---|---|---|---|---|"]
-    lines += [f"| {r['scorer']} | {r['srcc']:.3f} | {r['pcc']:.3f} | {r['acc5']:.3f} | {r['acc10']:.3f} |" for r in result["rows"]]
+    lines += [
+        f"| {r['scorer']} | {r['srcc']:.3f} | {r['pcc']:.3f} | {r['acc5']:.3f} | {r['acc10']:.3f} |"
+        for r in result["rows"]
+    ]
     return "\n".join(lines)

@@ -18,8 +18,15 @@ CENTRE = np.array([0.1, 0.1, 0.9, 0.9])  # the centre-crop baseline: 64 % of the
 FULL = np.array([0.0, 0.0, 1.0, 1.0])
 
 
-def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = "validation", fold: int = 0,
-             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+def evaluate(
+    cropper: Cropper,
+    photos: Path,
+    labels_path: Path,
+    *,
+    split: str = "validation",
+    fold: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
     """Measure a cropper, search and own proposals included, and three constant boxes.
 
     Args:
@@ -42,8 +49,14 @@ def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = 
     votes = np.concatenate([w.votes for w in wanted])
     mean = np.stack([labels[i].best for i in sorted(labels.keys() - aside)]).mean(axis=0)
 
-    rows = [_constant(name, box, best, wanted, votes)
-            for name, box in (("full picture", FULL), ("centre crop, 80 % of each side", CENTRE), ("mean training box", mean))]
+    rows = [
+        _constant(name, box, best, wanted, votes)
+        for name, box in (
+            ("full picture", FULL),
+            ("centre crop, 80 % of each side", CENTRE),
+            ("mean training box", mean),
+        )
+    ]
     free, at_ratio, scores = [], [], []
     for done, (path, label) in enumerate(zip(paths.values(), wanted, strict=True)):
         with Picture.open(path) as picture:
@@ -57,9 +70,16 @@ def evaluate(cropper: Cropper, photos: Path, labels_path: Path, *, split: str = 
         scores.append(cropper.score_prepared(prepared, label.pairs.reshape(-1, 4) * scale, clip=False).reshape(-1, 2))
         progress(done + 1, len(paths))
     free, at_ratio, scores = np.stack(free), np.stack(at_ratio), np.concatenate(scores)
-    rows.append({"scorer": cropper.model, "iou": float(iou(free, best).mean()), "disp": float(displacement(free, best).mean()),
-                 "pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
-                 "iou_ratio": float(iou(at_ratio, best).mean())})
+    rows.append(
+        {
+            "scorer": cropper.model,
+            "iou": float(iou(free, best).mean()),
+            "disp": float(displacement(free, best).mean()),
+            "pairs": pair_agreement(scores, votes)[0],
+            "pairs_3": pair_agreement(scores, votes, 3)[0],
+            "iou_ratio": float(iou(at_ratio, best).mean()),
+        }
+    )
     return {"data": f"FCDB, {labels_path.name}", "split": split, "pictures": len(paths), "rows": rows}
 
 
@@ -67,12 +87,22 @@ def _constant(name: str, box: np.ndarray, best: np.ndarray, wanted: list[CropLab
     """A box that looks at no picture; of a pair it prefers the crop nearer to it by IoU."""
     pairs = np.concatenate([w.pairs for w in wanted])
     scores = iou(pairs, box)
-    return {"scorer": name, "iou": float(iou(best, box).mean()), "disp": float(displacement(best, box).mean()),
-            "pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0]}
+    return {
+        "scorer": name,
+        "iou": float(iou(best, box).mean()),
+        "disp": float(displacement(best, box).mean()),
+        "pairs": pair_agreement(scores, votes)[0],
+        "pairs_3": pair_agreement(scores, votes, 3)[0],
+    }
 
 
-COLUMNS = (("iou", "IoU", 3), ("disp", "Disp", 4), ("pairs", "pairs", 3), ("pairs_3", "pairs, margin 3 and over", 3),
-           ("iou_ratio", "IoU at the chosen ratio", 3))
+COLUMNS = (
+    ("iou", "IoU", 3),
+    ("disp", "Disp", 4),
+    ("pairs", "pairs", 3),
+    ("pairs_3", "pairs, margin 3 and over", 3),
+    ("iou_ratio", "IoU at the chosen ratio", 3),
+)
 
 
 def table(result: dict) -> str:

@@ -12,8 +12,15 @@ from s2crop.evaluation.metrics import acc, acc_n, pcc, srcc
 from s2crop.files.picture import Picture
 
 
-def evaluate(cropper: Cropper, folder: Path, *, split: str = "test", own_proposals: bool = False, limit: int | None = None,
-             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+def evaluate(
+    cropper: Cropper,
+    folder: Path,
+    *,
+    split: str = "test",
+    own_proposals: bool = False,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
     """SRCC, PCC, ACC_{K/N} for K 1 to 4 and N 5 and 10, ACC5 and ACC10, averaged over pictures.
 
     Args:
@@ -33,14 +40,21 @@ def evaluate(cropper: Cropper, folder: Path, *, split: str = "test", own_proposa
         scores = cropper.score_prepared(prepared, picture.crops, picture.proposals if use_files else None, clip=False)
         row = {"srcc": srcc(scores, picture.mos), "pcc": pcc(scores, picture.mos)}
         for n in (5, 10):
-            row |= {f"acc{k}_{n}": acc(scores, picture.mos, k, n) for k in range(1, 5)} | {f"acc{n}": acc_n(scores, picture.mos, n)}
+            row |= {f"acc{k}_{n}": acc(scores, picture.mos, k, n) for k in range(1, 5)} | {
+                f"acc{n}": acc_n(scores, picture.mos, n)
+            }
         for name, value in row.items():
             measures.setdefault(name, []).append(value)
         progress(done, len(rated))
     if not measures:
         raise InputError(f"{folder}: no picture of {split} has two rated crops")
-    return {"data": folder.name, "split": split, "pictures": len(measures["srcc"]), "proposals": "bbox" if use_files else "own",
-            "rows": [{"scorer": cropper.model} | {name: float(np.nanmean(values)) for name, values in measures.items()}]}
+    return {
+        "data": folder.name,
+        "split": split,
+        "pictures": len(measures["srcc"]),
+        "proposals": "bbox" if use_files else "own",
+        "rows": [{"scorer": cropper.model} | {name: float(np.nanmean(values)) for name, values in measures.items()}],
+    }
 
 
 def table(result: dict) -> str:

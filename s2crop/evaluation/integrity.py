@@ -26,8 +26,15 @@ LAYOUTS = ("banner", "title", "subtitle", "lyrics")  # of the composites
 MEASURES = ("boxes", "cut", "lost", "holdable", "missed")
 
 
-def evaluate(cropper: Cropper, photos: Path, boxes_path: Path, *, split: str = "validation", fold: int = 0,
-             progress: Callable[[int, int], None] = lambda done, total: None) -> dict:
+def evaluate(
+    cropper: Cropper,
+    photos: Path,
+    boxes_path: Path,
+    *,
+    split: str = "validation",
+    fold: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
     """Count faces, text and lettering that crops of fixed ratios cut or lose, beside other croppers.
 
     Only boxes that fit into the largest crop of a ratio count for that ratio. "Lettering" are the
@@ -53,8 +60,10 @@ def evaluate(cropper: Cropper, photos: Path, boxes_path: Path, *, split: str = "
         scale = np.tile(pixels.shape[1::-1], 2)
         rng = np.random.default_rng(int.from_bytes(path.stem.encode()[-4:]))
         lettered, lines, _ = letter(pixels, rng, layout=LAYOUTS[done % len(LAYOUTS)])
-        for shown, shown_parts in ((pixels, {kind: boxes * scale for kind, boxes in parts.items()}),
-                                   (lettered, {"lettering": lines})):
+        for shown, shown_parts in (
+            (pixels, {kind: boxes * scale for kind, boxes in parts.items()}),
+            (lettered, {"lettering": lines}),
+        ):
             for scorer, crops in _crops(cropper, shown, ratios):
                 for kind, boxes in shown_parts.items():
                     for ratio, crop in zip(ratios, crops, strict=True):
@@ -65,8 +74,17 @@ def evaluate(cropper: Cropper, photos: Path, boxes_path: Path, *, split: str = "
         progress(done, len(wanted))
     rows = []
     for (scorer, kind), (boxes, cut, lost, holdable, missed) in sorted(counts.items(), key=lambda item: item[0][::-1]):
-        rows.append({"scorer": scorer, "kind": kind, "boxes": int(boxes), "cut": cut / max(boxes, 1), "lost": lost / max(boxes, 1),
-                     "holdable": int(holdable), "missed": missed / max(holdable, 1)})
+        rows.append(
+            {
+                "scorer": scorer,
+                "kind": kind,
+                "boxes": int(boxes),
+                "cut": cut / max(boxes, 1),
+                "lost": lost / max(boxes, 1),
+                "holdable": int(holdable),
+                "missed": missed / max(holdable, 1),
+            }
+        )
     return {"data": boxes_path.name, "split": split, "pictures": len(wanted), "rows": rows}
 
 
@@ -110,8 +128,10 @@ def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path,
     for name, found in sorted(rows.items()):
         if not in_split(name, split, fold) or (path := find_photo(photos, name)) is None:
             continue
-        parts = {kind: np.array([r["box"] for r in found if r["kind"] == kind and r["score"] >= least])
-                 for kind, least in MIN_SCORE.items()}
+        parts = {
+            kind: np.array([r["box"] for r in found if r["kind"] == kind and r["score"] >= least])
+            for kind, least in MIN_SCORE.items()
+        }
         parts = {kind: boxes for kind, boxes in parts.items() if len(boxes)}
         if parts:
             wanted[path] = parts
@@ -122,8 +142,13 @@ def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path,
 
 def table(result: dict) -> str:
     """The result as a Markdown table."""
-    lines = ["| kind | scorer | boxes | cut | lost | cut or lost | missed of what fits together |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| kind | scorer | boxes | cut | lost | cut or lost | missed of what fits together |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in result["rows"]:
-        lines.append(f"| {row['kind']} | {row['scorer']} | {row['boxes']} | {row['cut']:.3f} | {row['lost']:.3f} "
-                     f"| {row['cut'] + row['lost']:.3f} | {row['missed']:.3f} |")
+        lines.append(
+            f"| {row['kind']} | {row['scorer']} | {row['boxes']} | {row['cut']:.3f} | {row['lost']:.3f} "
+            f"| {row['cut'] + row['lost']:.3f} | {row['missed']:.3f} |"
+        )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Write measured figures where people read them: README tables and the manifest, from one results file.
 
-    python -m s2crop.evaluation.tables
+python -m s2crop.evaluation.tables
 """
 
 import json
@@ -15,19 +15,24 @@ RESULTS = ROOT / "weights" / "results.json"
 
 def network_table(result: dict) -> str:
     """Times of the benchmark as a Markdown table."""
-    lines = ["| network | batch | backbone, ms a picture | whole network / backbone | proposal head / backbone |",
-             "|---|---|---|---|---|"]
+    lines = [
+        "| network | batch | backbone, ms a picture | whole network / backbone | proposal head / backbone |",
+        "|---|---|---|---|---|",
+    ]
     for row in result["rows"]:
-        lines.append(f"| {row['network']} | {row['batch']} | {row['backbone_ms']:.1f} | {row['network_to_backbone']:.2f} "
-                     f"| {row.get('proposals_to_backbone', '')} |")
+        lines.append(
+            f"| {row['network']} | {row['batch']} | {row['backbone_ms']:.1f} | {row['network_to_backbone']:.2f} "
+            f"| {row.get('proposals_to_backbone', '')} |"
+        )
     return "\n".join(lines)
 
 
 def recall_table(result: dict) -> str:
     """Recall of the proposal head as a Markdown table."""
     kinds = result["recall"]
-    return (f"| {' | '.join(kinds)} |\n|{'---|' * len(kinds)}\n"
-            f"| {' | '.join(f'{value:.3f}' for value in kinds.values())} |")
+    return (
+        f"| {' | '.join(kinds)} |\n|{'---|' * len(kinds)}\n| {' | '.join(f'{value:.3f}' for value in kinds.values())} |"
+    )
 
 
 def folds_table(result: dict) -> str:
@@ -49,16 +54,24 @@ def models_table(results: dict) -> str:
     """The networks side by side, on the same photos, as a Markdown table."""
     kinds = ("face", "text", "lettering")
     titles = [title for _, title, _ in fcdb.COLUMNS]
-    lines = [f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost | SRCC, boxes alone | published |",
-             "|---|---|---|" + "---|" * len(titles) + "---|---|---|"]
+    lines = [
+        f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost | SRCC, boxes alone | published |",
+        "|---|---|---|" + "---|" * len(titles) + "---|---|---|",
+    ]
     for model in results["models"]["rows"]:
         name = model["model"]
         row = next(row for row in results[key_of("fcdb", name)]["rows"] if row["scorer"] == name)
-        lost = {row["kind"]: row["cut"] + row["lost"] for row in results[key_of("integrity", name)]["rows"] if row["scorer"] == name}
+        lost = {
+            row["kind"]: row["cut"] + row["lost"]
+            for row in results[key_of("integrity", name)]["rows"]
+            if row["scorer"] == name
+        }
         alone = f"{results['boxes']['rows'][0]['srcc']:.3f}" if name == "s2cnet" else "sees pixels only"
         cells = [f"{row[key]:.{digits}f}" for key, _, digits in fcdb.COLUMNS]
-        lines.append(f"| {name} | {model['parameters'] / 1e6:.2f} M | {model['picture_ms']:.0f} | {' | '.join(cells)} "
-                     f"| {', '.join(f'{lost[kind]:.3f}' for kind in kinds)} | {alone} | {PUBLISHED[name]} |")
+        lines.append(
+            f"| {name} | {model['parameters'] / 1e6:.2f} M | {model['picture_ms']:.0f} | {' | '.join(cells)} "
+            f"| {', '.join(f'{lost[kind]:.3f}' for kind in kinds)} | {alone} | {PUBLISHED[name]} |"
+        )
     return "\n".join(lines)
 
 
@@ -70,13 +83,20 @@ def key_of(evaluation: str, model: str) -> str:
 def throughput_table(result: dict) -> str:
     """Pictures a second, s2crop's and others', as a Markdown table."""
     lines = ["| tool | pictures a second | s2crop's time as a multiple of its |", "|---|---|---|"]
-    lines += [f"| {TOOLS[row['tool']]} | {row['pictures_per_second']:.1f} | {row['s2crop_time_to_its']:.2f} |"
-              for row in result["speed"]["rows"]]
+    lines += [
+        f"| {TOOLS[row['tool']]} | {row['pictures_per_second']:.1f} | {row['s2crop_time_to_its']:.2f} |"
+        for row in result["speed"]["rows"]
+    ]
     return "\n".join(lines)
 
 
-TOOLS = {"s2crop": "s2crop", "floor": "the same crops, none chosen: Pillow", "own floor": "the same crops, none chosen: s2crop's own resize",
-         "pyvips": "pyvips, attention", "smartcrop": "smartcrop.py"}
+TOOLS = {
+    "s2crop": "s2crop",
+    "floor": "the same crops, none chosen: Pillow",
+    "own floor": "the same crops, none chosen: s2crop's own resize",
+    "pyvips": "pyvips, attention",
+    "smartcrop": "smartcrop.py",
+}
 
 
 def memory_table(result: dict) -> str:
@@ -88,7 +108,12 @@ def memory_table(result: dict) -> str:
 
 def start_table(result: dict) -> str:
     """Seconds until something is there as a Markdown table."""
-    titles = {"interpreter_s": "Python alone", "help_s": "`s2crop --help`", "torch_s": "`import torch`", "first_crop_s": "first crop"}
+    titles = {
+        "interpreter_s": "Python alone",
+        "help_s": "`s2crop --help`",
+        "torch_s": "`import torch`",
+        "first_crop_s": "first crop",
+    }
     cells = [f"{result['start'][key]:.2f} s" for key in titles]
     return f"| {' | '.join(titles.values())} |\n|{'---|' * len(titles)}\n| {' | '.join(cells)} |"
 
@@ -96,8 +121,10 @@ def start_table(result: dict) -> str:
 def video_table(result: dict) -> str:
     """What reading and looking through a clip takes as a Markdown table."""
     lines = ["| part | seconds | time / bare decoding | processor time / bare decoding |", "|---|---|---|---|"]
-    lines += [f"| {row['part']} | {row['wall_s']:.2f} | {row['wall_to_floor']:.2f} | {row['processor_to_floor']:.2f} |"
-              for row in result["rows"]]
+    lines += [
+        f"| {row['part']} | {row['wall_s']:.2f} | {row['wall_to_floor']:.2f} | {row['processor_to_floor']:.2f} |"
+        for row in result["rows"]
+    ]
     return "\n".join(lines)
 
 
@@ -122,6 +149,7 @@ def filled(text: str, results: dict) -> str:
     Raises:
         KeyError: a table that the results do not have.
     """
+
     def fill(match: re.Match) -> str:
         return f"<!-- table: {match[1]} -->\n{TABLES[match[1]](results)}\n<!-- end -->"
 
@@ -137,8 +165,10 @@ def main() -> None:
     for name, entry in manifest["models"].items():
         measured = results[key_of("fcdb", name)]
         scores = next(row for row in measured["rows"] if row["scorer"] == name)
-        entry["scores"] = {"data": f"{measured['data']}, {measured['split']} split, {measured['pictures']} pictures",
-                           **{key: value for key, value in scores.items() if key != "scorer"}}
+        entry["scores"] = {
+            "data": f"{measured['data']}, {measured['split']} split, {measured['pictures']} pictures",
+            **{key: value for key, value in scores.items() if key != "scorer"},
+        }
     manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 

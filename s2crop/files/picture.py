@@ -75,9 +75,7 @@ class Picture:
         self.width, self.height = self._turned(width, height)
 
     @classmethod
-    def open(
-        cls, source: str | Path | bytes | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS
-    ) -> "Picture":
+    def open(cls, source: str | Path | bytes | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> "Picture":
         """Open a file, the bytes of one, a Pillow image or a uint8 array [H, W, 3].
 
         Raises:
@@ -113,7 +111,9 @@ class Picture:
             self._decoded, self.decoded_scale = image, scale
         image = pixels.eight_bit(image)
         rest = _UPRIGHT.get(self._orientation)
-        if self._orientation >= 5:  # turned before it is made smaller, or else it differs in the last bit from one stored upright
+        if (
+            self._orientation >= 5
+        ):  # turned before it is made smaller, or else it differs in the last bit from one stored upright
             image, rest = image.transpose(Image.Transpose.TRANSPOSE), _AFTER_TRANSPOSE[self._orientation]
             width, height = height, width
         size_wh = max(1, round(width / factor)), max(1, round(height / factor))
@@ -144,9 +144,7 @@ class Picture:
         width, height = self._stored_wh
         return 4 * (width // self.decoded_scale) * (height // self.decoded_scale)
 
-    def crop(
-        self, box: tuple[int, int, int, int], size_wh: tuple[int, int] | None = None
-    ) -> Image.Image:
+    def crop(self, box: tuple[int, int, int, int], size_wh: tuple[int, int] | None = None) -> Image.Image:
         """Cut out a box of the upright picture at full quality, resized to `size_wh` if given.
 
         The image is L, LA, RGB, RGBA, CMYK or I;16, as the file has it; its colour profile is in

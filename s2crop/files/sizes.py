@@ -92,7 +92,10 @@ def likely_scale(picture: "Picture", ratios: Mapping[str, Ratio], size: Size | N
 
 
 def needed_scale(
-    boxes: Sequence[tuple[str, tuple[int, int, int, int]]], ratios: Mapping[str, Ratio], size: Size | None, no_upscale: bool
+    boxes: Sequence[tuple[str, tuple[int, int, int, int]]],
+    ratios: Mapping[str, Ratio],
+    size: Size | None,
+    no_upscale: bool,
 ) -> int:
     """How many times smaller the JPEG decoder may make a picture for crops with these labels of ratios."""
     scales = []

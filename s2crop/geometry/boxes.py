@@ -49,8 +49,9 @@ def largest_of_ratio(ratio: float, width: float, height: float) -> tuple[float, 
     return (width, width / ratio) if width / ratio <= height else (height * ratio, height)
 
 
-def to_pixels(box: np.ndarray, size_wh: tuple[int, int], ratio: float | None = None,
-              must: np.ndarray | None = None) -> tuple[int, int, int, int]:
+def to_pixels(
+    box: np.ndarray, size_wh: tuple[int, int], ratio: float | None = None, must: np.ndarray | None = None
+) -> tuple[int, int, int, int]:
     """Round a box to whole pixels inside the picture.
 
     With a ratio, the result is as near to it as whole pixels allow: one side is at most half a

@@ -38,8 +38,9 @@ class Protected:
         return cls(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))
 
 
-def candidates(ratio: float | None, size_wh: tuple[int, int], must: np.ndarray | None = None,
-               method: str = "expected") -> np.ndarray:
+def candidates(
+    ratio: float | None, size_wh: tuple[int, int], must: np.ndarray | None = None, method: str = "expected"
+) -> np.ndarray:
     """Boxes to score for one ratio (None: any).
 
     Args:
@@ -72,7 +73,10 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
     fits = (sides >= needed).all(axis=1)
     if not fits.any():  # between the largest scale and what is needed
         scale = min(1.0, (needed / largest).max())
-        boxes, fits = np.concatenate([[0, 0], np.minimum(largest, np.maximum(largest * scale, needed))])[None], np.array([True])
+        boxes, fits = (
+            np.concatenate([[0, 0], np.minimum(largest, np.maximum(largest * scale, needed))])[None],
+            np.array([True]),
+        )
     boxes, sides = boxes[fits], boxes[fits, 2:] - boxes[fits, :2]
     start = np.clip(boxes[:, :2], must[2:] - sides, must[:2])
     return np.unique(np.concatenate([start, start + sides], axis=1).round(6), axis=0)
@@ -111,7 +115,9 @@ def worth(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, penalty: 
     return iou_matrix(boxes, boxes) @ (chance / chance.sum()) - config.penalty_iou * penalty
 
 
-def neighbours(boxes: np.ndarray, ratio: float | None, size_wh: tuple[int, int], must: np.ndarray | None = None) -> np.ndarray:
+def neighbours(
+    boxes: np.ndarray, ratio: float | None, size_wh: tuple[int, int], must: np.ndarray | None = None
+) -> np.ndarray:
     """Second stage of the search (ASM-Net, sec. 3.3): small shifts and scalings of good candidates.
 
     Of a free ratio, each side moves on its own too.

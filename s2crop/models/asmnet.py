@@ -75,8 +75,12 @@ class ASMNetConfig:
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
 
     def __post_init__(self):
-        for name, allowed in (("backbone", BACKBONES), ("padding", ("one", "same")), ("pattern", PATTERNS),
-                              ("map_stride", (1, 2, 4, 8))):
+        for name, allowed in (
+            ("backbone", BACKBONES),
+            ("padding", ("one", "same")),
+            ("pattern", PATTERNS),
+            ("map_stride", (1, 2, 4, 8)),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}")
         if self.short_side < 1 or self.hidden_dim < 0:
@@ -140,14 +144,18 @@ class ScoreMap(nn.Module):
         self.reduce = nn.Conv2d(sum(channels), hidden_dim or partitions, 1)
         self.mix = self.out = None
         if hidden_dim:
-            self.mix = nn.ModuleList(nn.Sequential(nn.Conv2d(hidden_dim, hidden_dim, 5, 1, 2, groups=hidden_dim),
-                                                   nn.Conv2d(hidden_dim, hidden_dim, 1)) for _ in range(self.BLOCKS))
+            self.mix = nn.ModuleList(
+                nn.Sequential(
+                    nn.Conv2d(hidden_dim, hidden_dim, 5, 1, 2, groups=hidden_dim), nn.Conv2d(hidden_dim, hidden_dim, 1)
+                )
+                for _ in range(self.BLOCKS)
+            )
             self.out = nn.Conv2d(hidden_dim, partitions, 1)
 
     def forward(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         """Maps, finest first, of an input of (height, width) -> M [B, L, height/stride, width/stride]."""
         final = size[0] // self.stride, size[1] // self.stride
-        maps = maps[-len(self.channels):]  # MobileNetV2's first is for proposals alone
+        maps = maps[-len(self.channels) :]  # MobileNetV2's first is for proposals alone
         joined = tuple(maps[0].shape[-2:]) if self.out else final
         weights = self.reduce.weight.split(self.channels, dim=1)
         biases = (self.reduce.bias, *[None] * (len(maps) - 1))
@@ -172,7 +180,10 @@ class CompositionPooling(nn.Module):
         self.partitions = int(pattern.max()) + 1
         rows, columns = (-(-CIRCLE_CELLS // count) for count in pattern.shape)
         fine = pattern.repeat(rows, axis=0).repeat(columns, axis=1)
-        for shape, cells, shares in (("box", pattern, np.ones(pattern.shape)), ("circle", fine, circle_shares(fine.shape))):
+        for shape, cells, shares in (
+            ("box", pattern, np.ones(pattern.shape)),
+            ("circle", fine, circle_shares(fine.shape)),
+        ):
             for name, values in zip(("partition", "place", "weight"), corners(cells, shares), strict=True):
                 self.register_buffer(f"_{shape}_{name}", torch.from_numpy(values), persistent=False)
 
@@ -209,7 +220,7 @@ def corners(pattern: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.nda
     rows, columns = pattern.shape
     counts = np.zeros((pattern.max() + 1, rows + 1, columns + 1))
     for i, j in np.ndindex(rows, columns):
-        counts[pattern[i, j], i:i + 2, j:j + 2] += shares[i, j] * np.array([[1, -1], [-1, 1]])
+        counts[pattern[i, j], i : i + 2, j : j + 2] += shares[i, j] * np.array([[1, -1], [-1, 1]])
     partition, i, j = np.nonzero(np.abs(counts) > 1e-9)
     weight = counts[partition, i, j] * rows * columns / shares.sum()
     return partition, np.stack([j / columns, i / rows], axis=1), weight
@@ -241,7 +252,9 @@ def _look_up(integral: Tensor, channels: Tensor, points: Tensor) -> Tensor:
     right, down = points[..., 0] - column, points[..., 1] - row
     flat = integral.reshape(batch, -1)
     first = ((channels * height + row) * width + column).flatten(1)
-    top_left, top_right, low_left, low_right = (flat.gather(1, first + step).view_as(right) for step in (0, 1, width, width + 1))
+    top_left, top_right, low_left, low_right = (
+        flat.gather(1, first + step).view_as(right) for step in (0, 1, width, width + 1)
+    )
     return (1 - down) * torch.lerp(top_left, top_right, right) + down * torch.lerp(low_left, low_right, right)
 
 
@@ -267,14 +280,20 @@ class ASMNet(Scorer):
         scores = self.score_map(maps, size)
         return Features(maps, scores, integral_image(scores), size)
 
-    def rate(self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False) -> Tensor:
+    def rate(
+        self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False
+    ) -> Tensor:
         """See `Scorer.rate`; proposals are not looked at."""
         return self.pooling(features.integral, crops / self.config.map_stride, circle).to(crops.dtype)
 
     def explain(self, features: Features, crop: Tensor, proposals: Proposals | None = None) -> list[Heat]:
         """The two statistics of the score map (eq. 5 and 6), the same for every crop. See `Scorer.explain`."""
-        return [Heat("Content-important: what good crops contain", content_importance(features.scores)[0]),
-                Heat("Composition-sensitive: what has to be in the right place", composition_sensitivity(features.scores)[0])]
+        return [
+            Heat("Content-important: what good crops contain", content_importance(features.scores)[0]),
+            Heat(
+                "Composition-sensitive: what has to be in the right place", composition_sensitivity(features.scores)[0]
+            ),
+        ]
 
 
 def content_importance(scores: Tensor) -> Tensor:

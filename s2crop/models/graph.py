@@ -138,8 +138,9 @@ class GraphAttention(nn.Module):
         """A later layer, all nodes: [B, N, D+1, E] -> the same."""
         batch, count, size, dim = nodes.shape
         normed = self.norm(nodes)
-        query, key, value = (self._node_heads(f(x)) for f, x in
-                             ((self.query, gated), (self.key, normed), (self.value, normed)))  # [B, h, N, D+1, d]
+        query, key, value = (
+            self._node_heads(f(x)) for f, x in ((self.query, gated), (self.key, normed), (self.value, normed))
+        )  # [B, h, N, D+1, d]
         weights = self._softmax((query @ key.mT).permute(0, 2, 3, 4, 1), bias, messages)
         pooled = (weights.permute(0, 4, 1, 2, 3) @ value).permute(0, 2, 3, 1, 4).reshape(batch, count, size, dim)
         if messages is not None:
@@ -217,8 +218,9 @@ class OverlapMessages(nn.Module):
     def forward(self, overlaps: Tensor, proposals: Tensor) -> list[Messages]:
         """[B, N, D, FEATURES], proposal nodes [B, D, E] -> one Messages for each layer."""
         hidden = F.gelu(self.overlap(overlaps) + self.proposal(proposals)[:, None])
-        return [Messages(bias(hidden), hidden, value.weight)
-                for bias, value in zip(self.biases, self.values, strict=True)]
+        return [
+            Messages(bias(hidden), hidden, value.weight) for bias, value in zip(self.biases, self.values, strict=True)
+        ]
 
 
 class AttentionGraph(nn.Module):
@@ -246,8 +248,16 @@ class AttentionGraph(nn.Module):
         self.messages = OverlapMessages(dim, heads, config.depth) if config.overlap_messages else None
         self.layers = nn.ModuleList(GraphAttention(dim, heads, config.mlp_dim) for _ in range(config.depth))
 
-    def forward(self, crops: Tensor, proposals: Tensor, crop_centres: Tensor, proposal_centres: Tensor,
-                aspect: float, overlaps: Tensor | None = None, crop_only: bool = True) -> Tensor:
+    def forward(
+        self,
+        crops: Tensor,
+        proposals: Tensor,
+        crop_centres: Tensor,
+        proposal_centres: Tensor,
+        aspect: float,
+        overlaps: Tensor | None = None,
+        crop_only: bool = True,
+    ) -> Tensor:
         """Pass messages.
 
         Args:

@@ -114,13 +114,20 @@ def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
 def _fillers(size: tuple[int, int], batch: int, like: Tensor) -> Proposals:
     """MAX_PROPOSALS rows of the whole picture, score 0. Args: size (height, width) of the input."""
     whole = like.new_tensor([0, 0, size[1], size[0]])
-    return Proposals(whole.repeat(batch, MAX_PROPOSALS, 1), like.new_zeros(batch, MAX_PROPOSALS),
-                     torch.zeros(batch, MAX_PROPOSALS, dtype=torch.int64, device=like.device))
+    return Proposals(
+        whole.repeat(batch, MAX_PROPOSALS, 1),
+        like.new_zeros(batch, MAX_PROPOSALS),
+        torch.zeros(batch, MAX_PROPOSALS, dtype=torch.int64, device=like.device),
+    )
 
 
 def _separable(channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, channels, 5, 1, 2, groups=channels), nn.Conv2d(channels, channels, 1),
-                         nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1))
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 5, 1, 2, groups=channels),
+        nn.Conv2d(channels, channels, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, channels, 1),
+    )
 
 
 class Detector(nn.Module):
@@ -130,8 +137,9 @@ class Detector(nn.Module):
 
     def __init__(self, state: dict[str, Tensor]):
         super().__init__()
-        self.net = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None,
-                                                         box_detections_per_img=MAX_PROPOSALS)
+        self.net = fasterrcnn_mobilenet_v3_large_320_fpn(
+            weights=None, weights_backbone=None, box_detections_per_img=MAX_PROPOSALS
+        )
         self.net.load_state_dict(state)
 
     @torch.no_grad()
@@ -154,8 +162,10 @@ def load_detector(device: torch.device) -> Detector:
     url = FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.DEFAULT.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not path.is_file():
-        raise WeightsError(f"--proposals torchvision needs {path}, which is not there; s2crop downloads nothing: "
-                           f"fetch it with torchvision once, or use --proposals builtin")
+        raise WeightsError(
+            f"--proposals torchvision needs {path}, which is not there; s2crop downloads nothing: "
+            f"fetch it with torchvision once, or use --proposals builtin"
+        )
     expected = path.stem.rsplit("-", 1)[1]
     if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected):
         raise WeightsError(f"{path}: damaged (its hash does not start with {expected})")

@@ -52,8 +52,11 @@ class S2CNetConfig:
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
 
     def __post_init__(self):
-        for name, allowed in (("padding", ("one", "same")), ("spatial_edges", ("disemb", "disdrop")),
-                              ("head", ("crop", "all"))):
+        for name, allowed in (
+            ("padding", ("one", "same")),
+            ("spatial_edges", ("disemb", "disdrop")),
+            ("head", ("crop", "all")),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         for name in ("short_side", "reduced_dim", "align_size", "num_proposals", "node_dim", "depth", "heads"):
@@ -86,8 +89,9 @@ class NodeEmbedding(nn.Module):
             self.geometry = nn.Linear(self.GEOMETRY, config.node_dim, bias=False)
             self.kinds = nn.Linear(NUM_KINDS + 1, config.node_dim, bias=False)
 
-    def forward(self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int],
-                attributes: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int], attributes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Crops [B, N, 4] and proposals [B, D, 4] in input pixels -> nodes [B, N, E] and [B, D, E].
 
         Without a map, nodes are made of geometry alone.
@@ -130,8 +134,13 @@ class S2CNet(Scorer):
         if config.head == "crop":
             self.head = nn.Linear(config.node_dim, 1)
         else:  # the published 16x16, 1x1 and 1x1 convolutions over [D+1, 16, 16], as linear layers
-            self.head = nn.Sequential(nn.Linear((config.num_proposals + 1) * config.node_dim, 768), nn.ReLU(),
-                                      nn.Linear(768, 128), nn.ReLU(), nn.Linear(128, 1))
+            self.head = nn.Sequential(
+                nn.Linear((config.num_proposals + 1) * config.node_dim, 768),
+                nn.ReLU(),
+                nn.Linear(768, 128),
+                nn.ReLU(),
+                nn.Linear(128, 1),
+            )
 
     def features(self, image: Tensor) -> Features:
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
@@ -149,8 +158,10 @@ class S2CNet(Scorer):
     def explain(self, features: Features, crop: Tensor, proposals: Proposals) -> list[Heat]:
         """The attention that the crop's node pays to each proposal (eq. 6), mean over layers and heads. See `Scorer.explain`."""
         weights = []  # the crop's row in each layer, [1, 1, D+1, heads], its own entry first
-        hooks = [layer.softmax.register_forward_hook(lambda module, given, made: weights.append(made[:, :, 0]))
-                 for layer in self.graph.layers]
+        hooks = [
+            layer.softmax.register_forward_hook(lambda module, given, made: weights.append(made[:, :, 0]))
+            for layer in self.graph.layers
+        ]
         try:
             self.rate(features, crop, proposals)
         finally:
@@ -162,8 +173,14 @@ class S2CNet(Scorer):
         values = (real[:, None, None] * box_bumps(proposals.boxes[0], features.size)).sum(dim=0)
         return [Heat(f"Attention of the crop to what was found; {float(own):.0%} to itself", values, shares)]
 
-    def score(self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int],
-              attributes: Tensor | None = None) -> Tensor:
+    def score(
+        self,
+        reduced: Tensor | None,
+        crops: Tensor,
+        proposals: Tensor,
+        size: tuple[int, int],
+        attributes: Tensor | None = None,
+    ) -> Tensor:
         """Score candidates on one backbone pass.
 
         Args:
@@ -181,8 +198,15 @@ class S2CNet(Scorer):
         crop_nodes, proposal_nodes = self.nodes(reduced, crops, proposals, size, attributes)
         overlaps = overlap_features(crops, proposals) if self.graph.messages is not None else None
         crop_only = self.config.head == "crop"
-        out = self.graph(crop_nodes, proposal_nodes, _centres(crops, size), _centres(proposals, size),
-                         size[0] / size[1], overlaps, crop_only)
+        out = self.graph(
+            crop_nodes,
+            proposal_nodes,
+            _centres(crops, size),
+            _centres(proposals, size),
+            size[0] / size[1],
+            overlaps,
+            crop_only,
+        )
         return self.head(out if crop_only else out.flatten(2)).squeeze(-1)
 
 

@@ -69,12 +69,19 @@ class RegionFeature(nn.Module):
         super().__init__()
         self.align_size = config.align_size
         joined = 2 * config.reduced_dim * config.align_size**2
-        self.layers = nn.Sequential(nn.Linear(joined, config.region_hidden_dim), nn.ReLU(),
-                                    nn.Linear(config.region_hidden_dim, config.region_dim), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Linear(joined, config.region_hidden_dim),
+            nn.ReLU(),
+            nn.Linear(config.region_hidden_dim, config.region_dim),
+            nn.ReLU(),
+        )
 
     def forward(self, reduced: Tensor, crops: Tensor) -> Tensor:
         """Map [B, C, H/16, W/16] and crops [B, N, 4] in input pixels -> [B, N, d_r]."""
-        parts = [align(reduced, crops, self.align_size, 1 / MultiScale.STRIDE).flatten(2) for align in (roi_align_avg, rod_align_avg)]
+        parts = [
+            align(reduced, crops, self.align_size, 1 / MultiScale.STRIDE).flatten(2)
+            for align in (roi_align_avg, rod_align_avg)
+        ]
         return self.layers(torch.cat(parts, dim=-1))
 
 
@@ -170,17 +177,25 @@ class SFRC(Scorer):
     def crop_features(self, features: Features, crops: Tensor) -> Tensor:
         """Region and spatial-aware feature side by side (F_rs): crops [B, N, 4] -> [B, N, d_r + d_s]."""
         masks = crop_masks(crops, features.size, self.config.map_size)
-        spatial = [torch.cat([self.encoder(shared, part) for part in own.split(CHUNK)])
-                   for shared, own in zip(features.shared, masks, strict=True)]
+        spatial = [
+            torch.cat([self.encoder(shared, part) for part in own.split(CHUNK)])
+            for shared, own in zip(features.shared, masks, strict=True)
+        ]
         return torch.cat([self.region(features.reduced, crops), torch.stack(spatial)], dim=-1)
 
-    def rate(self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False) -> Tensor:
+    def rate(
+        self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False
+    ) -> Tensor:
         """See `Scorer.rate`; proposals are not looked at, a circle is scored as its square."""
         return self.head(self.crop_features(features, crops)).squeeze(-1)
 
     def explain(self, features: Features, crop: Tensor, proposals: Proposals | None = None) -> list[Heat]:
         """Where the layers respond more than they usually do, each by its weight: the same for every crop. See `Scorer.explain`."""
-        return [Heat("What the layers respond to, by the weight of each layer", features.weighted[0].sum(dim=0).clamp(min=0))]
+        return [
+            Heat(
+                "What the layers respond to, by the weight of each layer", features.weighted[0].sum(dim=0).clamp(min=0)
+            )
+        ]
 
     def compare(self, crop_features: Tensor) -> Tensor:
         """Logits that crop i is better than crop j (sec. 3.3): [B, N, d] -> [B, N, N], at [i, j].

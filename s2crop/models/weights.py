@@ -158,20 +158,30 @@ def convert_published(state: dict[str, Tensor]) -> tuple[S2CNetConfig, dict[str,
     proposals = 10 if head == "crop" else taken.shape("FC_layers.0.0.weight", 4)[1] - 1
     depth = len({key.split(".")[2] for key in state if key.startswith("GraphTransformer.layers.")})
     config = S2CNetConfig(
-        reduced_dim=reduced_dim, align_size=align_size, num_proposals=proposals, node_dim=node[0],
-        relation_dim=taken.shape("GraphConstructor.fc_rn_theta.weight", 2)[0], depth=depth, head=head,
+        reduced_dim=reduced_dim,
+        align_size=align_size,
+        num_proposals=proposals,
+        node_dim=node[0],
+        relation_dim=taken.shape("GraphConstructor.fc_rn_theta.weight", 2)[0],
+        depth=depth,
+        head=head,
         heads=taken.shape("GraphConstructor.pos_to_head.weight", 2)[0],
-        mlp_dim=taken.shape("GraphTransformer.layers.0.1.fn.fn.net.0.weight", 2)[0])
+        mlp_dim=taken.shape("GraphTransformer.layers.0.1.fn.fn.net.0.weight", 2)[0],
+    )
 
     ours = dict(_fold_backbone(taken, _published_backbone_keys()))
-    for target, source in (("multi_scale.reduce", "DimRed"), ("nodes.pixels", "node_emb.0"), ("nodes.norm", "node_emb.1"),
-                           ("graph.semantic.theta", "GraphConstructor.fc_rn_theta"),
-                           ("graph.semantic.phi", "GraphConstructor.fc_rn_phi"),
-                           ("graph.semantic_heads", "GraphConstructor.app_to_head"),
-                           ("graph.spatial.theta", "GraphConstructor.pos_ascension_theta"),
-                           ("graph.spatial.phi", "GraphConstructor.pos_ascension_phi"),
-                           ("graph.spatial_heads", "GraphConstructor.pos_to_head"),
-                           ("graph.gate_norm", "GraphTransformer.nl_gcn")):
+    for target, source in (
+        ("multi_scale.reduce", "DimRed"),
+        ("nodes.pixels", "node_emb.0"),
+        ("nodes.norm", "node_emb.1"),
+        ("graph.semantic.theta", "GraphConstructor.fc_rn_theta"),
+        ("graph.semantic.phi", "GraphConstructor.fc_rn_phi"),
+        ("graph.semantic_heads", "GraphConstructor.app_to_head"),
+        ("graph.spatial.theta", "GraphConstructor.pos_ascension_theta"),
+        ("graph.spatial.phi", "GraphConstructor.pos_ascension_phi"),
+        ("graph.spatial_heads", "GraphConstructor.pos_to_head"),
+        ("graph.gate_norm", "GraphTransformer.nl_gcn"),
+    ):
         ours |= taken.pair(target, source)
     ours["graph.gate.weight"] = taken("GraphTransformer.fc_gcn.weight")
     for layer in range(depth):
@@ -180,8 +190,13 @@ def convert_published(state: dict[str, Tensor]) -> tuple[S2CNetConfig, dict[str,
         key_value = taken(f"{attention}.fn.to_kv.weight")
         ours[f"{target}.key.weight"], ours[f"{target}.value.weight"] = key_value.chunk(2)
         ours[f"{target}.query.weight"] = taken(f"{attention}.fn.to_q.weight")
-        for name, source in (("norm", f"{attention}.norm"), ("out", f"{attention}.fn.to_out.0"),
-                             ("mlp_norm", f"{mlp}.norm"), ("mlp.0", f"{mlp}.fn.net.0"), ("mlp.2", f"{mlp}.fn.net.3")):
+        for name, source in (
+            ("norm", f"{attention}.norm"),
+            ("out", f"{attention}.fn.to_out.0"),
+            ("mlp_norm", f"{mlp}.norm"),
+            ("mlp.0", f"{mlp}.fn.net.0"),
+            ("mlp.2", f"{mlp}.fn.net.3"),
+        ):
             ours |= taken.pair(f"{target}.{name}", source)
     if head == "crop":
         ours |= taken.pair("head", "FC_layers")

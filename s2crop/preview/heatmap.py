@@ -19,7 +19,9 @@ MIN_SHARE = 0.02  # proposals with less are not outlined
 CONSTANT = 1e-5  # a map with a spread of less than this share of its largest value shows nothing
 
 
-def draw(picture: Image.Image, size: tuple[int, int], heatmaps: Sequence[Heatmap], crops: Sequence[Outline]) -> Image.Image:
+def draw(
+    picture: Image.Image, size: tuple[int, int], heatmaps: Sequence[Heatmap], crops: Sequence[Outline]
+) -> Image.Image:
     """Draw each map over a picture: upright ones side by side, wide ones one below the other.
 
     Args:

@@ -52,8 +52,14 @@ def proposal_outlines(proposals: Sequence[tuple[Box, float, str]]) -> list[Outli
     return [Outline(box, f"{kind} {score:.2f}", SEEN, dashed=True) for box, score, kind in proposals[:MOST_SEEN]]
 
 
-def draw(picture: Image.Image, size: tuple[int, int], crops: Sequence[Outline], seen: Sequence[Outline] = (), *,
-         shade: bool = True) -> Image.Image:
+def draw(
+    picture: Image.Image,
+    size: tuple[int, int],
+    crops: Sequence[Outline],
+    seen: Sequence[Outline] = (),
+    *,
+    shade: bool = True,
+) -> Image.Image:
     """Draw outlines on a picture.
 
     Args:
@@ -132,8 +138,14 @@ def _dashes(pen: ImageDraw.ImageDraw, box: tuple[int, ...], line: int, colour: o
             pen.line((x, y, x, min(y + on, y2)), fill=colour, width=line)
 
 
-def _label(pen: ImageDraw.ImageDraw, box: tuple[int, ...], outline: Outline, height: int, size: tuple[int, int],
-           labels: list[tuple[int, ...]]) -> None:
+def _label(
+    pen: ImageDraw.ImageDraw,
+    box: tuple[int, ...],
+    outline: Outline,
+    height: int,
+    size: tuple[int, int],
+    labels: list[tuple[int, ...]],
+) -> None:
     """A tag in a corner of the box or along its sides, where none is yet; none where there is no room."""
     font = ImageFont.load_default(height * 0.62)
     pad = height // 4
@@ -149,7 +161,10 @@ def _label(pen: ImageDraw.ImageDraw, box: tuple[int, ...], outline: Outline, hei
             tag = (x, y, x + width - 1, y + height - 1)
             if x < 0 or y < 0 or tag[2] >= size[0] or tag[3] >= size[1]:
                 continue
-            if any(x < other[2] + 2 and other[0] < tag[2] + 2 and y < other[3] + 2 and other[1] < tag[3] + 2 for other in labels):
+            if any(
+                x < other[2] + 2 and other[0] < tag[2] + 2 and y < other[3] + 2 and other[1] < tag[3] + 2
+                for other in labels
+            ):
                 continue
             labels.append(tag)
             pen.rectangle(tag, fill=(0, 0, 0, 130) if outline.dashed else outline.colour)

@@ -135,11 +135,17 @@ class Sheet:
         made = [record for record in records if record.status != ERROR]
         boxes = "".join(self._box(i, record) for i, record in enumerate(made) if record.box)
         size = f'<span class="size">{first.width} × {first.height}</span>' if first.width else ""
-        crops = [self._crop(record, image) for record, image in zip(records, thumbnails.crops, strict=True) if record in made]
+        crops = [
+            self._crop(record, image) for record, image in zip(records, thumbnails.crops, strict=True) if record in made
+        ]
         errors = [f'<p class="error">{_text(record.error)}</p>' for record in records if record.status == ERROR]
         picture = ""
         if thumbnails.picture:
-            lines = f'<svg viewBox="0 0 {first.width} {first.height}" preserveAspectRatio="none">{boxes}</svg>' if boxes else ""
+            lines = (
+                f'<svg viewBox="0 0 {first.width} {first.height}" preserveAspectRatio="none">{boxes}</svg>'
+                if boxes
+                else ""
+            )
             picture = f'<div class="picture">{_image(thumbnails.picture, "")}{lines}</div>'
         statuses = " ".join(dict.fromkeys(record.status for record in records))
         return (
@@ -186,7 +192,9 @@ class Sheet:
 
 def _head(ratios: Sequence[str], top: int) -> str:
     style, script = _style(), _script()
-    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
+    )
     choices = "".join(f'<option value="{i}">{_text(ratio)}</option>' for i, ratio in enumerate(ratios))
     statuses = "".join(f"<option>{status}</option>" for status in (WRITTEN, SKIPPED, PLANNED, ERROR))
     return f"""<!DOCTYPE html>

@@ -277,7 +277,9 @@ class _Pipeline:
                 if not job.writing or not (must_wait or job.writing.done()):
                     return
                 job.records = self._result(job.writing)
-            if job.picture and job.picture.frames > 1 and job.picture.format != "JPEG":  # phones hide a second one there
+            if (
+                job.picture and job.picture.frames > 1 and job.picture.format != "JPEG"
+            ):  # phones hide a second one there
                 log.info("%s: %d frames, the first is cropped", report.one_line(job.source.name), job.picture.frames)
             for note in job.notes:
                 log.warning("%s: %s", report.one_line(job.source.name), report.one_line(note))

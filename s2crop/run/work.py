@@ -118,7 +118,12 @@ class Workers:
     """What happens to one picture in a worker thread."""
 
     def __init__(
-        self, cropper: "Cropper", options: BatchOptions, stdin: bytes, clock: Clock, on_progress: Callable[[float], None]
+        self,
+        cropper: "Cropper",
+        options: BatchOptions,
+        stdin: bytes,
+        clock: Clock,
+        on_progress: Callable[[float], None],
     ):
         self._on_progress = on_progress
         self._clock = clock
@@ -291,7 +296,9 @@ class Workers:
 
         return self._for_looking(job, job.plan.heatmap, crops[:1], draw)
 
-    def _for_looking(self, job: Job, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]) -> list[Record]:
+    def _for_looking(
+        self, job: Job, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
+    ) -> list[Record]:
         """Write what is drawn on a picture, if that is planned; a record if it cannot be written.
 
         Args:
@@ -323,10 +330,14 @@ class Workers:
                 if record.status == report.SKIPPED:
                     crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
                 else:
-                    crops.append(self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None)
+                    crops.append(
+                        self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None
+                    )
             return [Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)]
 
-    def _thumbnail(self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None) -> Thumbnail | None:
+    def _thumbnail(
+        self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None
+    ) -> Thumbnail | None:
         self._check_stop()
         try:
             return sheet.thumbnail(opened(), box)

@@ -23,7 +23,9 @@ class ASMNetRecipe(HeadRecipe):
 
     candidates: int = 64
     rate: float = 2e-3
-    pair_margin: float = 0.9  # delta in MOS, from which one crop is clearly better than another (eq. 3); the paper's for GAICD
+    pair_margin: float = (
+        0.9  # delta in MOS, from which one crop is clearly better than another (eq. 3); the paper's for GAICD
+    )
     saliency_weight: float = 0.1  # lambda (eq. 8)
     regression_weight: float = 1.0  # of smooth L1 to the ratings, which the paper has not: scores on the MOS scale
 
@@ -42,7 +44,11 @@ class ASMNetHead(Head):
         """Spectral-residual saliency, float16 [64, 64]."""
         saliency = torch.from_numpy(spectral_residual(np.ascontiguousarray(pixels[0].permute(1, 2, 0).cpu().numpy())))
         size = (SALIENCY_SIDE, SALIENCY_SIDE)
-        return F.interpolate(saliency[None, None], size=size, mode="bilinear", align_corners=False)[0, 0].half().to(pixels.device)
+        return (
+            F.interpolate(saliency[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+            .half()
+            .to(pixels.device)
+        )
 
     def features(self, model: ASMNet, group: list[Sample]) -> Features:
         return model.head_features(stacked_maps(group), group[0].size)
@@ -54,8 +60,9 @@ class ASMNetHead(Head):
         return paper_losses(features, scores, targets, saliency, recipe, temperatures["pairs"])
 
 
-def paper_losses(features: Features, scores: Tensor, targets: Tensor, saliency: Tensor, recipe,
-                 temperature: Tensor | float) -> dict[str, Tensor]:
+def paper_losses(
+    features: Features, scores: Tensor, targets: Tensor, saliency: Tensor, recipe, temperature: Tensor | float
+) -> dict[str, Tensor]:
     """Ranking loss (eq. 3 and 4), saliency-aware loss (eq. 7), and smooth L1 to the ratings.
 
     Args:
@@ -65,8 +72,10 @@ def paper_losses(features: Features, scores: Tensor, targets: Tensor, saliency: 
     """
     sensitivity = composition_sensitivity(features.scores)
     saliency = F.interpolate(saliency[:, None], size=sensitivity.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
-    losses = {"ranking": hinge_loss(scores / temperature, clear_pairs(targets * MOS_STD, recipe.pair_margin)),
-              "saliency": recipe.saliency_weight * saliency_loss(sensitivity, saliency)}
+    losses = {
+        "ranking": hinge_loss(scores / temperature, clear_pairs(targets * MOS_STD, recipe.pair_margin)),
+        "saliency": recipe.saliency_weight * saliency_loss(sensitivity, saliency),
+    }
     if recipe.regression_weight:
         losses["regression"] = recipe.regression_weight * F.smooth_l1_loss(scores, targets)
     return losses

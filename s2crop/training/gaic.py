@@ -55,7 +55,9 @@ RESPONSE_PICTURES = 100  # that the layers' responses are measured on
 class GaicRecipe:
     """Choices of S2CNet's training (its section "Implementation Details"), and of its siblings' losses."""
 
-    backbone: str = ""  # safetensors file with torchvision's mobilenet_v2 or vgg16 keys; "" takes the shipped MobileNetV2
+    backbone: str = (
+        ""  # safetensors file with torchvision's mobilenet_v2 or vgg16 keys; "" takes the shipped MobileNetV2
+    )
     epochs: int = 80
     crops: int = 64  # drawn from each picture
     rate: float = 1e-4
@@ -70,8 +72,17 @@ class GaicRecipe:
     seed: int = 0
 
 
-def train(recipe: GaicRecipe, config: Config, data: Path, out: Path, *, resume: bool, device: str = "auto",
-          sanity: bool = False, report=print) -> dict:
+def train(
+    recipe: GaicRecipe,
+    config: Config,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: str = "auto",
+    sanity: bool = False,
+    report=print,
+) -> dict:
     """Train on `images/train` and write `out/weights.safetensors`.
 
     Each epoch is measured on `images/val` where there is one, and the epoch of the highest SRCC is
@@ -135,14 +146,23 @@ def train(recipe: GaicRecipe, config: Config, data: Path, out: Path, *, resume: 
     return best
 
 
-def paper_loss(model: Scorer, features: NamedTuple, pixels: Tensor, crops: Tensor, proposals: Tensor, mos: Tensor,
-               recipe: GaicRecipe) -> Tensor:
+def paper_loss(
+    model: Scorer,
+    features: NamedTuple,
+    pixels: Tensor,
+    crops: Tensor,
+    proposals: Tensor,
+    mos: Tensor,
+    recipe: GaicRecipe,
+) -> Tensor:
     """What the network's paper minimises on rated crops. Args: see `draw`; features of the pixels."""
     if isinstance(model, S2CNet):
         return rating_loss(model.score(features.reduced, crops, proposals, features.size).float(), mos)
     if isinstance(model, SFRC):
         rated = model.crop_features(features, crops)
-        losses = sfrc.paper_losses(model, rated.float(), model.head(rated).squeeze(-1).float(), mos, recipe.score_margin, recipe.pairs)
+        losses = sfrc.paper_losses(
+            model, rated.float(), model.head(rated).squeeze(-1).float(), mos, recipe.score_margin, recipe.pairs
+        )
         return sum(losses.values())
     whole = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().cpu().numpy())
     saliency = torch.from_numpy(spectral_residual(whole))[None].to(pixels.device)
@@ -164,7 +184,9 @@ def load_pretrained(model: Scorer, path: str) -> None:
     else:
         model.backbone.load_state_dict(load_backbone(path, model.config.padding))
     if isinstance(model, SFRC):
-        model.last_layer.load_state_dict(sfrc.read_last_layer(Path(path)) if path else load_model("sfrc").last_layer.state_dict())
+        model.last_layer.load_state_dict(
+            sfrc.read_last_layer(Path(path)) if path else load_model("sfrc").last_layer.state_dict()
+        )
 
 
 @torch.inference_mode()
@@ -184,7 +206,9 @@ def load_backbone(path: str, padding: str) -> dict[str, Tensor]:
         return turn_kernels(folded) if padding == "same" else folded
     config, state = read_weights(shipped_weights("s2cnet"))
     if config.padding != padding:
-        raise InputError(f"the shipped backbone has padding {config.padding!r}: say so in the recipe, or name a backbone file")
+        raise InputError(
+            f"the shipped backbone has padding {config.padding!r}: say so in the recipe, or name a backbone file"
+        )
     return {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
 
 
@@ -213,4 +237,4 @@ def draw(picture: RatedPicture, model: Scorer, recipe: GaicRecipe, rng: np.rando
     pixels = (pixels + torch.from_numpy(light.astype(np.float32)).view(1, 3, 1, 1)).clamp(0, 255)
     boxes = torch.from_numpy(boxes.astype(np.float32))[None]
     mos = torch.from_numpy(((picture.mos[rows] - MOS_MEAN) / MOS_STD).astype(np.float32))[None]
-    return pixels, boxes[:, : recipe.crops], boxes[:, recipe.crops:], mos
+    return pixels, boxes[:, : recipe.crops], boxes[:, recipe.crops :], mos

@@ -104,8 +104,17 @@ class Material:
     ratings: list[Ratings]
 
 
-def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: bool, device: str = "auto",
-          sanity: bool = False, report=print) -> dict:
+def train(
+    recipe: GraphRecipe,
+    network: dict,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: str = "auto",
+    sanity: bool = False,
+    report=print,
+) -> dict:
     """Train and write `out/weights.safetensors`; returns validation measures.
 
     Args:
@@ -121,8 +130,17 @@ def train(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, resume: 
     return fit_fold(model, recipe, run, material, resume)
 
 
-def cross_validate(recipe: GraphRecipe, network: dict, data: Path, out: Path, *, folds: int, resume: bool,
-                   device: str = "auto", report=print) -> dict:
+def cross_validate(
+    recipe: GraphRecipe,
+    network: dict,
+    data: Path,
+    out: Path,
+    *,
+    folds: int,
+    resume: bool,
+    device: str = "auto",
+    report=print,
+) -> dict:
     """Train once for each fold, and measure the whole pipeline on FCDB's photos kept aside from it.
 
     Backbone and proposals are those of the run it starts from, which kept fold 0 aside: of the
@@ -140,15 +158,20 @@ def cross_validate(recipe: GraphRecipe, network: dict, data: Path, out: Path, *,
         rows.append({"fold": fold, "pictures": result["pictures"]} | {k: v for k, v in row.items() if k != "scorer"})
         report("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()))
         pictures = np.array([row["pictures"] for row in rows])
-        mean = {key: float(np.average([row[key] for row in rows], weights=pictures)) for key in rows[0]
-                if key not in ("fold", "pictures")}
+        mean = {
+            key: float(np.average([row[key] for row in rows], weights=pictures))
+            for key in rows[0]
+            if key not in ("fold", "pictures")
+        }
         Run(out.with_name(f"{out.name}-folds"), recipe.seed, report).finish(
-            data="labels_train.json", pictures=int(pictures.sum()), folds=rows, mean=mean)
+            data="labels_train.json", pictures=int(pictures.sum()), folds=rows, mean=mean
+        )
     return {"folds": rows, "mean": mean}
 
 
-def gather(recipe: GraphRecipe, network: dict, data: Path, out: Path, device: str,
-           sanity: bool = False) -> tuple[S2CNet, Material]:
+def gather(
+    recipe: GraphRecipe, network: dict, data: Path, out: Path, device: str, sanity: bool = False
+) -> tuple[S2CNet, Material]:
     """The network to train, and what it learns from."""
     model = load_start(out.parent / recipe.start / "weights.safetensors", network, recipe.seed).to(find_device(device))
     photos = load_photos(data, ["fcdb", "unlabelled"])
@@ -161,7 +184,9 @@ def gather(recipe: GraphRecipe, network: dict, data: Path, out: Path, device: st
     return model, material
 
 
-def cache_photos(cache: Callable[..., Sample], photos: list[Photo], fonts: tuple[Path, ...], with_lettered: bool) -> Material:
+def cache_photos(
+    cache: Callable[..., Sample], photos: list[Photo], fonts: tuple[Path, ...], with_lettered: bool
+) -> Material:
     """Photos as they are and mirrored, and lettered copies of those with fixations, through `cache_sample`."""
     samples = [(cache(p, False), cache(p, True)) for p in photos]
     lettered: list[tuple[Sample, Sample] | None] = []
@@ -178,7 +203,9 @@ def cache_photos(cache: Callable[..., Sample], photos: list[Photo], fonts: tuple
 def fit_fold(model: S2CNet, recipe: GraphRecipe, run: Run, material: Material, resume: bool) -> dict:
     """Train on all but one fold of the material, and validate on that one."""
     training, validation = split(material, recipe.fold)
-    rated = {aside: [r for r in material.ratings if is_validation(r.id, recipe.fold) == aside] for aside in (False, True)}
+    rated = {
+        aside: [r for r in material.ratings if is_validation(r.id, recipe.fold) == aside] for aside in (False, True)
+    }
     return fit(model, recipe, run, training, rated[False], validation, rated[True], resume)
 
 
@@ -205,16 +232,29 @@ def load_start(path: Path, network: dict, seed: int) -> S2CNet:
     return model.to(memory_format=torch.channels_last)
 
 
-def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: Sequence[tuple[Sample, Sample]], rated: list[Ratings],
-        validation: list[Sample], rated_validation: list[Ratings], resume: bool) -> dict:
+def fit(
+    model: S2CNet,
+    recipe: GraphRecipe,
+    run: Run,
+    training: Sequence[tuple[Sample, Sample]],
+    rated: list[Ratings],
+    validation: list[Sample],
+    rated_validation: list[Ratings],
+    resume: bool,
+) -> dict:
     """The training loop: every epoch goes once over the photos, mirrored or not, and `rating_rounds` times over the ratings."""
     temperatures = log_temperatures(next(model.parameters()).device, vote=0.5, best=0.3, held=0.3)
     teachers = [load_teacher(run.folder.parent / name, model) for name in recipe.teachers]
     own = copy.deepcopy(model).requires_grad_(False).eval()  # a teacher too: the average of this run
-    trained = [*model.multi_scale.parameters(), *model.nodes.parameters(), *model.graph.parameters(),
-               *model.head.parameters()]
+    trained = [
+        *model.multi_scale.parameters(),
+        *model.nodes.parameters(),
+        *model.graph.parameters(),
+        *model.head.parameters(),
+    ]
     dropout = model.nodes.norm.register_forward_hook(
-        lambda module, args, output: nn.functional.dropout(output, recipe.node_dropout) if model.training else output)
+        lambda module, args, output: nn.functional.dropout(output, recipe.node_dropout) if model.training else output
+    )
     photos = {"validation_photos": sum(s.labels is not None for s in validation), "training_photos": len(training)}
 
     def groups(rng: np.random.Generator, average: Average) -> list[list]:
@@ -224,8 +264,17 @@ def fit(model: S2CNet, recipe: GraphRecipe, run: Run, training: Sequence[tuple[S
     def losses(group: list, rng: np.random.Generator) -> dict[str, Tensor]:
         return step_losses(model, group, recipe, temperatures, teachers or [own], rng)
 
-    results = run_fit(run, model, trained, temperatures, recipe, groups=groups, losses=losses, resume=resume,
-                      measure=lambda final: measure(final, validation, rated_validation) | photos)
+    results = run_fit(
+        run,
+        model,
+        trained,
+        temperatures,
+        recipe,
+        groups=groups,
+        losses=losses,
+        resume=resume,
+        measure=lambda final: measure(final, validation, rated_validation) | photos,
+    )
     dropout.remove()
     return results
 
@@ -239,8 +288,13 @@ def load_teacher(folder: Path, student: S2CNet) -> S2CNet:
 
 
 @torch.inference_mode()
-def cache_sample(model: S2CNet, photo: Photo, flipped: bool, lines: np.ndarray | None = None,
-                 extra: Callable[[Tensor], Tensor] = lambda pixels: None) -> Sample:
+def cache_sample(
+    model: S2CNet,
+    photo: Photo,
+    flipped: bool,
+    lines: np.ndarray | None = None,
+    extra: Callable[[Tensor], Tensor] = lambda pixels: None,
+) -> Sample:
     """Backbone maps and proposals of a photo, resized as for cropping.
 
     Args:
@@ -262,16 +316,29 @@ def cache_sample(model: S2CNet, photo: Photo, flipped: bool, lines: np.ndarray |
         fixations = None if fixations is None else np.abs(fixations - [1, 0])
         lines = None if lines is None else mirrored(lines)
     # cloned: inference tensors cannot take part in training
-    return Sample(size, tuple(m[0].half().clone() for m in maps[-3:]), found.boxes[0].clone(), found.attributes()[0].clone(),
-                  labels, fixations, lines, extra(pixels))
+    return Sample(
+        size,
+        tuple(m[0].half().clone() for m in maps[-3:]),
+        found.boxes[0].clone(),
+        found.attributes()[0].clone(),
+        labels,
+        fixations,
+        lines,
+        extra(pixels),
+    )
 
 
 def mirror(labels: CropLabels) -> CropLabels:
     return CropLabels(labels.size_wh, mirrored(labels.best), mirrored(labels.pairs), labels.votes)
 
 
-def draw_groups(training: Sequence[tuple[Sample, Sample]], rated: list[Ratings], batch_size: int, short_side: int,
-                rng: np.random.Generator) -> list[list]:
+def draw_groups(
+    training: Sequence[tuple[Sample, Sample]],
+    rated: list[Ratings],
+    batch_size: int,
+    short_side: int,
+    rng: np.random.Generator,
+) -> list[list]:
     """Shuffled batches of like-shaped photos (each mirrored or not, by chance) and of ratings."""
     photos = [pair[rng.integers(2)] for pair in training]
     groups = []
@@ -279,20 +346,28 @@ def draw_groups(training: Sequence[tuple[Sample, Sample]], rated: list[Ratings],
         by_shape: dict[tuple, list] = {}
         for i in rng.permutation(len(items)):
             by_shape.setdefault(shape(items[i]), []).append(items[i])
-        groups += [g[k:k + batch_size] for g in by_shape.values() for k in range(0, len(g), batch_size)]
+        groups += [g[k : k + batch_size] for g in by_shape.values() for k in range(0, len(g), batch_size)]
     return [groups[i] for i in rng.permutation(len(groups))]
 
 
-def step_losses(model: S2CNet, group: list, recipe: GraphRecipe, temperatures: nn.ParameterDict, teachers: list[S2CNet],
-                rng: np.random.Generator) -> dict[str, Tensor]:
+def step_losses(
+    model: S2CNet,
+    group: list,
+    recipe: GraphRecipe,
+    temperatures: nn.ParameterDict,
+    teachers: list[S2CNet],
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
     """The weighted losses of one batch, by name; what it holds says which."""
     if isinstance(group[0], Ratings):
         return {"rating": recipe.rating_weight * ratings_step(model, group, recipe.candidates, rng)}
     if group[0].source == "fixations":
         return {"held": recipe.held_weight * fixations_step(model, group, recipe, temperatures["held"].exp(), rng)}
     if group[0].source == "unlabelled":
-        return {"consistency": recipe.consistency_weight
-                * consistency_step(model, group, recipe, temperatures["best"].exp(), teachers, rng)}
+        return {
+            "consistency": recipe.consistency_weight
+            * consistency_step(model, group, recipe, temperatures["best"].exp(), teachers, rng)
+        }
     return photos_step(model, group, recipe, temperatures, rng)
 
 
@@ -310,8 +385,12 @@ def photos_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, tempera
     drawn = recipe.candidates
     votes = torch.from_numpy(np.stack([s.labels.votes for s in group])).to(scores.device)
     ious = torch.from_numpy(np.float32(ious)).to(scores.device)
-    return {"vote": recipe.vote_weight * vote_loss(scores[:, drawn:].unflatten(1, (-1, 2)), votes, temperatures["vote"].exp()),
-            "best": recipe.best_weight * best_crop_loss(scores[:, :drawn], ious, temperatures["best"].exp(), recipe.sharpness)}
+    return {
+        "vote": recipe.vote_weight
+        * vote_loss(scores[:, drawn:].unflatten(1, (-1, 2)), votes, temperatures["vote"].exp()),
+        "best": recipe.best_weight
+        * best_crop_loss(scores[:, :drawn], ious, temperatures["best"].exp(), recipe.sharpness),
+    }
 
 
 def fixations_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, rng) -> Tensor:
@@ -338,8 +417,9 @@ def fixated_crops(group: list[Sample], count: int, rng: np.random.Generator) -> 
     return np.stack(crops), np.float32(held)
 
 
-def consistency_step(model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, teachers: list[S2CNet],
-                     rng) -> Tensor:
+def consistency_step(
+    model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, teachers: list[S2CNet], rng
+) -> Tensor:
     """Photos without labels: score candidates, from jittered proposals, as the teachers do from the proposals as they are.
 
     Mean teacher (Tarvainen and Valpola 2017) with the run's own average, distillation with others.
@@ -373,7 +453,9 @@ def score_group(model: S2CNet, group: list[Sample], crops: np.ndarray, recipe: G
         reduced = model.multi_scale(stacked_maps(group))
     elif rng.random() < 0.5:
         attributes = None  # as with the ratings
-    return model.score(reduced, torch.from_numpy(crops.astype(np.float32)).to(device), proposals, size, attributes).float()
+    return model.score(
+        reduced, torch.from_numpy(crops.astype(np.float32)).to(device), proposals, size, attributes
+    ).float()
 
 
 def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -382,7 +464,9 @@ def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> n
     own = candidates(None, (width, height)) / [width, height, width, height]
     own = own[rng.permutation(len(own))[: count // 2]]
     near = sample.labels.best + rng.normal(0, 0.06, (count // 8, 4)) if sample.labels else np.zeros((0, 4))
-    start = rng.uniform(0, 0.5, (count - len(own) - len(near), 2)) * (rng.random((count - len(own) - len(near), 2)) > 0.25)
+    start = rng.uniform(0, 0.5, (count - len(own) - len(near), 2)) * (
+        rng.random((count - len(own) - len(near), 2)) > 0.25
+    )
     end = 1 - rng.uniform(0, 0.5, start.shape) * (rng.random(start.shape) > 0.25)
     boxes = np.concatenate([own, near, np.concatenate([start, end], axis=1)]).clip(0, 1)
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 0.1).clip(max=1)
@@ -400,7 +484,9 @@ def ratings_step(model: S2CNet, group: list[Ratings], count: int, rng: np.random
     if rng.random() < 0.5:
         crops, proposals = mirrored(crops), mirrored(proposals)
     device = next(model.parameters()).device
-    scores = model.score(None, torch.from_numpy(crops * scale).to(device), torch.from_numpy(proposals * scale).to(device), size)
+    scores = model.score(
+        None, torch.from_numpy(crops * scale).to(device), torch.from_numpy(proposals * scale).to(device), size
+    )
     return rating_loss(scores.float(), torch.from_numpy((mos - MOS_MEAN) / MOS_STD).to(device))
 
 
@@ -443,11 +529,14 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
         if sample.labels is None:
             held.append([held_by_best(score, sample, ratio) for ratio in HELD_RATIOS])
             continue
-        sets = {"argmax": candidates(None, (width, height), method="argmax"), "expected": candidates(None, (width, height))}
+        sets = {
+            "argmax": candidates(None, (width, height), method="argmax"),
+            "expected": candidates(None, (width, height)),
+        }
         found = score(sample, np.concatenate([*sets.values(), sample.labels.pairs.reshape(-1, 4) * scale]))
         start = 0
         for method, own in sets.items():
-            part = found[start:start + len(own)]
+            part = found[start : start + len(own)]
             for temperature in TEMPERATURES if method == "expected" else (1.0,):
                 name = method if method == "argmax" else f"expected_{temperature}"
                 best = worth(own, part, SearchConfig(method=method, temperature=temperature)).argmax()
@@ -457,10 +546,15 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
         scores.append(found[start:].reshape(-1, 2))
         votes.append(sample.labels.votes)
     scores, votes = np.concatenate(scores), np.concatenate(votes)
-    return {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()} | \
-        {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()} | \
-        {"pairs": pair_agreement(scores, votes)[0], "pairs_3": pair_agreement(scores, votes, 3)[0],
-         **({"held_share": float(np.mean(held))} if held else {})}
+    return (
+        {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()}
+        | {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()}
+        | {
+            "pairs": pair_agreement(scores, votes)[0],
+            "pairs_3": pair_agreement(scores, votes, 3)[0],
+            **({"held_share": float(np.mean(held))} if held else {}),
+        }
+    )
 
 
 def held_by_best(score: Callable[[Sample, np.ndarray], np.ndarray], sample: Sample, ratio: float) -> float:

@@ -90,8 +90,15 @@ class Head(ABC):
         return model.rate(features, crops), None
 
     @abstractmethod
-    def paper_losses(self, features: NamedTuple, rated: Tensor | None, scores: Tensor, targets: Tensor, group: list[Sample],
-                     temperatures: dict[str, Tensor]) -> dict[str, Tensor]:
+    def paper_losses(
+        self,
+        features: NamedTuple,
+        rated: Tensor | None,
+        scores: Tensor,
+        targets: Tensor,
+        group: list[Sample],
+        temperatures: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
         """The paper's losses on rated crops. Args: scores, targets [B, N], normalised."""
 
     def pair_losses(self, rated: Tensor | None, votes: Tensor) -> dict[str, Tensor]:
@@ -103,8 +110,19 @@ class Head(ABC):
         return None
 
 
-def train(recipe: HeadRecipe, kind: type[Head], name: str, network: dict, data: Path, out: Path, *, resume: bool,
-          device: str = "auto", sanity: bool = False, report=print) -> dict:
+def train(
+    recipe: HeadRecipe,
+    kind: type[Head],
+    name: str,
+    network: dict,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: str = "auto",
+    sanity: bool = False,
+    report=print,
+) -> dict:
     """Train and write `out/weights.safetensors`; returns validation measures.
 
     Args:
@@ -139,16 +157,21 @@ def start(name: str, network: dict, path: Path, seed: int) -> Scorer:
         raise InputError(f"recipe {name}: {error}") from None
     torch.manual_seed(seed)
     model = make(config)
-    model.load_state_dict({k: v for k, v in state.items() if k.startswith(("backbone.", "proposal_head."))}, strict=False)
+    model.load_state_dict(
+        {k: v for k, v in state.items() if k.startswith(("backbone.", "proposal_head."))}, strict=False
+    )
     return model.to(memory_format=torch.channels_last)
 
 
-def fit_head(head: Head, teacher: S2CNet, run: Run, training: list[tuple[Sample, Sample]], validation: list[Sample],
-             resume: bool) -> dict:
+def fit_head(
+    head: Head, teacher: S2CNet, run: Run, training: list[tuple[Sample, Sample]], validation: list[Sample], resume: bool
+) -> dict:
     """The training loop: every epoch goes once over the photos, mirrored or not."""
     recipe, model = head.recipe, head.model
     head.begin(training)
-    temperatures = log_temperatures(next(model.parameters()).device, vote=0.5, best=0.3, held=0.3, **head.temperatures())
+    temperatures = log_temperatures(
+        next(model.parameters()).device, vote=0.5, best=0.3, held=0.3, **head.temperatures()
+    )
     photos = {"validation_photos": sum(s.labels is not None for s in validation), "training_photos": len(training)}
 
     def losses(group: list[Sample], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -157,12 +180,22 @@ def fit_head(head: Head, teacher: S2CNet, run: Run, training: list[tuple[Sample,
     def measure(final: Scorer) -> dict:
         return validate(scorer_of_samples(head, final), validation) | photos
 
-    return fit(run, model, head.trained(), temperatures, recipe, losses=losses, measure=measure, resume=resume,
-               groups=lambda rng, average: draw_groups(training, [], recipe.batch_size, model.config.short_side, rng))
+    return fit(
+        run,
+        model,
+        head.trained(),
+        temperatures,
+        recipe,
+        losses=losses,
+        measure=measure,
+        resume=resume,
+        groups=lambda rng, average: draw_groups(training, [], recipe.batch_size, model.config.short_side, rng),
+    )
 
 
-def step_losses(head: Head, teacher: S2CNet, group: list[Sample], temperatures: dict[str, Tensor],
-                rng: np.random.Generator) -> dict[str, Tensor]:
+def step_losses(
+    head: Head, teacher: S2CNet, group: list[Sample], temperatures: dict[str, Tensor], rng: np.random.Generator
+) -> dict[str, Tensor]:
     """The weighted losses of one batch of photos with the same kind of labels, by name."""
     recipe, source, device = head.recipe, group[0].source, next(head.model.parameters()).device
     scale = np.float32([group[0].size[1], group[0].size[0]] * 2)
@@ -182,20 +215,24 @@ def step_losses(head: Head, teacher: S2CNet, group: list[Sample], temperatures: 
     if found is None:
         with torch.no_grad():
             targets = score_as_they_are(teacher, group, crops[:, first])
-        found = {k: recipe.rating_weight * v
-                 for k, v in head.paper_losses(features, own_rated, own, targets, group, temperatures).items()}
+        found = {
+            k: recipe.rating_weight * v
+            for k, v in head.paper_losses(features, own_rated, own, targets, group, temperatures).items()
+        }
     if source == "labels":
         votes = torch.from_numpy(np.stack([s.labels.votes for s in group])).to(device)
         ious = np.float32([iou(boxes, s.labels.best[None]) for boxes, s in zip(drawn, group, strict=True)])
-        pairs = scores[:, recipe.candidates:].unflatten(1, (-1, 2))
+        pairs = scores[:, recipe.candidates :].unflatten(1, (-1, 2))
         found["vote"] = recipe.vote_weight * vote_loss(pairs, votes, temperatures["vote"])
-        found["best"] = recipe.best_weight * best_crop_loss(own, torch.from_numpy(ious).to(device), temperatures["best"],
-                                                            recipe.sharpness)
-        found |= head.pair_losses(None if rated is None else rated[:, recipe.candidates:], votes)
+        found["best"] = recipe.best_weight * best_crop_loss(
+            own, torch.from_numpy(ious).to(device), temperatures["best"], recipe.sharpness
+        )
+        found |= head.pair_losses(None if rated is None else rated[:, recipe.candidates :], votes)
     elif source == "fixations":
         held = torch.from_numpy(held).to(device)
-        found["held"] = recipe.held_weight * best_crop_loss(scores[:, recipe.candidates:], held, temperatures["held"],
-                                                            recipe.sharpness)
+        found["held"] = recipe.held_weight * best_crop_loss(
+            scores[:, recipe.candidates :], held, temperatures["held"], recipe.sharpness
+        )
     return found
 
 

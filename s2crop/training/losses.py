@@ -57,7 +57,9 @@ def agreement_loss(scores: Tensor, wanted: Tensor, temperature: Tensor) -> Tenso
 
 def clear_pairs(targets: Tensor, margin: float) -> Tensor:
     """Which pairs (k, t) of crops differ by at least a margin, k the better (ASM-Net, eq. 3): [B, K] -> bool [B, K, K]."""
-    return (targets[:, :, None] - targets[:, None] >= margin) & ~torch.eye(targets.shape[1], dtype=torch.bool, device=targets.device)
+    return (targets[:, :, None] - targets[:, None] >= margin) & ~torch.eye(
+        targets.shape[1], dtype=torch.bool, device=targets.device
+    )
 
 
 def hinge_loss(scores: Tensor, pairs: Tensor) -> Tensor:

@@ -54,8 +54,16 @@ class ProposalRecipe:
     seed: int = 0
 
 
-def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *, resume: bool, device: str = "auto",
-          report=print) -> dict:
+def train(
+    recipe: ProposalRecipe,
+    config: S2CNetConfig,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: str = "auto",
+    report=print,
+) -> dict:
     """Train and write `out/weights.safetensors`. Returns recall of the ten best by kind on held-out photos.
 
     Args:
@@ -70,15 +78,21 @@ def train(recipe: ProposalRecipe, config: S2CNetConfig, data: Path, out: Path, *
     model = S2CNet(config)
     model.backbone.load_state_dict(imagenet_backbone(data / "teachers" / recipe.backbone, recipe.padding))
     model = model.to(where, memory_format=torch.channels_last)
-    trained = [p for n, layer in enumerate(model.backbone.layers) if n >= recipe.first_trained_layer
-               for p in layer.parameters()]
+    trained = [
+        p
+        for n, layer in enumerate(model.backbone.layers)
+        if n >= recipe.first_trained_layer
+        for p in layer.parameters()
+    ]
     for p in model.parameters():
         p.requires_grad_(False)
     head = list(model.proposal_head.parameters())
     for p in trained + head:
         p.requires_grad_(True)
-    optimizer = torch.optim.AdamW([{"params": trained, "lr": recipe.backbone_rate},
-                                   {"params": head, "lr": recipe.head_rate}], weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [{"params": trained, "lr": recipe.backbone_rate}, {"params": head, "lr": recipe.head_rate}],
+        weight_decay=recipe.weight_decay,
+    )
     rates = [group["lr"] for group in optimizer.param_groups]
     average = Average(model, recipe.average)
     done = run.resume(model=model, optimizer=optimizer, average=average) if resume else 0
@@ -121,7 +135,9 @@ def imagenet_backbone(path: Path, padding: str) -> dict[str, Tensor]:
     return turn_kernels(folded) if padding == "same" else folded
 
 
-def draw_groups(photos: list[Photo], batch_size: int, rng: np.random.Generator) -> list[tuple[tuple[int, int], list[Photo]]]:
+def draw_groups(
+    photos: list[Photo], batch_size: int, rng: np.random.Generator
+) -> list[tuple[tuple[int, int], list[Photo]]]:
     """Shuffled batches of one epoch: the shape of the views, and the photos that are nearest to it."""
     by_shape: dict[tuple[int, int], list[Photo]] = {}
     for photo in photos:
@@ -131,12 +147,16 @@ def draw_groups(photos: list[Photo], batch_size: int, rng: np.random.Generator) 
     groups = []
     for shape, members in by_shape.items():
         order = rng.permutation(len(members))
-        groups += [(shape, [members[i] for i in order[k:k + batch_size]]) for k in range(0, len(members), batch_size)]
+        groups += [(shape, [members[i] for i in order[k : k + batch_size]]) for k in range(0, len(members), batch_size)]
     return [groups[i] for i in rng.permutation(len(groups))]
 
 
-def batches(groups: list[tuple[tuple[int, int], list[Photo]]], recipe: ProposalRecipe, fonts: tuple[Path, ...],
-            rng: np.random.Generator):
+def batches(
+    groups: list[tuple[tuple[int, int], list[Photo]]],
+    recipe: ProposalRecipe,
+    fonts: tuple[Path, ...],
+    rng: np.random.Generator,
+):
     """Augmented views of each group: (pixels, heat, known, sides, weight) as tensors."""
     with ThreadPoolExecutor(1) as pool:  # one batch ahead of the training step
         waiting = None
@@ -150,13 +170,18 @@ def batches(groups: list[tuple[tuple[int, int], list[Photo]]], recipe: ProposalR
             yield waiting.result()
 
 
-def _batch(members: list[Photo], shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...], seeds: np.ndarray):
-    views = [augmented_view(p, shape, recipe, fonts, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)]
+def _batch(
+    members: list[Photo], shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...], seeds: np.ndarray
+):
+    views = [
+        augmented_view(p, shape, recipe, fonts, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)
+    ]
     return [torch.from_numpy(np.stack(parts)) for parts in zip(*views, strict=True)]
 
 
-def augmented_view(photo: Photo, shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...],
-                   rng: np.random.Generator):
+def augmented_view(
+    photo: Photo, shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...], rng: np.random.Generator
+):
     """A random window of a photo, mirrored half of the time, some lettered, colours shifted, with its targets."""
     height, width = photo.pixels.shape[:2]
     area = rng.uniform(recipe.min_window, 1.0) if rng.random() < 0.7 else 1.0
@@ -190,8 +215,9 @@ def _shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray((pixels + rng.uniform(-8, 8, 3)).clip(0, 255), np.float32)
 
 
-def make_targets(boxes: np.ndarray, kinds: np.ndarray, quality: np.ndarray, known: tuple[bool, ...],
-                 shape: tuple[int, int]):
+def make_targets(
+    boxes: np.ndarray, kinds: np.ndarray, quality: np.ndarray, known: tuple[bool, ...], shape: tuple[int, int]
+):
     """Heat, known and side targets of one view.
 
     Args:
@@ -252,7 +278,9 @@ def proposal_losses(heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, 
     for kind in range(len(KINDS)):
         where = weight[kind] > 0
         if where.any():
-            loss = generalized_box_iou_loss(predicted[kind][where] * signs, wanted[kind][where] * signs, reduction="none")
+            loss = generalized_box_iou_loss(
+                predicted[kind][where] * signs, wanted[kind][where] * signs, reduction="none"
+            )
             box_losses.append((loss * weight[kind][where]).sum() / weight[kind][where].sum())
     return heat_loss, sum(box_losses, sides.sum() * 0) / len(KINDS)
 
@@ -281,7 +309,9 @@ def measure_recall(model: S2CNet, photos: list[Photo]) -> dict[str, float]:
                 found["large text"] += list(hits[sides[:, 1] >= MIN_TEXT_HEIGHT_FRAC])
         pixels, lines, _ = letter(photo.pixels, np.random.default_rng(number))
         lines = lines / np.float32([pixels.shape[1], pixels.shape[0]] * 2)
-        found["lettering"] += list(iou_matrix(lines, best_of_kinds(model, pixels)[TEXT]).max(axis=1, initial=0) >= RECALL_IOU)
+        found["lettering"] += list(
+            iou_matrix(lines, best_of_kinds(model, pixels)[TEXT]).max(axis=1, initial=0) >= RECALL_IOU
+        )
     return {name: float(np.mean(hits)) for name, hits in found.items() if hits}
 
 

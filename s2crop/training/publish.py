@@ -1,6 +1,6 @@
 """Put a finished run's weights into the project, with their manifest entry and what the runs measured.
 
-    python -m s2crop.training.publish runs/s2cnet
+python -m s2crop.training.publish runs/s2cnet
 """
 
 import argparse
@@ -18,14 +18,18 @@ DATA = {
     "osie": "eye fixations on OSIE photos (MIT)",
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
-                "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
+    "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
     "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, Roboto and other free fonts",
     "text": "word boxes of street and shop photos (no licence stated; research)",
     "backbone": "MobileNetV2 trained on ImageNet (Apache-2.0)",
 }
 
 
-RECIPES = {"s2cnet": ("proposals", "s2cnet"), "sfrc": ("proposals", "s2cnet", "sfrc"), "asmnet": ("proposals", "s2cnet", "asmnet")}
+RECIPES = {
+    "s2cnet": ("proposals", "s2cnet"),
+    "sfrc": ("proposals", "s2cnet", "sfrc"),
+    "asmnet": ("proposals", "s2cnet", "asmnet"),
+}
 
 
 def publish(run: Path) -> dict:
@@ -50,7 +54,7 @@ def publish(run: Path) -> dict:
         "precision": "float16, computed in float32",
         "config": vars(config),
         "preprocessing": f"RGB, short side {config.short_side}, sides rounded to multiples of 32, {resize}, divided by "
-                         f"{config.pixel_scale:g}, ImageNet mean and deviation",
+        f"{config.pixel_scale:g}, ImageNet mean and deviation",
         "recipe": [f"s2crop-train {recipe}" for recipe in RECIPES[name]],
         "data": DATA,
         "licence": "Apache-2.0 for this file; the terms of the data above are those of their owners",

@@ -44,8 +44,18 @@ def read_recipe(name: str, changes: Sequence[str] = ()) -> dict:
     return recipe
 
 
-def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, changes: Sequence[str] = (), device: str = "auto",
-               sanity: bool = False, folds: int = 0, report: Callable[[str], None] = print) -> dict:
+def run_recipe(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    changes: Sequence[str] = (),
+    device: str = "auto",
+    sanity: bool = False,
+    folds: int = 0,
+    report: Callable[[str], None] = print,
+) -> dict:
     """Train a recipe into `out/<name>`; returns its results.
 
     Args:
@@ -95,4 +105,6 @@ def run_recipe(name: str, data: Path, out: Path, *, resume: bool = False, change
             return graph.cross_validate(choices, network, data, folder, folds=folds, **common)
         return graph.train(choices, network, data, folder, sanity=sanity, **common)
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: not there; the data folder is laid out as s2crop/datasets/photos.py says") from None
+        raise InputError(
+            f"{error.filename}: not there; the data folder is laid out as s2crop/datasets/photos.py says"
+        ) from None

@@ -101,10 +101,18 @@ def cosine(step: int, steps: int, warmup: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
-def fit(run: Run, model: Scorer, trained: list[nn.Parameter], temperatures: nn.ParameterDict, recipe, *,
-        groups: Callable[[np.random.Generator, Average], list[list]],
-        losses: Callable[[list, np.random.Generator], dict[str, Tensor]],
-        measure: Callable[[Scorer], dict], resume: bool) -> dict:
+def fit(
+    run: Run,
+    model: Scorer,
+    trained: list[nn.Parameter],
+    temperatures: nn.ParameterDict,
+    recipe,
+    *,
+    groups: Callable[[np.random.Generator, Average], list[list]],
+    losses: Callable[[list, np.random.Generator], dict[str, Tensor]],
+    measure: Callable[[Scorer], dict],
+    resume: bool,
+) -> dict:
     """Train a part of a network with AdamW, a cosine and an average of the weights; the average is measured and written.
 
     Args:
@@ -121,9 +129,14 @@ def fit(run: Run, model: Scorer, trained: list[nn.Parameter], temperatures: nn.P
     for p in trained:
         p.requires_grad_(True)
     plain = [p for p in trained if p.ndim < 2]
-    optimizer = torch.optim.AdamW([{"params": [p for p in trained if p.ndim >= 2]},
-                                   {"params": plain + list(temperatures.parameters()), "weight_decay": 0.0}],
-                                  lr=recipe.rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim >= 2]},
+            {"params": plain + list(temperatures.parameters()), "weight_decay": 0.0},
+        ],
+        lr=recipe.rate,
+        weight_decay=recipe.weight_decay,
+    )
     average = Average(model, recipe.average)
     parts = {"model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average}
     done = run.resume(**parts) if resume else 0
@@ -150,8 +163,12 @@ def fit(run: Run, model: Scorer, trained: list[nn.Parameter], temperatures: nn.P
         final = type(model)(model.config).to(device)
         final.load_state_dict(average.mean)
         results = measure(final.eval())
-        run.log(epoch=epoch, **{k: float(np.mean(v)) for k, v in sums.items()}, **results,
-                **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()})
+        run.log(
+            epoch=epoch,
+            **{k: float(np.mean(v)) for k, v in sums.items()},
+            **results,
+            **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()},
+        )
         save_weights(final, run.folder / "weights.safetensors")
         run.finish(**results)
     return results
@@ -159,4 +176,6 @@ def fit(run: Run, model: Scorer, trained: list[nn.Parameter], temperatures: nn.P
 
 def log_temperatures(device: torch.device, **values: float) -> nn.ParameterDict:
     """Temperatures to be learned, as logarithms."""
-    return nn.ParameterDict({name: nn.Parameter(torch.tensor(value, device=device).log()) for name, value in values.items()})
+    return nn.ParameterDict(
+        {name: nn.Parameter(torch.tensor(value, device=device).log()) for name, value in values.items()}
+    )

@@ -27,8 +27,12 @@ class SFRCRecipe(HeadRecipe):
     pairs: int = 256  # of each photo
     consistency_margin: float = 0.1
     consistency_weight: float = 1.0
-    setting: str = "inductive"  # or "transductive": the photos to be cropped, without their labels, teach consistency too
-    last_layer: str = "teachers/mobilenet_v2_imagenet.safetensors"  # in the data folder, torchvision's keys: the 19th layer
+    setting: str = (
+        "inductive"  # or "transductive": the photos to be cropped, without their labels, teach consistency too
+    )
+    last_layer: str = (
+        "teachers/mobilenet_v2_imagenet.safetensors"  # in the data folder, torchvision's keys: the 19th layer
+    )
 
     def __post_init__(self):
         if self.setting not in ("inductive", "transductive"):
@@ -44,8 +48,11 @@ class SFRCHead(Head):
 
     def trained(self) -> list[nn.Parameter]:
         model = self.model
-        return [p for part in (model.multi_scale, model.region, model.attention, model.encoder, model.head, model.classifier)
-                for p in part.parameters()]
+        return [
+            p
+            for part in (model.multi_scale, model.region, model.attention, model.encoder, model.head, model.classifier)
+            for p in part.parameters()
+        ]
 
     def extra(self, pixels: Tensor) -> Tensor:
         """How strongly each layer responds where, float16 [k, S, S]."""
@@ -55,8 +62,11 @@ class SFRCHead(Head):
         """In the transductive setting, those kept aside, as if nothing were known of them."""
         if self.recipe.setting == "inductive":
             return []
-        return [tuple(dataclasses.replace(s, labels=None, fixations=None) for s in pair)
-                for photo, pair in zip(material.photos, material.samples, strict=True) if is_validation(photo.id, self.recipe.fold)]
+        return [
+            tuple(dataclasses.replace(s, labels=None, fixations=None) for s in pair)
+            for photo, pair in zip(material.photos, material.samples, strict=True)
+            if is_validation(photo.id, self.recipe.fold)
+        ]
 
     def begin(self, training: list[tuple[Sample, Sample]]) -> None:
         """Measure the layers' responses over the photos."""
@@ -95,15 +105,20 @@ def measure_responses(model: SFRC, responses: Iterable[Tensor]) -> None:
     model.response_std.copy_((square - mean**2).clamp(min=1e-6).sqrt())
 
 
-def paper_losses(model: SFRC, rated: Tensor, scores: Tensor, targets: Tensor, margin: float, count: int) -> dict[str, Tensor]:
+def paper_losses(
+    model: SFRC, rated: Tensor, scores: Tensor, targets: Tensor, margin: float, count: int
+) -> dict[str, Tensor]:
     """Smooth L1 (eq. 1), and the classifier's cross-entropy (eq. 2 to 4) on at most `count` pairs of each picture.
 
     Args: rated [B, N, d] of `crop_features`; scores, targets [B, N], normalised; margin in MOS.
     """
     losses = {"regression": F.smooth_l1_loss(scores, targets)}
     logits, pairs = model.compare(rated), [draw_pairs(row * MOS_STD, margin, count) for row in targets]
-    terms = [pair_loss(own[chosen[:, 0], chosen[:, 1]], labels)
-             for own, (chosen, labels) in zip(logits, pairs, strict=True) if len(labels)]
+    terms = [
+        pair_loss(own[chosen[:, 0], chosen[:, 1]], labels)
+        for own, (chosen, labels) in zip(logits, pairs, strict=True)
+        if len(labels)
+    ]
     if terms:
         losses["classifier"] = torch.stack(terms).mean()
     return losses

@@ -82,8 +82,13 @@ class Cover:
 
 
 def covers(
-    source: str | Path, top: int = DEFAULT_COVERS, *, ratios: Sequence[str] = ("free",), start_s: float | None = None,
-    end_s: float | None = None, cropper: "Cropper | None" = None,
+    source: str | Path,
+    top: int = DEFAULT_COVERS,
+    *,
+    ratios: Sequence[str] = ("free",),
+    start_s: float | None = None,
+    end_s: float | None = None,
+    cropper: "Cropper | None" = None,
 ) -> list[Frame]:
     """The best frames of a clip for a cover, best first.
 
@@ -107,7 +112,10 @@ def covers(
 
 
 def find_winners(
-    video: Video, count: int, start_s: float | None = None, end_s: float | None = None,
+    video: Video,
+    count: int,
+    start_s: float | None = None,
+    end_s: float | None = None,
     on_time: Callable[[float], None] = lambda time_s: None,
 ) -> list[Winner]:
     """Key frames of a clip, about three times as many as covers are asked for: one pass over its frames at 160 pixels.
@@ -128,8 +136,14 @@ def find_winners(
     if watched is None:
         raise VideoError("no frames" if start_s is None and end_s is None else "no frames in the span asked for")
     last_s, first_s = watched[0].time_s[-1], start_s or 0.0
-    if video.warnings and end is not None and last_s - first_s < MIN_DECODED_FRAC * (min(end, video.duration_s or end) - first_s):
-        raise VideoError(f"damaged: nothing can be decoded behind {last_s:.1f} s (--end {last_s:.1f} takes what is there)")
+    if (
+        video.warnings
+        and end is not None
+        and last_s - first_s < MIN_DECODED_FRAC * (min(end, video.duration_s or end) - first_s)
+    ):
+        raise VideoError(
+            f"damaged: nothing can be decoded behind {last_s:.1f} s (--end {last_s:.1f} takes what is there)"
+        )
     return keyframes.find_winners(*watched, count, head=start_s is None, tail=end_s is None)
 
 
@@ -157,7 +171,9 @@ def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tup
         yield from zip(group, video.frames_at([one.time_s for one in group]), strict=True)
 
 
-def rank(cropper: "Cropper", shown: Sequence[Shown], request: CropRequest, count: int, heatmaps: bool = False) -> list[Cover]:
+def rank(
+    cropper: "Cropper", shown: Sequence[Shown], request: CropRequest, count: int, heatmaps: bool = False
+) -> list[Cover]:
     """Score key frames and choose covers, best first.
 
     Args:
@@ -180,7 +196,9 @@ def rank(cropper: "Cropper", shown: Sequence[Shown], request: CropRequest, count
     shown, ranked = [shown[i] for i in usable], [ranked[i] for i in usable]
     scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for crops in ranked]
     proposals = [cropper.proposals_prepared(one.prepared) for one in shown]
-    faces = [open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)]
+    faces = [
+        open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)
+    ]
     chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
     maps = {i: cropper.heatmaps_prepared(shown[i].prepared, ranked[i][0].box) if heatmaps else [] for i in chosen}
     return [_cover(shown[i], scores[i], ranked[i], proposals[i], maps[i]) for i in chosen]

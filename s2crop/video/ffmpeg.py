@@ -54,7 +54,9 @@ _SHOWN = r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] "
 _FRAME = re.compile(_SHOWN.encode() + rb"n: *\d+ .* iskey:(\d)")
 _ERROR = re.compile(rb"\[(error|fatal|panic)\] ")
 _DAMAGE = re.compile(rb"corrupt decoded frame|Error submitting packet to decoder|Error while decoding stream")
-_END = re.compile(rb"partial file|ended prematurely|end of file", re.IGNORECASE)  # a cut is no damage: all up to it is sound
+_END = re.compile(
+    rb"partial file|ended prematurely|end of file", re.IGNORECASE
+)  # a cut is no damage: all up to it is sound
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,9 @@ class Winner:
 
 
 def watch(
-    frames: Iterable[tuple[float, np.ndarray]], slot_s: float = SLOT_S, on_time: Callable[[float], None] = lambda time_s: None
+    frames: Iterable[tuple[float, np.ndarray]],
+    slot_s: float = SLOT_S,
+    on_time: Callable[[float], None] = lambda time_s: None,
 ) -> tuple[Measures, list[Sample]] | None:
     """Measure the frames of a clip and sample them as they stream by.
 

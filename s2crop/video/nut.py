@@ -10,9 +10,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 _FILE_ID = b"nut/multimedia container\0"
-_MAIN, _STREAM, _SYNC = (
-    bytes.fromhex(code) for code in ("4e4d7a561f5f04ad", "4e5311405bf2f9db", "4e4be4adeeca4569")
-)
+_MAIN, _STREAM, _SYNC = (bytes.fromhex(code) for code in ("4e4d7a561f5f04ad", "4e5311405bf2f9db", "4e4be4adeeca4569"))
 _STARTCODE = ord("N")  # no frame code, but the first byte of a packet's startcode
 _LONGEST_HEADER = 1 << 20  # bytes; ffmpeg writes some hundred
 

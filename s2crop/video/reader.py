@@ -274,7 +274,9 @@ class _AnimatedWebP(Video):
                     yield time_s, np.array(pixels.rgb(frame).resize(self._size(long_side), Image.Resampling.BOX))
 
     def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
-        found = {time_s: frame for time_s, frame in self.frames(None, end_s=max(times_s, default=0.0)) if time_s in times_s}
+        found = {
+            time_s: frame for time_s, frame in self.frames(None, end_s=max(times_s, default=0.0)) if time_s in times_s
+        }
         return _each(times_s, found)
 
     @contextmanager
@@ -333,7 +335,10 @@ def _tone_mapping(stream: ffmpeg.Stream) -> str:
 
 
 def _gaps_line(gaps: Sequence[tuple[float, float | None]]) -> str:
-    spans = [f"after {before:.1f} s" if after is None else f"between {before:.1f} and {after:.1f} s" for before, after in gaps]
+    spans = [
+        f"after {before:.1f} s" if after is None else f"between {before:.1f} and {after:.1f} s"
+        for before, after in gaps
+    ]
     places = ", ".join(spans[:3]) + (f" and in {len(gaps) - 3} more places" if len(gaps) > 3 else "")
     rest = "" if gaps[-1][1] is not None else " and everything behind"
     return f"damaged {places}: frames there{rest} were left out"

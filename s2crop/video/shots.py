@@ -62,7 +62,9 @@ class Measures:
     uniformity: np.ndarray  # [F], share of the pixels in the 6 fullest of 128 bins of grey
     step: np.ndarray  # [F], RMS distance in colour from the frame before; infinite for the first
     edge_change: np.ndarray  # [F], share of edges that appear or vanish against the frame before
-    bars: np.ndarray  # float32 [F, 4], of black at the left, top, right and bottom: shares of width and height; 0 in black frames
+    bars: (
+        np.ndarray
+    )  # float32 [F, 4], of black at the left, top, right and bottom: shares of width and height; 0 in black frames
     small: np.ndarray  # uint8 [F, h, w], grey thumbnails
 
     def __len__(self) -> int:
@@ -122,7 +124,9 @@ def find_bars(frames: np.ndarray) -> np.ndarray:
 
     0 in frames that are black all over.
     """
-    bright = np.maximum(np.maximum(frames[..., 0], frames[..., 1]), frames[..., 2]) > BLACK  # far quicker than max(axis=3)
+    bright = (
+        np.maximum(np.maximum(frames[..., 0], frames[..., 1]), frames[..., 2]) > BLACK
+    )  # far quicker than max(axis=3)
     sides = []
     for axis in (1, 2):
         seen = bright.any(axis=axis)  # columns [F, w], then rows [F, h]

@@ -69,10 +69,16 @@ def measure(net: S2CNet, batch: int, rounds: int) -> dict:
     for _ in range(rounds):
         for name, function in parts.items():
             times[name].append(seconds(function))
-    ratios = {name: statistics.median(t / b for t, b in zip(values, times["backbone"], strict=True))
-              for name, values in times.items() if name != "backbone"}
-    return {"batch": batch, "backbone_ms": round(1e3 * statistics.median(times["backbone"]) / batch, 2),
-            **{f"{name}_to_backbone": round(ratio, 2) for name, ratio in ratios.items()}}
+    ratios = {
+        name: statistics.median(t / b for t, b in zip(values, times["backbone"], strict=True))
+        for name, values in times.items()
+        if name != "backbone"
+    }
+    return {
+        "batch": batch,
+        "backbone_ms": round(1e3 * statistics.median(times["backbone"]) / batch, 2),
+        **{f"{name}_to_backbone": round(ratio, 2) for name, ratio in ratios.items()},
+    }
 
 
 def measure_models(threads: int, rounds: int) -> list[dict]:
@@ -85,15 +91,21 @@ def measure_models(threads: int, rounds: int) -> list[dict]:
     for _ in range(rounds + 3):
         for name, cropper in croppers.items():
             times[name].append(seconds(lambda name=name, cropper=cropper: cropper.rank([prepared[name]], request)))
-    return [{"model": name, "parameters": sum(p.numel() for p in cropper.net.parameters()),
-             "picture_ms": round(1e3 * statistics.median(times[name][3:]), 1)} for name, cropper in croppers.items()]
+    return [
+        {
+            "model": name,
+            "parameters": sum(p.numel() for p in cropper.net.parameters()),
+            "picture_ms": round(1e3 * statistics.median(times[name][3:]), 1),
+        }
+        for name, cropper in croppers.items()
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--results", type=Path, help="JSON file to keep the rows in, under \"network\" and \"models\"")
+    parser.add_argument("--results", type=Path, help='JSON file to keep the rows in, under "network" and "models"')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

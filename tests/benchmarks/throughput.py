@@ -74,7 +74,9 @@ def photo(seed: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for _ in range(12):
         x, y, radius = int(rng.integers(width)), int(rng.integers(height)), int(rng.integers(60, 400))
-        draw.ellipse((x - radius, y - radius, x + radius, y + 1.3 * radius), fill=tuple(map(int, rng.integers(20, 235, 3))))
+        draw.ellipse(
+            (x - radius, y - radius, x + radius, y + 1.3 * radius), fill=tuple(map(int, rng.integers(20, 235, 3)))
+        )
     return image
 
 
@@ -202,7 +204,10 @@ def measure_speed(paths: list[Path], rounds: int) -> dict:
         out = Path(folder)
         ours = S2Crop(paths)
         boxes = ours(out)
-        tools: dict[str, Callable] = {"floor": partial(with_floor, out, boxes), "own floor": partial(with_own_floor, out, boxes)}
+        tools: dict[str, Callable] = {
+            "floor": partial(with_floor, out, boxes),
+            "own floor": partial(with_own_floor, out, boxes),
+        }
         others = {"pyvips": with_pyvips, "smartcrop": with_smartcrop}
         missing = [name for name in others if find_spec(name) is None]
         tools |= {name: partial(tool, out) for name, tool in others.items() if name not in missing}
@@ -248,8 +253,9 @@ def spent(*words: str) -> tuple[float, float, int]:
     """Seconds of a process, in all and to its first line, and its peak memory in MB."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-S", "-c", LAUNCHER, *words], env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", LAUNCHER, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     process.stdout.readline()
     first_line = time.perf_counter() - started
     process.stdout.read()
@@ -297,7 +303,9 @@ def measure_start(path: Path, rounds: int = 5) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--photos", type=Path, default=Path(tempfile.gettempdir(), "s2crop-photos"), help="drawn here once")
+    parser.add_argument(
+        "--photos", type=Path, default=Path(tempfile.gettempdir(), "s2crop-photos"), help="drawn here once"
+    )
     parser.add_argument("--only", choices=["speed", "memory", "start"], action="append", help="repeatable")
     parser.add_argument("--results", type=Path, help='JSON file to keep the figures in, under "throughput"')
     options = parser.parse_args()

@@ -27,7 +27,11 @@ from s2crop.video.reader import Video
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import clips  # noqa: E402
 
-SCENES = ("mandelbrot=size=1280x720:rate=30", "testsrc2=size=1280x720:rate=30", "gradients=size=1280x720:rate=30:speed=0.02")
+SCENES = (
+    "mandelbrot=size=1280x720:rate=30",
+    "testsrc2=size=1280x720:rate=30",
+    "gradients=size=1280x720:rate=30:speed=0.02",
+)
 SCENE_S = 5
 
 
@@ -89,14 +93,25 @@ def measure(path: Path, rounds: int) -> dict:
     rows = []
     for name, pairs in times.items():
         wall, processor = (
-            statistics.median(pair[i] / base[i] for pair, base in zip(pairs, times["floor"], strict=True)) for i in (0, 1)
+            statistics.median(pair[i] / base[i] for pair, base in zip(pairs, times["floor"], strict=True))
+            for i in (0, 1)
         )
         wall_s = statistics.median(wall_s for wall_s, _ in pairs)
-        rows.append({"part": name, "wall_s": round(wall_s, 2), "wall_to_floor": round(wall, 2),
-                     "processor_to_floor": round(processor, 2)})
+        rows.append(
+            {
+                "part": name,
+                "wall_s": round(wall_s, 2),
+                "wall_to_floor": round(wall, 2),
+                "processor_to_floor": round(processor, 2),
+            }
+        )
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     peaks = [resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    rest = {"frames_read_again": len(winners), "python_peak_mib": peaks[0], "ffmpeg_peak_mib": peaks[1]}  # as Linux counts
+    rest = {
+        "frames_read_again": len(winners),
+        "python_peak_mib": peaks[0],
+        "ffmpeg_peak_mib": peaks[1],
+    }  # as Linux counts
     print("  ".join(f"{key} {value}" for key, value in rest.items()))
     return {"rows": rows, **rest}
 
@@ -105,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--results", type=Path, help="JSON file to keep the rows in, under \"video\"")
+    parser.add_argument("--results", type=Path, help='JSON file to keep the rows in, under "video"')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as apart:
         path = make_clip(Path(folder, "clip.mp4"), options.minutes)
