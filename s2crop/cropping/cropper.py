@@ -1,28 +1,32 @@
 """`Cropper`: one picture in, ranked crops out. Coordinates change from picture to network here alone."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from s2crop.cropping.protect import protect
+from s2crop.cropping.content import Content, contents
+from s2crop.cropping.features import columns, measure, with_scores
+from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, required
 from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import to_pixels
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.geometry.search import REFINED, Protected, SearchConfig, candidates, choose, neighbours, penalties, worth
+from s2crop.geometry.search import SearchConfig, candidates, choose, neighbours, scales, worth
 from s2crop.models.device import find_device, find_precision
 from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 from s2crop.models.scorer import unknown
+from s2crop.models.subjects import Subjects
 from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
+SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
 
 
 class Cropper:
@@ -60,25 +64,14 @@ class Cropper:
         self.net = load_model(model, weights, self._device)
         self.config = self.net.config
         self.net.backbone.to(self._dtype)
-        self._detect = self._proposer(proposals)
-
-    def _proposer(self, name: str):
-        """A function from (features, uint8 pixels of the network input) to Proposals."""
-        if name == "torchvision":
-            detector = load_detector(self._device)
-            return lambda features, pixels: detector.propose(pixels)
-        if name not in ("auto", "builtin"):
-            raise ValueError(f"proposals are auto, builtin or torchvision, not {name!r}")
-        if self.net.proposal_head is not None:
-            return lambda features, pixels: self.net.proposal_head.propose(features.maps, features.size)
-        # a published checkpoint has no head, nor has a network of another kind that was trained without it; its backbone
-        # is not the one ours was trained on
-        shipped = load_model("s2cnet", None, self._device)
-
-        def propose(features: NamedTuple, pixels: torch.Tensor) -> Proposals:
-            return shipped.proposal_head.propose(shipped.backbone(shipped.normalise(pixels)), features.size)
-
-        return propose
+        # A published checkpoint sees no proposals or subjects, nor does a network of another kind that was trained without;
+        # its backbone is not the one ours was trained on.
+        whole = self.net.proposal_head is not None and self.net.subject_head is not None
+        self._sight = self.net if whole else load_model("s2cnet", None, self._device)
+        self._choice = {free: self._sight.choice.weights(free).double().cpu().numpy() for free in (False, True)}
+        if proposals not in ("auto", "builtin", "torchvision"):
+            raise ValueError(f"proposals are auto, builtin or torchvision, not {proposals!r}")
+        self._detector = load_detector(self._device) if proposals == "torchvision" else None
 
     def prepare(self, picture: Picture, keep: int | None = None) -> Prepared:
         """Decode a picture, no larger than needed, and resize it for the network. Thread-safe. Args: see Picture.reduced."""
@@ -155,11 +148,26 @@ class Cropper:
             clip: keep scores between 1 and 5; ranks want them as they are.
         """
         if proposals is None:
-            features, found = self._look([prepared])
+            features, found, _ = self._look([prepared])
         else:
             features, _ = self._features([prepared])
             found = unknown(torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device))
         return to_mos(self._score(features, found, [boxes * prepared.scale])[0], clip).astype(np.float32)
+
+    def features_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
+        """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is: [N, F].
+
+        Columns are `features.ALL_NAMES`; circles and what is left out of protection have no part in them.
+        """
+        features, proposals, subjects = self._look([prepared])
+        size_wh = prepared.width, prepared.height
+        (content,) = contents(proposals, subjects, [size_wh], features.size)
+        measured = measure(content, boxes / np.tile(size_wh, 2), scales(boxes, size_wh))
+        return with_scores(measured, self._score(features, proposals, [boxes * prepared.scale])[0])
+
+    def utilities_prepared(self, prepared: Prepared, boxes: np.ndarray, protect: str = "all") -> np.ndarray:
+        """What an editor who asks for their ratio gives for each of boxes [N, 4] in pixels of a picture: [N]."""
+        return self.features_prepared(prepared, boxes) @ (self._choice[False] * columns(protect))
 
     def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
         """Object, face and text proposals (box in pixels of the upright picture, score, kind), best first."""
@@ -167,7 +175,7 @@ class Cropper:
 
     def proposals_prepared(self, prepared: Prepared) -> list[tuple[tuple[float, float, float, float], float, str]]:
         """`proposals` of a picture that is already prepared."""
-        _, found = self._look([prepared])
+        _, found, _ = self._look([prepared])
         boxes = found.boxes[0].cpu().numpy() / prepared.scale
         return [
             (tuple(map(float, box)), float(score), KINDS[kind])
@@ -178,7 +186,7 @@ class Cropper:
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
         """What the score of a box, in pixels of the picture, rests on: maps of a picture that is already prepared."""
-        features, found = self._look([prepared])
+        features, found, _ = self._look([prepared])
         first = found.first(self.net.num_proposals)
         crop = torch.from_numpy((np.array(box) * prepared.scale).astype(np.float32)).to(self._device).view(1, 1, 4)
         boxes = first.boxes[0].cpu().numpy() / prepared.scale
@@ -207,10 +215,16 @@ class Cropper:
         return self.net.features(self.net.normalise(pixels)), pixels
 
     @torch.inference_mode()
-    def _look(self, prepared: Sequence[Prepared]) -> tuple[NamedTuple, Proposals]:
-        """One backbone pass over like-shaped pictures, and their proposals."""
+    def _look(self, prepared: Sequence[Prepared]) -> tuple[NamedTuple, Proposals, Subjects]:
+        """One backbone pass over like-shaped pictures, their proposals, and what they are about."""
         features, pixels = self._features(prepared)
-        return features, self._detect(features, pixels)
+        maps = features.maps
+        if self._sight is not self.net:
+            maps = self._sight.backbone(self._sight.normalise(pixels))
+        proposals, subjects = self._sight.look(maps, features.size)
+        if self._detector is not None:
+            proposals = self._detector.propose(pixels)
+        return features, proposals, subjects
 
     @torch.inference_mode()
     def _score(
@@ -230,72 +244,101 @@ class Cropper:
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
     def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
-        found: list[_Candidates | InputError] = []
-        for picture in prepared:
+        results: list[list[Crop] | InputError] = [[] for _ in prepared]
+        found: dict[int, _Candidates] = {}
+        for i, picture in enumerate(prepared):
             try:
-                found.append(_Candidates(picture, request, self.search.method))
+                found[i] = _Candidates(picture, request, self.search)
             except InputError as error:
-                found.append(error)
-        usable = [i for i, one in enumerate(found) if not isinstance(one, InputError)]
-        results: list[list[Crop] | InputError] = list(found)
-        if not usable:
+                results[i] = error
+        if not found:
             return results
-        features, proposals = self._look([prepared[i] for i in usable])
-        for row, i in enumerate(usable):
-            found[i].protected = protect(proposals, row, prepared[i], request.protect)
-        for stage in ("coarse", "fine") if self.search.method == "expected" else ("coarse",):
-            if stage == "fine":
-                for i in usable:
-                    found[i].refine(self.search)
-            todo = [found[i].unscored() * prepared[i].scale for i in usable]
-            for i, scores in zip(usable, self._score(features, proposals, todo, request.circle), strict=True):
-                found[i].add(scores)
-        for i in usable:
-            results[i] = found[i].crops(self.search, request.top)
+        features, proposals, subjects = self._look([prepared[i] for i in found])
+        seen = contents(proposals, subjects, [one.size_wh for one in found.values()], features.size)
+        for row, (i, one) in enumerate(found.items()):
+            part = type(features)(*(_row(value, row) for value in features))
+            own = Proposals(*(value[row : row + 1] for value in proposals))
+
+            def score(boxes: np.ndarray, part=part, own=own, picture=prepared[i]) -> np.ndarray:
+                return self._score(part, own, [boxes * picture.scale], request.circle)[0]
+
+            results[i] = one.crops(seen[row], score, self._choice, request)
         return results
 
 
-class _Candidates:
-    """The candidates of one picture, by ratio, and their scores as they become known."""
+def _row(value, row: int):
+    """One picture's part of what a backbone pass gave for a batch; what belongs to all stays."""
+    if isinstance(value, torch.Tensor):
+        return value[row : row + 1]
+    if isinstance(value, tuple) and value and isinstance(value[0], torch.Tensor):
+        return tuple(part[row : row + 1] for part in value)
+    return value
 
-    def __init__(self, picture: Prepared, request: CropRequest, method: str):
+
+class _Candidates:
+    """The candidates of one picture, by ratio.
+
+    Each ratio is scored by itself, so that its crops do not depend on which others are asked for.
+    """
+
+    def __init__(self, picture: Prepared, request: CropRequest, search: SearchConfig):
         self.size_wh = picture.width, picture.height
         self.must = required(request, self.size_wh)
-        self.circle = request.circle
+        self.search = search
         self.ratios = [(ratio, ratio.for_size(*self.size_wh)) for ratio in request.ratios]
-        self.boxes = [candidates(value, self.size_wh, self.must, method) for _, value in self.ratios]  # [N, 4] each
-        self.scores = [np.zeros(0) for _ in self.ratios]
-        self.protected = Protected.nothing()
+        self.boxes = [candidates(value, self.size_wh, self.must, search.method) for _, value in self.ratios]  # [N, 4] each
 
-    def unscored(self) -> np.ndarray:
-        """Candidates of all ratios without a score yet, [M, 4] pixels of the picture."""
-        return np.concatenate([boxes[len(scores) :] for boxes, scores in zip(self.boxes, self.scores, strict=True)])
+    def crops(
+        self,
+        content: Content,
+        score: Callable[[np.ndarray], np.ndarray],
+        choice: dict[bool, np.ndarray],
+        request: CropRequest,
+    ) -> list[Crop]:
+        """The best crops of each ratio.
 
-    def add(self, scores: np.ndarray) -> None:
-        """Take the scores of `unscored`, in its order."""
-        counts = [len(boxes) - len(known) for boxes, known in zip(self.boxes, self.scores, strict=True)]
-        parts = np.split(scores, np.cumsum(counts)[:-1])
-        self.scores = [np.concatenate(pair) for pair in zip(self.scores, parts, strict=True)]
-
-    def refine(self, search: SearchConfig) -> None:
-        """Add the neighbours of the best candidates of each ratio."""
-        for k, (_, value) in enumerate(self.ratios):
-            best = np.argsort(-self._worth(k, search), kind="stable")[:REFINED]
-            found = neighbours(self.boxes[k][best], value, self.size_wh, self.must)
-            self.boxes[k] = np.concatenate([self.boxes[k], found])
-
-    def crops(self, search: SearchConfig, top: int) -> list[Crop]:
+        Args:
+            score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
+            choice: weights of the features, for ratios that are given (False) and free (True).
+        """
+        scale = np.tile(self.size_wh, 2)
+        cheap = self._measured(content, np.concatenate(self.boxes), request.circle)
+        cheap = np.split(cheap, np.cumsum([len(boxes) for boxes in self.boxes])[:-1])
         crops = []
-        for k, (ratio, value) in enumerate(self.ratios):
-            for rank, i in enumerate(choose(self.boxes[k], self._worth(k, search), top), start=1):
-                box = to_pixels(self.boxes[k][i], self.size_wh, value, self.must)
-                crops.append(Crop(box, float(to_mos(self.scores[k][i])), ratio.label, rank))
+        for (ratio, value), boxes, features in zip(self.ratios, self.boxes, cheap, strict=True):
+            if self.search.method == "argmax":
+                scores = score(boxes)
+                worths = scores
+            else:
+                weights = choice[value is None] * columns(request.protect)
+                boxes, scores, worths = self._expected(content, boxes, features, value, weights, score, request.circle)
+            for rank, i in enumerate(choose(boxes, worths, request.top), start=1):
+                box = to_pixels(boxes[i], self.size_wh, value, self.must)
+                cut, lost = cut_and_lost(content, np.array(box) / scale, request.protect)
+                focus = focus_of(content, np.array(box) / scale)
+                crops.append(
+                    Crop(box, float(to_mos(scores[i])), ratio.label, rank, float(worths[i]), cut, lost, focus)
+                )
         return crops
 
-    def _worth(self, k: int, search: SearchConfig) -> np.ndarray:
-        return worth(
-            self.boxes[k], self.scores[k], search, penalties(self.boxes[k], self.protected, search, self.circle)
-        )
+    def _expected(self, content, boxes, features, value, weights, score, circle):
+        """Candidates that the network rated, [K, 4], their scores and what they are worth."""
+        search = self.search
+        first = np.sort(np.argsort(-(features @ weights), kind="stable")[: search.rated])
+        boxes, features = boxes[first], features[first]
+        scores = np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
+        worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
+        best = np.argsort(-worths, kind="stable")[: search.refined]
+        near = neighbours(boxes[best], value, self.size_wh, self.must)
+        if len(near):
+            boxes = np.concatenate([boxes, near])
+            features = np.concatenate([features, self._measured(content, near, circle)])
+            scores = np.concatenate([scores, np.round(score(near) / SCORE_STEP) * SCORE_STEP])
+            worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
+        return boxes, scores, worths
+
+    def _measured(self, content: Content, boxes: np.ndarray, circle: bool) -> np.ndarray:
+        return measure(content, boxes / np.tile(self.size_wh, 2), scales(boxes, self.size_wh), circle)
 
 
 def to_mos(scores, clip: bool = True):

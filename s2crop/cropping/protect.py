@@ -1,39 +1,92 @@
-"""What crops should not cut: faces, as whole heads, and text."""
+"""What a crop cuts through or leaves out of what is protected, to be told."""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from s2crop.cropping.request import Prepared
-from s2crop.geometry.search import Protected
-from s2crop.models.proposals import KINDS, Proposals
+from s2crop.cropping.content import Content
+from s2crop.cropping.features import EDGE_FRAC
+from s2crop.geometry.integral import Integral, held_shares, strips
 
-PROTECT_MIN_SCORE = 0.3  # faces and text below this are not protected
-PROTECT_KINDS = {"none": (), "face": ("face",), "text": ("text",), "all": ("face", "text")}
-PROMINENT_AREA_FRAC = 0.015  # from this share of the picture on, a face or text counts in full
-TEXT_WEIGHT = 0.5  # of a text block, where a face has 1: writing on a sail matters less than who sails
-MAX_TEXT = 1.0  # all text of a picture together counts as much as this many blocks
-FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: detectors leave out hair and chin
-EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
-TEXT_MARGIN = (0.05, 0.15, 0.05, 0.15)
+PROTECT = ("none", "face", "text", "subject", "all")
+KINDS = {"face": "head", "text": "text"}  # as users name them, and as they were found; faces stand for whole heads
+REPORTED_SCORE = {"face": 0.4, "text": 0.4}  # weaker boxes sway the choice a little, and are not told
+WHOLE, LOST = 0.95, 0.05  # shares of a box inside a crop
+SUBJECT_CUT = 0.05  # roots of the subject's area that a border may run through
+SUBJECT_LEVEL = 0.5  # of the map, from which a place belongs to the subject
+SUBJECT_MIN_AREA = 0.005  # of the picture; a smaller subject is not told
 
 
-def protect(proposals: Proposals, row: int, picture: Prepared, what: str) -> Protected:
-    """Faces (heads) and text of one picture that crops should not cut."""
-    kinds = [KINDS.index(kind) for kind in PROTECT_KINDS[what]]
-    found = proposals.kinds[row].cpu().numpy()
-    scores = proposals.scores[row].cpu().numpy().astype(float)
-    chosen = np.isin(found, kinds) & (scores >= PROTECT_MIN_SCORE)
-    if not chosen.any():
-        return Protected.nothing()
-    boxes = proposals.boxes[row].cpu().numpy()[chosen] / picture.scale
-    face = (found[chosen] == KINDS.index("face"))[:, None]
-    margins = np.where(face, FACE_MARGIN, TEXT_MARGIN)
-    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    share = (sides[:, 0] * sides[:, 1]) / (picture.width * picture.height)
-    prominence = 0.25 + 0.75 * np.clip(np.sqrt(share / PROMINENT_AREA_FRAC), 0, 1)  # one of a crowd matters less
-    outwards, limit = sides * [-1, -1, 1, 1], [picture.width, picture.height] * 2
-    cores = np.where(face, boxes + np.array(EYES) * outwards, boxes)
-    boxes = boxes + margins * outwards
-    weights = scores[chosen] * prominence
-    text = found[chosen] == KINDS.index("text")
-    weights[text] *= TEXT_WEIGHT / max(1.0, weights[text].sum() / MAX_TEXT)
-    return Protected(np.clip(boxes, 0, limit), weights, np.clip(cores, 0, limit))
+class Thing(NamedTuple):
+    """Something protected: "face" (a whole head), "text" or "subject", and its box in fractions of the picture."""
+
+    kind: str
+    box: tuple[float, float, float, float]
+
+
+def cut_and_lost(content: Content, crop: np.ndarray, protect: str) -> tuple[list[Thing], list[Thing]]:
+    """What of the protected things a crop cuts through, and what it leaves out.
+
+    A face or text is cut from 5 % to 95 % inside. A subject is cut where a border that is not the picture's runs
+    through more than a twentieth of the root of its area.
+
+    Args:
+        crop: [4] in fractions of the picture.
+        protect: one of PROTECT.
+    """
+    cut: list[Thing] = []
+    lost: list[Thing] = []
+    for kind, part in KINDS.items():
+        boxes, scores = content.parts[part]
+        boxes = boxes[scores >= REPORTED_SCORE[kind]]
+        if protect not in (kind, "all") or not len(boxes):
+            continue
+        for box, share in zip(boxes, held_shares(crop[None], boxes)[0], strict=True):
+            if share < WHOLE:
+                (cut if share > LOST else lost).append(Thing(kind, tuple(map(float, box))))
+    if protect in ("subject", "all") and (box := subject_box(content)) is not None:
+        mask = (content.subject > SUBJECT_LEVEL).astype(float)
+        width, height = content.size_wh
+        summed = Integral(mask[None] / mask.size)
+        held = summed.over(crop[None])[0, 0] / mask.mean()
+        edge = EDGE_FRAC * max(width, height) / np.array([width, height])
+        along = summed.over(strips(crop[None], edge)[:, 0])[:, 0] / np.tile(edge, 2) * [height, width, height, width]
+        inner = np.concatenate([crop[:2] > 1e-3, crop[2:] < 1 - 1e-3])
+        if held <= LOST:
+            lost.append(Thing("subject", box))
+        elif (inner * along).max() > SUBJECT_CUT * np.sqrt(mask.mean() * width * height):
+            cut.append(Thing("subject", box))
+    return cut, lost
+
+
+def subject_box(content: Content) -> tuple[float, float, float, float] | None:
+    """The box around what the picture is about, in fractions; None where that is not known."""
+    mask = content.subject > SUBJECT_LEVEL
+    if mask.mean() < SUBJECT_MIN_AREA:
+        return None
+    edges = []
+    for axis, size in ((0, mask.shape[1]), (1, mask.shape[0])):
+        there = np.flatnonzero(mask.any(axis=axis))
+        edges.append((there[0] / size, (there[-1] + 1) / size))
+    (x1, x2), (y1, y2) = edges
+    return float(x1), float(y1), float(x2), float(y2)
+
+
+def focus_of(content: Content, crop: np.ndarray) -> tuple[float, float]:
+    """Where in the picture a crop's subject is, in fractions: the middle of what of subject and looks lies inside.
+
+    Args: crop [4] in fractions of the picture.
+    """
+    subject, looks = content.subject.astype(float), content.looks.astype(float)
+    weight = subject / subject.size + 0.25 * subject.mean() * _enlarged(looks, subject.shape)
+    rows, columns = ((np.arange(n) + 0.5) / n for n in subject.shape)
+    held, x, y = Integral(np.stack([weight, weight * columns, weight * rows[:, None]])).over(crop[None])[0]
+    if held <= 1e-6:
+        return float(crop[0] + crop[2]) / 2, float(crop[1] + crop[3]) / 2
+    return float(np.clip(x / held, crop[0], crop[2])), float(np.clip(y / held, crop[1], crop[3]))
+
+
+def _enlarged(looks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A map of shares spread over a finer grid, of the same sum."""
+    by = shape[0] // looks.shape[0], shape[1] // looks.shape[1]
+    return np.repeat(np.repeat(looks, by[0], axis=0), by[1], axis=1) / (by[0] * by[1])

@@ -26,7 +26,7 @@ class CropRequest:
     top: int = 1  # crops for each ratio
     focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
     keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
-    protect: str = "all"  # none, face, text or all
+    protect: str = "all"  # none, face, text, subject or all
     circle: bool = (
         False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
     )
@@ -40,6 +40,10 @@ class Crop:
     score: float  # on the MOS scale, 1 to 5
     ratio: str  # the label that was asked for
     rank: int  # 1 is the best of its ratio
+    worth: float = 0.0  # what crops of a picture are ranked by: the expected IoU with the editor's crop
+    cut: list[Thing] = field(default_factory=list)  # protected things that the crop cuts through
+    lost: list[Thing] = field(default_factory=list)  # protected things that it leaves out
+    focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
     picture: Picture | None = field(default=None, repr=False, compare=False)
 
     @cached_property

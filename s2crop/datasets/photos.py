@@ -72,7 +72,7 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
             known = Boxes(lines, np.full(len(lines), TEXT), np.ones(len(lines), np.float32), (False, False, True))
             photos.append(Photo(name, path, boxes=known))
     with ThreadPoolExecutor() as pool:
-        for photo, pixels in zip(photos, pool.map(_decode, [p.path for p in photos]), strict=True):
+        for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
             photo.pixels = pixels
     return photos
 
@@ -101,7 +101,7 @@ def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
     return np.float32(lines).reshape(-1, 4) / np.float32([aspect, 1, aspect, 1])
 
 
-def _decode(path: Path) -> np.ndarray:
+def decode(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -109,8 +109,8 @@ def _decode(path: Path) -> np.ndarray:
 def _teacher_boxes(rows: list[dict]) -> Boxes:
     """A teacher's boxes as soft labels: weak ones dropped, an object with two labels counted once."""
     boxes, kinds, quality = [], [], []
-    for row in sorted(rows, key=lambda r: -_trust(r)):
-        trust, kind = _trust(row), KINDS.index(row["kind"])
+    for row in sorted(rows, key=lambda r: -trust(r)):
+        trust, kind = trust(row), KINDS.index(row["kind"])
         if trust < 0.2:
             continue
         box = np.float32(row["box"])
@@ -123,7 +123,7 @@ def _teacher_boxes(rows: list[dict]) -> Boxes:
     return Boxes(np.float32(boxes).reshape(-1, 4), np.int64(kinds), np.float32(quality))
 
 
-def _trust(row: dict) -> float:
+def trust(row: dict) -> float:
     """How far a teacher's box is believed, 0 to 1 (its known faults are in the data README)."""
     score = row["score"]
     if row["kind"] == "face":  # false alarms mostly between 0.60 and 0.75

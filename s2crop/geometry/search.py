@@ -6,7 +6,7 @@ import numpy as np
 
 from s2crop.errors import InputError
 from s2crop.geometry.anchors import border_anchors, grid_anchors, ratio_anchors
-from s2crop.geometry.boxes import area, inside_circle_share, inside_share, iou_matrix, largest_of_ratio
+from s2crop.geometry.boxes import area, iou_matrix, largest_of_ratio
 
 SAME_CROP_IOU = 0.8  # two crops that overlap more are one crop to a person
 REFINED = 10  # best candidates around which the second stage searches (ASM-Net, sec. 3.3)
@@ -18,24 +18,10 @@ SCALE = 1.07
 class SearchConfig:
     """Choices of the search; the defaults measured best on validation photos."""
 
-    method: str = "expected"  # highest expected IoU, refined, or "argmax": the best-scored anchor, as published
-    temperature: float = 0.1  # T of softmax(score / T), in normalised scores
-    cut_penalty: float = 3.0  # taken from a score where a crop cuts a face or text that it could hold
-    lost_penalty: float = 3.0  # taken where it leaves it out, in proportion to the part left out
-    penalty_iou: float = 0.25  # what a penalty of 1 takes from an expected IoU
-
-
-@dataclass(frozen=True)
-class Protected:
-    """What a crop should not cut through or lose."""
-
-    boxes: np.ndarray  # [M, 4] pixels of the picture
-    weights: np.ndarray  # [M] 0 to 1: how sure the detector is, times how much it matters
-    cores: np.ndarray  # [M, 4] the part of each box that counts where the whole does not fit, as the eyes of a face
-
-    @classmethod
-    def nothing(cls) -> "Protected":
-        return cls(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))
+    method: str = "expected"  # highest expected agreement, or "argmax": the best-scored grid anchor, as published
+    temperature: float = 0.3  # T of softmax(utility / T)
+    rated: int = 48  # candidates of a ratio that the network rates: the best by everything else
+    refined: int = REFINED  # of the best, whose neighbours are candidates too
 
 
 def candidates(
@@ -82,37 +68,21 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
     return np.unique(np.concatenate([start, start + sides], axis=1).round(6), axis=0)
 
 
-def penalties(boxes: np.ndarray, protected: Protected, config: SearchConfig, circle: bool = False) -> np.ndarray:
-    """What cut and lost faces and text cost each candidate of one ratio: [N, 4] -> [N].
+def worth(boxes: np.ndarray, utilities: np.ndarray, temperature: float) -> np.ndarray:
+    """How good a choice each candidate of one ratio is: the expected IoU with the editor's crop, [N, 4], [N] -> [N].
 
-    With `circle`, what lies outside of a candidate's inscribed circle is lost too.
-    Of a box that no candidate holds whole its core counts. Where that does not fit either a cut cannot
-    be spared; there only how much of it is lost counts, against the candidate that holds most.
+        worth(c) = sum over c' of softmax(utility / T)[c'] * IoU(c, c')
+
+    The editor chooses candidate c' with probability softmax(utility / T)[c']. A plain arg-max over many candidates picks
+    outliers.
     """
-    if not len(protected.boxes):
-        return np.zeros(len(boxes))
-    share = inside_circle_share if circle else inside_share
-    inside = share(boxes, protected.boxes)  # [N, M]
-    unfit = inside.max(axis=0) <= 0.99
-    inside[:, unfit] = share(boxes, protected.cores[unfit])
-    possible = inside.max(axis=0)
-    cut = np.clip(8 * inside * (1 - inside), 0, 1) * (possible > 0.99)
-    lost = 1 - inside / np.maximum(possible, 1e-9)
-    return (config.cut_penalty * cut + config.lost_penalty * lost) @ protected.weights
+    chance = np.exp((utilities - utilities.max()) / temperature)
+    return iou_matrix(boxes, boxes) @ (chance / chance.sum())
 
 
-def worth(boxes: np.ndarray, scores: np.ndarray, config: SearchConfig, penalty: np.ndarray | float = 0.0) -> np.ndarray:
-    """How good a choice each candidate of one ratio is: [N, 4], [N] -> [N].
-
-    With method "expected" it is the expected IoU with the crop that a person would choose, who
-    chooses candidate c with probability softmax(scores / T)[c]: a plain arg-max over many
-    candidates picks outliers.
-    """
-    scores = scores - penalty
-    if config.method == "argmax":
-        return scores
-    chance = np.exp((scores - scores.max()) / config.temperature)
-    return iou_matrix(boxes, boxes) @ (chance / chance.sum()) - config.penalty_iou * penalty
+def scales(boxes: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """How large boxes [N, 4] are for their shape: 1 where they touch two opposite borders of the picture, [N]."""
+    return ((boxes[:, 2:] - boxes[:, :2]) / np.array(size_wh)).max(axis=1)
 
 
 def neighbours(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import vgg16
 
 from s2crop.models.backbone import Backbone, MultiScale
-from s2crop.models.proposals import ProposalHead, Proposals
+from s2crop.models.proposals import Proposals
 from s2crop.models.scorer import Heat, Scorer, check_image
 
 CIRCLE_CELLS = 36  # a circle is pooled in at least so many cells an axis
@@ -73,6 +73,7 @@ class ASMNetConfig:
     map_stride: int = 1  # input pixels for each cell of the score map
     hidden_dim: int = 0  # channels mixed over neighbouring cells before the score map; 0 for none
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
+    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
     def __post_init__(self):
         for name, allowed in (
@@ -265,7 +266,7 @@ class ASMNet(Scorer):
         super().__init__(config)
         make, channels = BACKBONES[config.backbone]
         self.backbone = make(config)
-        self.proposal_head = ProposalHead() if config.proposal_head else None
+        self.add_sight()
         self.pooling = CompositionPooling(PATTERNS[config.pattern])
         self.score_map = ScoreMap(channels, self.pooling.partitions, config.hidden_dim, config.map_stride)
 

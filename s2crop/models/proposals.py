@@ -7,11 +7,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection import (
-    FasterRCNN_MobileNet_V3_Large_320_FPN_Weights,
-    fasterrcnn_mobilenet_v3_large_320_fpn,
-)
-from torchvision.ops import batched_nms
 
 from s2crop.errors import WeightsError
 from s2crop.models.backbone import CUTS
@@ -60,7 +55,7 @@ class ProposalHead(nn.Module):
         fine, *coarser = CUTS.values()
         self.fine = nn.Conv2d(fine, self.CHANNELS, 2, stride=2)
         self.lateral = nn.ModuleList(nn.Conv2d(channels, self.CHANNELS, 1) for channels in coarser)
-        self.mix = nn.ModuleList(_separable(self.CHANNELS) for _ in range(self.BLOCKS))
+        self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
         self.sides = nn.Conv2d(self.CHANNELS, 4 * len(KINDS), 1)
         nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR)).item())
@@ -70,6 +65,10 @@ class ProposalHead(nn.Module):
 
         Sides are distances (left, top, right, bottom) from the cell's centre, in input pixels.
         """
+        return self.outputs(self.trunk(maps))
+
+    def trunk(self, maps: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """The maps joined and mixed at stride 8, [B, 96, h, w]; what other heads build on too."""
         fine, *maps = maps
         x = self.lateral[2](maps[2])
         for lateral, finer in ((self.lateral[1], maps[1]), (self.lateral[0], maps[0])):
@@ -77,51 +76,92 @@ class ProposalHead(nn.Module):
         x = x + self.fine(fine)
         for block in self.mix:
             x = x + block(x)
-        sides = self.sides(x).unflatten(1, (len(KINDS), 4)).clamp(max=5.0).exp() * BOX_SCALE
-        return self.heat(x), sides
+        return x
+
+    def outputs(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
+        """Heat logits and box sides on the trunk."""
+        sides = self.sides(trunk).unflatten(1, (len(KINDS), 4)).clamp(max=5.0).exp() * BOX_SCALE
+        return self.heat(trunk), sides
 
     @torch.no_grad()
     def propose(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Proposals:
         """The best MAX_PROPOSALS boxes of each picture: heat-map peaks after NMS within each kind."""
-        heat, sides = self(maps)
+        return self.propose_on(self.trunk(maps), size)
+
+    @torch.no_grad()
+    def propose_on(self, trunk: Tensor, size: tuple[int, int]) -> Proposals:
+        """`propose` where the trunk is at hand."""
+        heat, sides = self.outputs(trunk)
         return decode(heat.sigmoid(), sides, size)
 
 
 def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
     """Peaks of the heat maps [B, 3, h, w] as boxes. Args: size (height, width) of the input."""
+    return Proposals(*peak_boxes(heat, sides, size, MAX_PROPOSALS))
+
+
+def peak_boxes(
+    heat: Tensor, sides: Tensor, size: tuple[int, int], most: int, min_score: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Peaks of heat maps as boxes, after suppression of those that overlap a better one of their kind.
+
+    Args:
+        heat: [B, K, h, w] of K kinds, 0 to 1; sides: [B, K, 4, h, w] distances from the cells' centres in input pixels.
+        size: (height, width) of the input; most: boxes kept for a picture; min_score: heat that a peak must exceed.
+    Returns:
+        Boxes [B, most, 4] in input pixels, scores and kinds [B, most], best first; rows past the last real one hold the
+        whole picture with score 0.
+    """
     height, width = size
     peaks = heat * (F.max_pool2d(heat, 3, 1, 1) == heat)
     batch, _, rows, columns = heat.shape
-    scores, flat = peaks.flatten(1).topk(min(3 * MAX_PROPOSALS, peaks[0].numel()))
+    scores, flat = peaks.flatten(1).topk(min(3 * most, peaks[0].numel()))
     cell = flat % (rows * columns)
     kinds = flat // (rows * columns)
     centre = torch.stack([cell % columns, cell // columns], dim=-1) * STRIDE + STRIDE / 2
-    distances = sides.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [B, 3*h*w, 4]
+    distances = sides.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [B, K*h*w, 4]
     distances = distances.gather(1, flat[..., None].expand(-1, -1, 4)).clamp(min=1)  # no box without area
     boxes = torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
     limit = boxes.new_tensor([width, height, width, height])
     boxes = boxes.clamp(min=0).minimum(limit)
 
-    out = _fillers(size, batch, heat)
+    out = _fillers(size, batch, most, heat)
     for i in range(batch):
-        keep = batched_nms(boxes[i], scores[i], kinds[i], NMS_IOU)
-        keep = keep[scores[i, keep] > 0][:MAX_PROPOSALS]
+        real = int((scores[i] > min_score).sum())
+        keep = suppress(boxes[i, :real], kinds[i, :real])[:most]
         for filled, found in zip(out, (boxes, scores, kinds), strict=True):
             filled[i, : len(keep)] = found[i, keep]
     return out
 
 
-def _fillers(size: tuple[int, int], batch: int, like: Tensor) -> Proposals:
-    """MAX_PROPOSALS rows of the whole picture, score 0. Args: size (height, width) of the input."""
+def suppress(boxes: Tensor, kinds: Tensor) -> Tensor:
+    """Which boxes [K, 4], best first, overlap no better one of their kind that stays by more than NMS_IOU: indices."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    overlap = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    shared = overlap.clamp(min=0).prod(-1)
+    areas = sides.prod(-1)
+    rivals = (shared > NMS_IOU * (areas[:, None] + areas - shared)) & (kinds[:, None] == kinds)
+    rivals = rivals.cpu().numpy()
+    stays = [True] * len(rivals)
+    for i, row in enumerate(rivals):
+        if stays[i]:
+            for j in row[i + 1 :].nonzero()[0]:
+                stays[i + 1 + j] = False
+    return torch.tensor([i for i, stay in enumerate(stays) if stay], dtype=torch.int64, device=boxes.device)
+
+
+def _fillers(size: tuple[int, int], batch: int, most: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`most` rows of the whole picture, score 0. Args: size (height, width) of the input."""
     whole = like.new_tensor([0, 0, size[1], size[0]])
-    return Proposals(
-        whole.repeat(batch, MAX_PROPOSALS, 1),
-        like.new_zeros(batch, MAX_PROPOSALS),
-        torch.zeros(batch, MAX_PROPOSALS, dtype=torch.int64, device=like.device),
+    return (
+        whole.repeat(batch, most, 1),
+        like.new_zeros(batch, most),
+        torch.zeros(batch, most, dtype=torch.int64, device=like.device),
     )
 
 
-def _separable(channels: int) -> nn.Sequential:
+def separable(channels: int) -> nn.Sequential:
+    """A depthwise 5x5 convolution and two 1x1 convolutions with a ReLU between them."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 5, 1, 2, groups=channels),
         nn.Conv2d(channels, channels, 1),
@@ -136,6 +176,8 @@ class Detector(nn.Module):
     NAME = "fasterrcnn_mobilenet_v3_large_320_fpn"
 
     def __init__(self, state: dict[str, Tensor]):
+        from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn  # takes a second to import
+
         super().__init__()
         self.net = fasterrcnn_mobilenet_v3_large_320_fpn(
             weights=None, weights_backbone=None, box_detections_per_img=MAX_PROPOSALS
@@ -146,7 +188,7 @@ class Detector(nn.Module):
     def propose(self, pixels: Tensor) -> Proposals:
         """uint8 [B, 3, H, W] -> Proposals, all of kind "object"."""
         batch, _, height, width = pixels.shape
-        out = _fillers((height, width), batch, pixels.new_empty(0, dtype=torch.float32))
+        out = Proposals(*_fillers((height, width), batch, MAX_PROPOSALS, pixels.new_empty(0, dtype=torch.float32)))
         for i, found in enumerate(self.net(list(pixels.float() / 255))):
             count = min(len(found["scores"]), MAX_PROPOSALS)
             out.boxes[i, :count], out.scores[i, :count] = found["boxes"][:count], found["scores"][:count]
@@ -159,6 +201,8 @@ def load_detector(device: torch.device) -> Detector:
     Raises:
         WeightsError: they are not there; says where they are looked for.
     """
+    from torchvision.models.detection import FasterRCNN_MobileNet_V3_Large_320_FPN_Weights  # takes a second to import
+
     url = FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.DEFAULT.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not path.is_file():

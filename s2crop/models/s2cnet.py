@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.graph import AttentionGraph, OverlapMessages
-from s2crop.models.proposals import ProposalHead, Proposals
+from s2crop.models.proposals import Proposals
 from s2crop.models.scorer import Heat, Scorer, check_image
 
 MOS_MEAN, MOS_STD = 2.95, 0.8  # the networks' scores are MOS less this mean, over this deviation
@@ -50,6 +50,7 @@ class S2CNetConfig:
     node_geometry: bool = False  # nodes know their box, kind and detector score
     overlap_messages: bool = False  # a crop is told how it holds or cuts each proposal
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
+    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
     def __post_init__(self):
         for name, allowed in (
@@ -128,7 +129,7 @@ class S2CNet(Scorer):
         self.num_proposals = config.num_proposals
         self.backbone = Backbone(config.padding)
         self.multi_scale = MultiScale(config.reduced_dim)
-        self.proposal_head = ProposalHead() if config.proposal_head else None
+        self.add_sight()
         self.nodes = NodeEmbedding(config)
         self.graph = AttentionGraph(config)
         if config.head == "crop":

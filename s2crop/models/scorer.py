@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
-from s2crop.models.proposals import Proposals
+from s2crop.models.choice import Choice
+from s2crop.models.proposals import ProposalHead, Proposals
+from s2crop.models.subjects import SubjectHead, Subjects
 
 
 class Heat(NamedTuple):
@@ -20,7 +22,7 @@ class Heat(NamedTuple):
 class Scorer(nn.Module):
     """A network that scores crop candidates from one backbone pass over a picture.
 
-    Subclasses give `backbone`, `proposal_head` (None where there is none), `features`, `rate` and `explain`.
+    Subclasses give `backbone`, `features`, `rate` and `explain`, and call `add_sight` where the configuration asks for it.
     What `features` returns has at least `maps`, on which proposals are found, and `size`, the
     (height, width) of the network input.
 
@@ -33,10 +35,25 @@ class Scorer(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
+        self.proposal_head: ProposalHead | None = None
+        self.subject_head: SubjectHead | None = None
+        self.choice: Choice | None = None
         scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
         self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
         offset = torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
         self.register_buffer("_input_offset", offset.view(1, 3, 1, 1), persistent=False)
+
+    def add_sight(self) -> None:
+        """Give the network what it shares with its siblings: proposals, subjects, and the choice among candidates."""
+        if self.config.proposal_head:
+            self.proposal_head = ProposalHead()
+        if self.config.subject_head:
+            self.subject_head, self.choice = SubjectHead(), Choice()
+
+    def look(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Proposals, Subjects]:
+        """What pictures show, from the backbone's maps. Args: size (height, width) of the input."""
+        trunk = self.proposal_head.trunk(maps)
+        return self.proposal_head.propose_on(trunk, size), self.subject_head.look(maps, trunk, size)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> the network's input, float32."""

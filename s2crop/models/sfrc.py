@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import CUTS, LAYERS, Backbone, MultiScale
-from s2crop.models.proposals import ProposalHead, Proposals
+from s2crop.models.proposals import Proposals
 from s2crop.models.scorer import Heat, Scorer, check_image
 
 CHUNK = 128  # candidates encoded at once: their first maps stay small enough for a processor's cache
@@ -40,6 +40,7 @@ class SFRCConfig:
     spatial_dim: int = 256  # d_s
     # deviations from the paper, all off by default
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
+    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
     def __post_init__(self):
         if self.padding not in ("one", "same"):
@@ -131,7 +132,7 @@ class SFRC(Scorer):
         super().__init__(config)
         self.backbone = Backbone(config.padding)
         self.last_layer = nn.Conv2d(tuple(CUTS.values())[-1], 1280, 1)  # MobileNetV2's last, which the maps end before
-        self.proposal_head = ProposalHead() if config.proposal_head else None
+        self.add_sight()
         self.multi_scale = MultiScale(config.reduced_dim)
         self.region = RegionFeature(config)
         layers = LAYERS + 1

@@ -1,7 +1,9 @@
 """Train the proposal head, and the backbone's later layers with it, on teachers' and human boxes."""
 
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +104,7 @@ def train(
         losses = []
         rng = run.generator(epoch)
         groups = draw_groups(training, recipe.batch_size, rng)
-        for step, batch in enumerate(batches(groups, recipe, fonts, rng)):
+        for step, batch in enumerate(batches(groups, partial(augmented_view, recipe=recipe, fonts=fonts), rng)):
             factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
@@ -151,18 +153,22 @@ def draw_groups(
     return [groups[i] for i in rng.permutation(len(groups))]
 
 
-def batches(
-    groups: list[tuple[tuple[int, int], list[Photo]]],
-    recipe: ProposalRecipe,
-    fonts: tuple[Path, ...],
-    rng: np.random.Generator,
-):
-    """Augmented views of each group: (pixels, heat, known, sides, weight) as tensors."""
-    with ThreadPoolExecutor(1) as pool:  # one batch ahead of the training step
+def batches(groups: list, make: Callable, rng: np.random.Generator) -> Iterator[list[Tensor]]:
+    """Augmented views of each group as tensors, one batch ahead of the training step.
+
+    Args:
+        groups: as `draw_groups` gives them.
+        make: (photo, shape, generator) -> a view and its targets, as arrays.
+    """
+
+    def stacked(members: list, shape: tuple[int, int], seeds: np.ndarray) -> list[Tensor]:
+        views = [make(p, shape, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)]
+        return [torch.from_numpy(np.stack(parts)) for parts in zip(*views, strict=True)]
+
+    with ThreadPoolExecutor(1) as pool:
         waiting = None
         for shape, members in groups:
-            seeds = rng.integers(2**32, size=len(members))
-            job = pool.submit(_batch, members, shape, recipe, fonts, seeds)
+            job = pool.submit(stacked, members, shape, rng.integers(2**32, size=len(members)))
             if waiting is not None:
                 yield waiting.result()
             waiting = job
@@ -170,27 +176,27 @@ def batches(
             yield waiting.result()
 
 
-def _batch(
-    members: list[Photo], shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...], seeds: np.ndarray
-):
-    views = [
-        augmented_view(p, shape, recipe, fonts, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)
-    ]
-    return [torch.from_numpy(np.stack(parts)) for parts in zip(*views, strict=True)]
-
-
-def augmented_view(
-    photo: Photo, shape: tuple[int, int], recipe: ProposalRecipe, fonts: tuple[Path, ...], rng: np.random.Generator
-):
-    """A random window of a photo, mirrored half of the time, some lettered, colours shifted, with its targets."""
-    height, width = photo.pixels.shape[:2]
-    area = rng.uniform(recipe.min_window, 1.0) if rng.random() < 0.7 else 1.0
+def random_window(
+    size_wh: tuple[int, int], shape: tuple[int, int], min_area: float, rng: np.random.Generator
+) -> np.ndarray:
+    """A window of about a view's shape, [4] fractions of a photo; three in ten show all that the shape allows."""
+    width, height = size_wh
+    area = rng.uniform(min_area, 1.0) if rng.random() < 0.7 else 1.0
     aspect = shape[1] / shape[0] * np.exp(rng.uniform(-0.15, 0.15))  # of the window, in pixels
     w = min(width, np.sqrt(area * width * height * aspect))
     h = min(height, np.sqrt(area * width * height / aspect))
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
-    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.BILINEAR, box=(x, y, x + w, y + h)))
-    window = np.float32([x / width, y / height, (x + w) / width, (y + h) / height])
+    return np.float32([x / width, y / height, (x + w) / width, (y + h) / height])
+
+
+def augmented_view(
+    photo: Photo, shape: tuple[int, int], rng: np.random.Generator, *, recipe: ProposalRecipe, fonts: tuple[Path, ...]
+):
+    """A random window of a photo, mirrored half of the time, some lettered, colours shifted, with its targets."""
+    height, width = photo.pixels.shape[:2]
+    window = random_window((width, height), shape, recipe.min_window, rng)
+    extent = tuple(window * np.float32([width, height] * 2))
+    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.BILINEAR, box=extent))
     boxes = (photo.boxes.boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
@@ -203,11 +209,11 @@ def augmented_view(
         boxes = np.concatenate([boxes[left], lines / scale])
         kinds = np.concatenate([kinds[left], np.full(len(lines), TEXT)])
         quality = np.concatenate([quality[left], np.ones(len(lines), np.float32)])
-    targets = make_targets(np.float32(boxes), kinds, quality, photo.boxes.known, shape)
-    return _shift_colours(np.float32(pixels), rng).transpose(2, 0, 1), *targets
+    targets = box_targets(np.float32(boxes), kinds, quality, photo.boxes.known, shape)
+    return shift_colours(np.float32(pixels), rng).transpose(2, 0, 1), *targets
 
 
-def _shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grey = pixels.mean(axis=2, keepdims=True)
     saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.4)
     pixels = grey + (pixels - grey) * saturation
@@ -215,26 +221,36 @@ def _shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray((pixels + rng.uniform(-8, 8, 3)).clip(0, 255), np.float32)
 
 
-def make_targets(
-    boxes: np.ndarray, kinds: np.ndarray, quality: np.ndarray, known: tuple[bool, ...], shape: tuple[int, int]
+def box_targets(
+    boxes: np.ndarray,
+    kinds: np.ndarray,
+    quality: np.ndarray,
+    known: tuple[bool, ...],
+    shape: tuple[int, int],
+    unsure: Sequence[tuple[int, np.ndarray]] = (),
 ):
     """Heat, known and side targets of one view.
 
     Args:
         boxes: [K, 4] fractions of the view, which may reach past it.
+        known: of each of K kinds, whether it was looked for.
         shape: (height, width) of the view in pixels.
+        unsure: kind and box of places that may hold one.
     Returns:
-        heat [3, h, w] soft targets; known [3, h, w] weights of the heat loss (0 where a box is too
-        far outside the view to say, or the kind was not labelled); sides [3, 4, h, w] pixels;
-        weight [3, h, w] of the box loss.
+        heat [K, h, w] soft targets; known [K, h, w] weights of the heat loss (0 where a box is too
+        far outside the view to say, where it is not sure, or where the kind was not labelled); sides [K, 4, h, w] pixels;
+        weight [K, h, w] of the box loss.
     """
     h, w = shape[0] // STRIDE, shape[1] // STRIDE
-    heat = np.zeros((len(KINDS), h, w), np.float32)
+    heat = np.zeros((len(known), h, w), np.float32)
     mask = np.ones_like(heat) * np.float32(known)[:, None, None]
-    sides = np.zeros((len(KINDS), 4, h, w), np.float32)
+    sides = np.zeros((len(known), 4, h, w), np.float32)
     weight = np.zeros_like(heat)
     scale = np.float32([shape[1], shape[0]] * 2)
     x, y = (np.arange(w) + 0.5) * STRIDE, (np.arange(h) + 0.5) * STRIDE
+    for kind, box in unsure:
+        x1, y1, x2, y2 = box * scale
+        mask[kind][((y >= y1) & (y <= y2))[:, None] & ((x >= x1) & (x <= x2))] = 0
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for i in np.argsort(-areas):  # small boxes last: they win their cells
         clipped = boxes[i].clip(0, 1)
@@ -254,6 +270,7 @@ def make_targets(
         gaussian = gaussian_y[:, None] * gaussian_x
         heat[kind] = np.maximum(heat[kind], gaussian * quality[i])
         core = gaussian > CORE
+        mask[kind][core] = known[kind]
         grid = np.broadcast_arrays(x - x1, (y - y1)[:, None], x2 - x, (y2 - y)[:, None])
         sides[kind][:, core] = np.stack(grid)[:, core].clip(min=1)
         weight[kind][core] = gaussian[core] * quality[i]
@@ -261,28 +278,33 @@ def make_targets(
 
 
 def proposal_losses(heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, target_sides: Tensor, weight: Tensor):
-    """Quality focal loss of the heat (Li et al. 2020, GFL eq. 5, beta 2) and GIoU loss of the boxes.
+    """`focal_loss` of the heat and `box_loss` of the sides. Args: heat logits, sides, then the targets of `box_targets`."""
+    return focal_loss(heat, target, known, weight), box_loss(sides, target_sides, weight)
 
-    Both are averaged for each kind on its own: a photo has ten objects for each face.
 
-    Args: heat [B, 3, h, w] logits, sides [B, 3, 4, h, w], then the targets of `make_targets`.
+def focal_loss(heat: Tensor, target: Tensor, known: Tensor, weight: Tensor) -> Tensor:
+    """Quality focal loss (Li et al. 2020, GFL eq. 5, beta 2), averaged for each kind on its own: there are ten objects to a face.
+
+    Args: heat [B, K, h, w] logits; target, known and the boxes' weight of the same shape.
     """
     probability = heat.sigmoid()
     focal = (target - probability).abs().pow(2) * F.binary_cross_entropy_with_logits(heat, target, reduction="none")
-    positive = (target * (weight > 0)).sum(dim=(0, 2, 3))  # [3]
-    heat_loss = ((focal * known).sum(dim=(0, 2, 3)) / positive.clamp(min=len(heat) / 4)).mean()
-    predicted, wanted = (s.movedim(2, -1).movedim(1, 0) for s in (sides, target_sides))  # [3, B, h, w, 4]
+    positive = (target * (weight > 0)).sum(dim=(0, 2, 3))  # [K]
+    return ((focal * known).sum(dim=(0, 2, 3)) / positive.clamp(min=len(heat) / 4)).mean()
+
+
+def box_loss(sides: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """GIoU loss of boxes, averaged for each kind on its own. Args: sides, wanted [B, K, 4, h, w]; weight [B, K, h, w]."""
+    predicted, wanted = (s.movedim(2, -1).movedim(1, 0) for s in (sides, wanted))  # [K, B, h, w, 4]
     weight = weight.movedim(1, 0)
     signs = predicted.new_tensor([-1, -1, 1, 1])  # distances as boxes around the origin
-    box_losses = []
-    for kind in range(len(KINDS)):
-        where = weight[kind] > 0
+    losses = []
+    for own, target, count in zip(predicted, wanted, weight, strict=True):
+        where = count > 0
         if where.any():
-            loss = generalized_box_iou_loss(
-                predicted[kind][where] * signs, wanted[kind][where] * signs, reduction="none"
-            )
-            box_losses.append((loss * weight[kind][where]).sum() / weight[kind][where].sum())
-    return heat_loss, sum(box_losses, sides.sum() * 0) / len(KINDS)
+            loss = generalized_box_iou_loss(own[where] * signs, target[where] * signs, reduction="none")
+            losses.append((loss * count[where]).sum() / count[where].sum())
+    return sum(losses, sides.sum() * 0) / len(weight)
 
 
 @torch.inference_mode()

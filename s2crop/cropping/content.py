@@ -1,0 +1,59 @@
+"""What one picture is about, as crops are judged by it: maps and boxes in fractions of the picture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from s2crop.geometry.boxes import inside_share
+from s2crop.models.proposals import KINDS, Proposals
+from s2crop.models.subjects import FIGURES, Subjects
+
+MIN_SCORE = {"text": 0.3, "object": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
+FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: to the whole head
+SAME_HEAD = 0.5  # of a face inside a head that was found already
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was found in one picture. Boxes are [M, 4] in fractions of it, scores [M] from 0 to 1."""
+
+    size_wh: tuple[int, int]  # of the upright picture, in pixels
+    subject: np.ndarray  # [h, w] how far each place belongs to what the picture is about, 0 to 1
+    looks: np.ndarray  # [h, w] share of people's looks, of 1 in all
+    parts: dict[str, tuple[np.ndarray, np.ndarray]]  # kind -> boxes and scores; kinds of MIN_SCORE
+
+
+def contents(
+    proposals: Proposals, subjects: Subjects, sizes_wh: list[tuple[int, int]], size: tuple[int, int]
+) -> list[Content]:
+    """What was found in each picture of a batch. Args: size (height, width) of the network input."""
+    scale = np.array([size[1], size[0]] * 2)
+    subject, looks = (part.float().cpu().numpy() for part in (subjects.subject, subjects.looks))
+    found = [
+        (names, *(part.float().cpu().numpy() for part in (boxes, scores, kinds)))
+        for names, (boxes, scores, kinds) in ((KINDS, proposals), (FIGURES, subjects[2:]))
+    ]
+    result = []
+    for row, size_wh in enumerate(sizes_wh):
+        parts = {}
+        for names, boxes, scores, kinds in found:
+            for number, name in enumerate(names):
+                chosen = (kinds[row] == number) & (scores[row] >= MIN_SCORE.get(name, MIN_SCORE["head"]))
+                parts[name] = boxes[row, chosen].astype(float) / scale, scores[row, chosen].astype(float)
+        parts["head"] = with_faces(parts["head"], parts.pop("face"))
+        result.append(Content(size_wh, subject[row], looks[row], parts))
+    return result
+
+
+def with_faces(
+    heads: tuple[np.ndarray, np.ndarray], faces: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heads, and those faces of which no head was found, grown to heads."""
+    boxes, scores = faces
+    if not len(boxes):
+        return heads
+    fresh = inside_share(heads[0], boxes).max(axis=0, initial=0) < SAME_HEAD
+    boxes, scores = boxes[fresh], scores[fresh]
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    grown = np.clip(boxes + np.array(FACE_MARGIN) * sides * [-1, -1, 1, 1], 0, 1)
+    return np.concatenate([heads[0], grown]), np.concatenate([heads[1], scores])

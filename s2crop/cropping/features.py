@@ -1,0 +1,183 @@
+"""What is known of a crop candidate besides the network's score: what it holds, cuts and loses, and where it lies.
+
+All are cheap: the maps are summed once for a picture, and hundreds of candidates of all ratios are measured in one call.
+"""
+
+import numpy as np
+
+from s2crop.cropping.content import Content
+from s2crop.geometry.integral import Integral, area_shares, held_shares, strips
+
+CONFIDENT_SHARE = 0.02  # of the picture that a subject map covers: below, the map says less and less
+EDGE_FRAC = 0.02  # of the picture's longer side: thickness of the strip inside a border that is asked for what it cuts
+TIGHT_FRAC = 0.06  # of the crop's side: thickness of the strip in which a subject is said to touch the border
+MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's area, cuts no more
+PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
+PROMINENT_PERSON = 0.1
+CIRCLE_SIDE = (np.pi / 4) ** 0.5  # of the square that has the area of the circle in a crop
+
+NAMES = {
+    "network": ("score",),
+    "place": ("scale", "zoom", "off_x", "off_x_far", "off_y_far"),
+    "subject": (
+        "lost",
+        "lost_most",
+        "cut_sides",
+        "cut_top",
+        "cut_bottom",
+        "cut_worst",
+        "cut_both_sides",
+        "subject_off_x",
+        "subject_off_x_far",
+        "subject_off_y",
+        "subject_off_y_far",
+        "fill",
+        "fill_much",
+        "tight",
+        "looks_held",
+        "looks_held_most",
+        "looks_cut",
+        "unsure_off",
+        "person_cut",
+        "person_lost",
+        "person_cut_worst",
+        "object_cut",
+        "object_lost",
+        "object_cut_worst",
+    ),
+    "face": ("head_cut", "head_lost", "head_cut_worst", "head_off_x"),
+    "text": ("text_cut", "text_lost", "text_cut_worst"),
+}
+ALL_NAMES = tuple(name for names in NAMES.values() for name in names)
+SCORE = ALL_NAMES.index("score")
+
+
+def columns(protect: str) -> np.ndarray:
+    """Which features count: 1 or 0 for each of ALL_NAMES.
+
+    Args:
+        protect: "none" leaves the network's score alone; "face", "text" or "subject" leave one group of what is
+            protected; "all" leaves all.
+    """
+    groups = {"none": {"network"}, "all": set(NAMES)}.get(protect, {"network", "place", protect})
+    return np.array([float(group in groups) for group, names in NAMES.items() for _ in names])
+
+
+def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: bool = False) -> np.ndarray:
+    """Features of candidates, the score's columns left at 0.
+
+    Args:
+        boxes: [N, 4] in fractions of the picture.
+        scales: [N] longer side of each, as a share of the picture's side that bounds its ratio (1: as large as possible).
+        circle: measure the crops' inscribed circles.
+    Returns:
+        [N, F], columns as ALL_NAMES.
+    """
+    found = _place(boxes, scales) | _subject(content, _in_circle(boxes) if circle else boxes, boxes)
+    for kind in ("person", "object", "head", "text"):
+        found |= _parts(content, kind, boxes, circle)
+    zero = np.zeros(len(boxes))
+    return np.stack([found.get(name, zero) for name in ALL_NAMES], axis=1)
+
+
+def with_scores(features: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Features with the network's normalised scores in their column."""
+    features = features.copy()
+    features[:, SCORE] = scores
+    return features
+
+
+def _in_circle(boxes: np.ndarray) -> np.ndarray:
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * CIRCLE_SIDE
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _place(boxes: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:
+    x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5).T
+    return {
+        "scale": scales,
+        "zoom": (1 - scales) ** 2,
+        "off_x": np.abs(x),
+        "off_x_far": x**2,
+        "off_y_far": y**2,
+    }
+
+
+def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
+    """Of the subject map and the map of looks. Args: boxes that count as inside; crops whose borders are asked."""
+    width, height = content.size_wh
+    subject = content.subject.astype(float)
+    total = subject.mean()
+    sure = float(np.clip(total / CONFIDENT_SHARE, 0, 1))  # near zero means "don't know", not "nothing worth keeping"
+    rows, columns_ = ((np.arange(n) + 0.5) / n for n in subject.shape)
+    summed = Integral(np.stack([subject, subject * columns_, subject * rows[:, None]]) / subject.size)
+    held, held_x, held_y = summed.over(boxes).T
+    share = held / max(total, 1e-6)
+    found = {"lost": sure * (1 - share), "lost_most": sure * (1 - share) ** 2}
+
+    edge = EDGE_FRAC * max(width, height) / np.array([width, height])
+    root = np.sqrt(max(total, 0.005) * width * height)  # pixels
+    lengths = np.array([height, width, height, width])[:, None]
+    both = np.concatenate([crops, [[0, 0, 1, 1.0]]])  # the picture's own borders last
+    looks = Integral(content.looks[None].astype(float))
+    edges = strips(both, edge)  # [4, N+1, 4]
+    thickness = np.tile(edge, 2)[:, None]
+    cuts = summed.over(edges.reshape(-1, 4))[:, 0].reshape(4, -1) / thickness * lengths
+    inner = np.concatenate([crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1).T  # borders that are not the picture's
+    cuts = sure * np.minimum(inner * np.clip(cuts[:, :-1] - cuts[:, -1:], 0, None) / root, MAX_CUT)
+    left, top, right, bottom = cuts
+    found |= {"cut_sides": left + right, "cut_top": top, "cut_bottom": bottom, "cut_worst": cuts.max(axis=0)}
+    found["cut_both_sides"] = np.minimum(left, right)
+    found["looks_cut"] = (looks.over(edges[:, :-1].reshape(-1, 4))[:, 0].reshape(4, -1) / thickness).sum(axis=0)
+    found["looks_held"] = looks.over(boxes)[:, 0]
+    found["looks_held_most"] = found["looks_held"] ** 2
+
+    sides = crops[:, 2:] - crops[:, :2]
+    x, y = (np.stack([held_x, held_y], axis=1) / np.maximum(held, 1e-6)[:, None] - crops[:, :2]).T / sides.T - 0.5
+    there = sure * np.clip(2 * share, 0, 1)
+    found |= {"subject_off_x": there * np.abs(x), "subject_off_x_far": there * x**2}
+    found |= {"subject_off_y": there * y, "subject_off_y_far": there * y**2}
+    fill = held / area_shares(boxes)
+    found |= {"fill": sure * fill, "fill_much": sure * fill**2}
+    tight = strips(crops, TIGHT_FRAC * sides)
+    touching = summed.over(tight.reshape(-1, 4))[:, 0].reshape(4, -1) / area_shares(tight)
+    found["tight"] = sure * touching.sum(axis=0)
+    off = (crops[:, :2] + crops[:, 2:]) / 2 - 0.5
+    found["unsure_off"] = (1 - sure) * (off**2).sum(axis=1)
+    return found
+
+
+def weights_of(content: Content, kind: str) -> np.ndarray:
+    """How much each box of a kind matters: [M]."""
+    boxes, scores = content.parts[kind]
+    size = np.sqrt(area_shares(boxes))
+    if kind == "person":
+        return scores * np.clip(size / PROMINENT_PERSON**0.5, 0.1, 1)
+    if kind == "object":  # an object matters as far as it belongs to the subject
+        subject = content.subject.astype(float)
+        filled = Integral(subject[None] / subject.size).over(boxes)[:, 0] / area_shares(boxes)
+        weights = scores * size * np.clip(1.5 * filled, 0, 1)
+    else:
+        weights = scores * (0.25 + 0.75 * np.clip(size / PROMINENT_AREA**0.5, 0, 1))  # one of a crowd matters less
+    return weights if kind == "head" else weights / max(1.0, weights.sum())
+
+
+def _parts(content: Content, kind: str, crops: np.ndarray, circle: bool) -> dict[str, np.ndarray]:
+    boxes, _ = content.parts[kind]
+    if not len(boxes):
+        return {}
+    weights = weights_of(content, kind)
+    inside = held_shares(crops, boxes, circle)
+    cut = 4 * inside * (1 - inside)
+    in_all = max(1.0, weights.sum())
+    found = {
+        f"{kind}_cut": cut @ weights / in_all,
+        f"{kind}_lost": (1 - inside) @ weights / in_all,
+        f"{kind}_cut_worst": (cut * weights).max(axis=1),
+    }
+    if kind == "head":  # the most prominent one
+        first = int(np.argmax(weights * np.sqrt(area_shares(boxes))))
+        centre = (boxes[first, 0] + boxes[first, 2]) / 2
+        width = crops[:, 2] - crops[:, 0]
+        found["head_off_x"] = (inside[:, first] > 0.95) * np.abs((centre - crops[:, 0]) / width - 0.5)
+    return found

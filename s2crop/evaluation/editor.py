@@ -1,0 +1,105 @@
+"""How well crops of a ratio agree with an editor who ranked some: pairs, and what the own choice comes nearest to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from s2crop.cropping.cropper import Cropper
+from s2crop.cropping.request import CropRequest
+from s2crop.datasets.fcdb import SUFFIXES
+from s2crop.datasets.rankings import Ranking, read_rankings
+from s2crop.datasets.split import in_split
+from s2crop.errors import InputError
+from s2crop.evaluation.baselines import baselines
+from s2crop.files.picture import Picture
+from s2crop.geometry.boxes import iou_matrix
+from s2crop.geometry.ratio import parse_ratio
+
+MEASURES = ("best", "bad", "near")
+
+
+def evaluate(
+    cropper: Cropper,
+    rankings_path: Path,
+    photos: Path,
+    *,
+    split: str = "validation",
+    fold: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """Compare a cropper, with and without protection, and other croppers with editor rankings.
+
+    Args:
+        rankings_path: as `datasets.rankings` reads it.
+        photos: folder with the photos, however deep.
+        split: "validation", "training" or "all"; fold: which part is held out.
+    Returns:
+        {"data", "split", "rankings", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked pairs
+        ordered right, of those who score. best, bad: how often the candidate nearest to the own choice is among the best,
+        or would be refused; near: mean IoU with it.
+    Raises:
+        InputError: no photo of the split is there.
+    """
+    paths = {path.stem: path for path in sorted(photos.rglob("*")) if path.suffix.lower() in SUFFIXES}
+    wanted = [r for r in read_rankings(rankings_path) if r.photo in paths and in_split(r.photo, split, fold)]
+    if not wanted:
+        raise InputError(f"{photos}: no photo of the {split} split that {rankings_path} ranks crops of is there")
+    found: dict[str, list[np.ndarray]] = {}
+    right: dict[str, list[float]] = {}
+    for done, ranking in enumerate(wanted, start=1):
+        with Picture.open(paths[ranking.photo]) as picture:
+            pixels = np.array(picture.crop((0, 0, picture.width, picture.height)).convert("RGB"))
+            prepared = cropper.prepare(picture)
+        scale = np.tile(pixels.shape[1::-1], 2)
+        ratio = parse_ratio(ranking.ratio)
+        chosen = {}
+        for name, protect in ((cropper.model, "all"), (f"{cropper.model}, --protect none", "none")):
+            (crops,) = cropper.rank([prepared], CropRequest(ratios=(ratio,), protect=protect))
+            chosen[name] = np.array(crops[0].box)
+            utilities = cropper.utilities_prepared(prepared, ranking.candidates * scale, protect)
+            right.setdefault(name, []).extend(ordered(ranking, utilities))
+        chosen |= {name: crop(pixels, ratio.value) for name, crop in baselines().items()}
+        for name, box in chosen.items():
+            found.setdefault(name, []).append(judged(ranking, box / scale))
+        progress(done, len(wanted))
+    rows = [
+        {
+            "scorer": name,
+            **({"pairs": float(np.mean(right[name]))} if name in right else {}),
+            **dict(zip(MEASURES, np.mean(values, axis=0).tolist(), strict=True)),
+        }
+        for name, values in found.items()
+    ]
+    return {"data": rankings_path.name, "split": split, "rankings": len(wanted), "rows": rows}
+
+
+def ordered(ranking: Ranking, utilities: np.ndarray) -> list[float]:
+    """For each pair of differently ranked crops 1 where it is ordered right, 0.5 where not at all."""
+    better, worse = ranking.pairs()
+    margin = utilities[better] - utilities[worse]
+    return list((margin > 0) + 0.5 * (margin == 0))
+
+
+def judged(ranking: Ranking, box: np.ndarray) -> np.ndarray:
+    """The MEASURES of one crop, [4] in fractions."""
+    ious = iou_matrix(box[None], ranking.candidates)[0]
+    nearest = int(ious.argmax())
+    return np.array([nearest in ranking.groups[0], nearest in ranking.bad, ious[nearest]], float)
+
+
+COLUMNS = (
+    ("pairs", "pairs ordered right"),
+    ("best", "own choice among the best"),
+    ("bad", "own choice refused"),
+    ("near", "IoU with the nearest ranked crop"),
+)
+
+
+def table(result: dict) -> str:
+    """The result as a Markdown table."""
+    lines = ["| scorer | " + " | ".join(title for _, title in COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
+    for row in result["rows"]:
+        cells = [f"{row[key]:.3f}" if key in row else "" for key, _ in COLUMNS]
+        lines.append(f"| {row['scorer']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

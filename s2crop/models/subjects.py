@@ -1,0 +1,92 @@
+"""What a picture is about, from the same backbone pass: subject map, map of looks, whole heads and persons."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2crop.models.backbone import CUTS, STAGES, InvertedResidual
+from s2crop.models.proposals import BOX_SCALE, STRIDE, ProposalHead, peak_boxes, separable
+
+FIGURES = ("head", "person")
+MAX_FIGURES = 40  # of each kind, kept for a picture
+MIN_FIGURE_SCORE = 0.25
+
+
+class Subjects(NamedTuple):
+    """What was found in each picture of a batch."""
+
+    subject: Tensor  # [B, H/4, W/4] how far each place belongs to what the picture is about, 0 to 1
+    looks: Tensor  # [B, H/8, W/8] share of people's looks that falls there, of 1 in all
+    boxes: Tensor  # [B, M, 4] of heads and persons, in network-input pixels, best first; rows past the last have score 0
+    scores: Tensor  # [B, M]
+    kinds: Tensor  # [B, M] int64 index into FIGURES
+
+
+class SubjectHead(nn.Module):
+    """Masks of the salient subject and of looks, and boxes of whole heads and persons, on the backbone's maps.
+
+    The backbone's last stages (stride 32) are held a second time and trained for this alone; what they see is joined
+    top-down with stride 16 and the proposal head's trunk at stride 8, with the picture's mean as context (as in Liu et
+    al. 2019, PoolNet: saliency is decided by the whole). Heads and persons are centre points with side distances, as
+    proposals are: a head is hair, hat and all, from the front, the side or behind, where a face is only its face.
+    """
+
+    CHANNELS = 64
+    BLOCKS = 3  # of mixing at stride 8, two at stride 16
+    PRIOR = 0.05  # heat at the start of training
+    DEEP = ((96, 160, 2), (160, 160, 1), (160, 160, 1), (160, 320, 1))  # MobileNetV2's layers 14 to 17
+
+    def __init__(self):
+        super().__init__()
+        fine, _, middle, deep = CUTS.values()
+        channels, expansion = self.CHANNELS, STAGES[-1][0]
+        self.layers = nn.ModuleList(InvertedResidual(*layer, expansion) for layer in self.DEEP)
+        self.fine = nn.Conv2d(fine, channels, 2, stride=2)
+        self.trunk = nn.Conv2d(ProposalHead.CHANNELS, channels, 1)
+        self.deep = nn.Conv2d(deep, channels, 1)
+        self.middle = nn.Conv2d(middle, channels, 1)
+        self.context = nn.Linear(deep, channels)
+        self.mix16 = nn.ModuleList(separable(channels) for _ in range(2))
+        self.mix = nn.ModuleList(separable(channels) for _ in range(self.BLOCKS))
+        self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
+        self.heat = nn.Conv2d(channels, len(FIGURES), 1)
+        self.sides = nn.Conv2d(channels, 4 * len(FIGURES), 1)
+        nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR)).item())
+
+    def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maps of the backbone and the proposal head's trunk -> logits and boxes.
+
+        Returns:
+            Subject logits [B, H/4, W/4]; looks [B, H/8, W/8], a softmax over the picture away from shares; heat logits
+            [B, 2, H/8, W/8] and side distances [B, 2, 4, H/8, W/8] in input pixels of heads and persons.
+        """
+        fine, _, middle, _ = maps
+        x = middle.flip((2, 3))  # padding "same", as in Backbone
+        for layer in self.layers:
+            x = layer(x)
+        deep = x.flip((2, 3))
+        x = self.deep(deep) + self.context(deep.mean((2, 3)))[:, :, None, None]
+        x = self.middle(middle) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        for block in self.mix16:
+            x = x + block(x)
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = x + self.trunk(trunk) + self.fine(fine)
+        for block in self.mix:
+            x = x + block(x)
+        masks = self.masks(x)
+        sides = self.sides(x).unflatten(1, (len(FIGURES), 4)).clamp(max=5.0).exp() * BOX_SCALE
+        return F.pixel_shuffle(masks[:, :4], 2)[:, 0], masks[:, 4], self.heat(x), sides
+
+    @torch.no_grad()
+    def look(self, maps: tuple[Tensor, ...], trunk: Tensor, size: tuple[int, int]) -> Subjects:
+        """What pictures are about. Args: size (height, width) of the network input."""
+        subject, looks, heat, sides = self(maps, trunk)
+        shares = looks.flatten(1).softmax(1).view_as(looks)
+        heat = heat.sigmoid()
+        found = peak_boxes(heat, sides, size, len(FIGURES) * MAX_FIGURES, MIN_FIGURE_SCORE)
+        return Subjects(subject.sigmoid(), shares, *found)
+
+
+assert STRIDE == 8

@@ -1,0 +1,275 @@
+"""Train the subject head on a frozen backbone: masks, looks, whole heads and persons.
+
+Masks and boxes are what pretrained networks found, and human labels of crowds and single persons; looks are the eye
+fixations of people. Backbone and proposal head stay as they are, so the networks that were trained on them stay valid.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from s2crop.datasets.split import is_validation
+from s2crop.datasets.subjects import SubjectPhoto, load_subject_photos
+from s2crop.geometry.boxes import iou_matrix, mirrored
+from s2crop.models.device import find_device
+from s2crop.models.input import input_size, resize
+from s2crop.models.proposals import STRIDE
+from s2crop.models.s2cnet import S2CNet
+from s2crop.models.subjects import FIGURES
+from s2crop.models.weights import MODELS, load_model, read_weights, save_weights, shipped_weights
+from s2crop.training.proposals import (
+    batches,
+    box_loss,
+    box_targets,
+    draw_groups,
+    focal_loss,
+    random_window,
+    shift_colours,
+)
+from s2crop.training.run import Average, Run, cosine, half_precision
+
+LOOK_BLUR = 1.2  # cells of 8 pixels: about a degree of sight on the photos
+MIN_FIXATIONS = 20  # in a view, for its looks to be learned
+HEAD_IOU, PERSON_IOU = 0.5, 0.8  # at which a figure counts as found
+MIN_HEAD_WIDTH_FRAC = 0.04
+
+
+@dataclass(frozen=True)
+class SubjectRecipe:
+    """Choices of this training; a TOML file sets them."""
+
+    start: str = "shipped"  # run whose backbone and proposal head stay, or the shipped weights
+    epochs: int = 6
+    batch_size: int = 16
+    rate: float = 2e-3
+    deep_rate: float = 6e-4  # of the stages that start as the backbone's own
+    weight_decay: float = 0.02
+    average: float = 0.998
+    min_window: float = 0.35  # smallest share of a photo that an augmented view shows
+    crowd_rounds: int = 2  # over the photos of crowds, for each over the others
+    mask_weight: float = 2.0
+    looks_weight: float = 0.3
+    heat_weight: float = 1.0
+    box_weight: float = 2.0
+    seed: int = 0
+
+
+def train(recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device: str = "auto", report=print) -> dict:
+    """Train and write `out/weights.safetensors`; returns what is measured on held-out photos."""
+    run = Run(out, recipe.seed, report)
+    torch.manual_seed(recipe.seed)
+    photos = load_subject_photos(data)
+    training = [p for p in photos if not is_validation(p.id)]
+    training += [p for p in training if p.source == "crowd"] * (recipe.crowd_rounds - 1)
+    validation = [p for p in photos if is_validation(p.id)]
+    where = find_device(device)
+    model = load_start(recipe, out.parent).to(where, memory_format=torch.channels_last)
+    model.requires_grad_(False)
+    head = model.subject_head.requires_grad_(True)
+    deep = list(head.layers.parameters())
+    other = [p for name, p in head.named_parameters() if not name.startswith("layers.")]
+    optimizer = torch.optim.AdamW(
+        [{"params": other, "lr": recipe.rate}, {"params": deep, "lr": recipe.deep_rate}],
+        weight_decay=recipe.weight_decay,
+    )
+    rates = [group["lr"] for group in optimizer.param_groups]
+    average = Average(head, recipe.average)
+    done = run.resume(model=head, optimizer=optimizer, average=average) if resume else 0
+    results = run.results() if resume else {}
+    for epoch in range(done, recipe.epochs):
+        head.train()
+        rng = run.generator(epoch)
+        groups = draw_groups(training, recipe.batch_size, rng)
+        sums: dict[str, list[float]] = {}
+        for step, (pixels, *targets) in enumerate(batches(groups, partial(view, recipe=recipe), rng)):
+            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            pixels, *targets = (part.to(where, non_blocking=True) for part in (pixels, *targets))
+            with half_precision(where):
+                with torch.no_grad():
+                    maps = model.backbone(model.normalise(pixels))
+                    trunk = model.proposal_head.trunk(maps)
+                found = [part.float() for part in head(maps, trunk)]
+            losses = subject_losses(*found, *targets, recipe)
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            nn.utils.clip_grad_norm_(head.parameters(), 5.0)
+            optimizer.step()
+            average.update(head)
+            for name, value in losses.items():
+                sums.setdefault(name, []).append(value.item())
+            if step % 50 == 49:
+                run.report(f"epoch {epoch}  step {step + 1} of {len(groups)}  mask {np.mean(sums['mask'][-50:]):.3f}")
+        run.save(epoch + 1, model=head, optimizer=optimizer, average=average)
+        final = load_start(recipe, out.parent)
+        final.subject_head.load_state_dict(average.mean)
+        save_weights(final, out / "weights.safetensors")
+        results = measure(final.eval(), validation)
+        run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results)
+        run.finish(**results, validation_photos=len(validation), training_photos=len(training))
+    return results
+
+
+def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
+    """The network of the run to start from, with a fresh subject head whose deep stages are the backbone's."""
+    path = shipped_weights("s2cnet") if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
+    config, state = read_weights(path)
+    torch.manual_seed(recipe.seed)
+    model = S2CNet(dataclasses.replace(config, subject_head=True))
+    kept = {key: value for key, value in state.items() if not key.startswith(("subject_head.", "choice."))}
+    model.load_state_dict(kept, strict=False)
+    first = len(model.backbone.layers) - len(model.subject_head.layers)
+    model.subject_head.layers.load_state_dict(nn.ModuleList(model.backbone.layers[first:]).state_dict())
+    return model
+
+
+def with_subjects(name: str, weights: Path | None, subjects: Path, folder: Path) -> Path:
+    """Write a network's weights with the subject head of a run in it; its choice is still empty. Returns the file."""
+    path = shipped_weights(name) if weights is None else weights
+    config, state = read_weights(path, name)
+    model = MODELS[name][0](dataclasses.replace(config, subject_head=True))
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False)
+    model.subject_head.load_state_dict(load_model("s2cnet", subjects).subject_head.state_dict())
+    save_weights(model, folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
+def view(photo: SubjectPhoto, shape: tuple[int, int], rng: np.random.Generator, *, recipe: SubjectRecipe):
+    """A random window of a photo, mirrored half of the time, colours shifted, with its targets.
+
+    Returns:
+        Pixels float32 [3, H, W]; mask [H/4, W/4] and its weight; looks [H/8, W/8] and whether they are known; then the
+        targets of heads and persons as `box_targets` makes them.
+    """
+    height, width = photo.pixels.shape[:2]
+    window = random_window((width, height), shape, recipe.min_window, rng)
+    scale = np.float32([width, height] * 2)
+    image = Image.fromarray(photo.pixels)
+    pixels = np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR, box=tuple(window * scale)))
+    size = (shape[1] // 4, shape[0] // 4)
+    mask_scale = np.float32(photo.mask.shape[::-1] * 2)
+    mask = Image.fromarray(photo.mask).resize(size, Image.Resampling.BILINEAR, box=tuple(window * mask_scale))
+    mask = np.asarray(mask, np.float32) / 255
+    start, sides = window[:2], window[2:] - window[:2]
+    figures = photo.figures
+    boxes = (figures.boxes - np.tile(start, 2)) / np.tile(sides, 2)
+    unsure = [(kind, (box - np.tile(start, 2)) / np.tile(sides, 2)) for kind, box in figures.unsure]
+    points = None if photo.fixations is None else (photo.fixations - start) / sides
+    if rng.random() < 0.5:
+        pixels, mask, boxes = pixels[:, ::-1], mask[:, ::-1], mirrored(boxes)
+        unsure = [(kind, mirrored(box)) for kind, box in unsure]
+        points = None if points is None else np.abs(points - [1, 0])
+    looks, known = look_shares(points, shape)
+    targets = box_targets(np.float32(boxes), figures.kinds, figures.quality, figures.known, shape, unsure)
+    pixels = shift_colours(np.float32(pixels), rng).transpose(2, 0, 1)
+    return pixels, np.ascontiguousarray(mask), np.float32(photo.mask_weight), looks, known, *targets
+
+
+def look_shares(points: np.ndarray | None, shape: tuple[int, int]) -> tuple[np.ndarray, np.float32]:
+    """Where in a view people look, as blurred shares of 1 [H/8, W/8], and 1 where that is known."""
+    rows, columns = shape[0] // STRIDE, shape[1] // STRIDE
+    shares = np.zeros((rows, columns), np.float32)
+    if points is not None:
+        points = points[((points >= 0) & (points < 1)).all(axis=1)]
+    if points is None or len(points) < MIN_FIXATIONS:
+        return shares, np.float32(0)
+    np.add.at(shares, ((points[:, 1] * rows).astype(int), (points[:, 0] * columns).astype(int)), 1)
+    reach = int(np.ceil(3 * LOOK_BLUR))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / LOOK_BLUR) ** 2)
+    for axis in (0, 1):
+        shares = np.apply_along_axis(lambda line: np.convolve(line, kernel, "same"), axis, shares)
+    return np.float32(shares / shares.sum()), np.float32(1)
+
+
+def subject_losses(
+    subject: Tensor,
+    looks: Tensor,
+    heat: Tensor,
+    sides: Tensor,
+    mask: Tensor,
+    mask_weight: Tensor,
+    shares: Tensor,
+    shares_known: Tensor,
+    heat_target: Tensor,
+    heat_known: Tensor,
+    side_target: Tensor,
+    side_weight: Tensor,
+    recipe: SubjectRecipe,
+) -> dict[str, Tensor]:
+    """Cross-entropy and Dice of the mask, KL divergence of the looks, focal and GIoU loss of the figures."""
+    entropy = F.binary_cross_entropy_with_logits(subject, mask, reduction="none").mean((1, 2))
+    p = subject.sigmoid()
+    dice = 1 - (2 * (p * mask).sum((1, 2)) + 8) / (p.square().sum((1, 2)) + mask.square().sum((1, 2)) + 8)
+    masks = ((entropy + 0.5 * dice) * mask_weight).sum() / mask_weight.sum().clamp(min=1)
+    wanted = shares.flatten(1)
+    apart = F.kl_div(looks.flatten(1).log_softmax(1), wanted, reduction="none").sum(1)
+    return {
+        "mask": recipe.mask_weight * masks,
+        "looks": recipe.looks_weight * (apart * shares_known).sum() / shares_known.sum().clamp(min=1),
+        "heat": recipe.heat_weight * focal_loss(heat, heat_target, heat_known, side_weight),
+        "box": recipe.box_weight * box_loss(sides, side_target, side_weight),
+    }
+
+
+@torch.inference_mode()
+def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
+    """How well masks, looks, heads and persons of photos are found.
+
+    Returns:
+        IoU at 0.5 and mean absolute error against the masks that say something; AUC and NSS of fixations; share found of
+        heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
+    """
+    device = next(model.parameters()).device
+    ious, errors, areas, scan = [], [], [], []
+    found: dict[str, list[bool]] = {name: [] for name in FIGURES}
+    for photo in photos:
+        height, width = photo.pixels.shape[:2]
+        size = input_size(width, height, model.config.short_side)
+        pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
+        _, seen = model.look(model.features(model.normalise(pixels)).maps, size)
+        if photo.mask_weight:
+            guess = Image.fromarray(seen.subject[0].float().cpu().numpy()).resize(photo.mask.shape[::-1])
+            guess, truth = np.asarray(guess), photo.mask / 255
+            union = ((guess > 0.5) | (truth > 0.5)).sum()
+            errors.append(float(np.abs(guess - truth).mean()))
+            if union:
+                ious.append(float(((guess > 0.5) & (truth > 0.5)).sum() / union))
+        if photo.fixations is not None:
+            looks = seen.looks[0].float().cpu().numpy()
+            auc, nss = fixation_measures(looks, photo.fixations)
+            areas.append(auc)
+            scan.append(nss)
+        if photo.source in ("crowd", "people"):
+            boxes = seen.boxes[0].cpu().numpy() / np.float32([size[1], size[0]] * 2)
+            scores, kinds = seen.scores[0].cpu().numpy(), seen.kinds[0].cpu().numpy()
+            for kind, least in ((0, HEAD_IOU), (1, PERSON_IOU)):
+                wanted = photo.figures.boxes[photo.figures.kinds == kind]
+                if kind == 0:
+                    wanted = wanted[wanted[:, 2] - wanted[:, 0] >= MIN_HEAD_WIDTH_FRAC]
+                own = boxes[(kinds == kind) & (scores > 0)]
+                found[FIGURES[kind]] += list(iou_matrix(wanted, own).max(axis=1, initial=0) >= least)
+    return {
+        "mask_iou": float(np.mean(ious)),
+        "mask_error": float(np.mean(errors)),
+        "look_auc": float(np.mean(areas)),
+        "look_nss": float(np.mean(scan)),
+        **{f"{name}_recall": float(np.mean(hits)) for name, hits in found.items()},
+    }
+
+
+def fixation_measures(looks: np.ndarray, points: np.ndarray) -> tuple[float, float]:
+    """AUC (fixated cells against all others) and normalised scanpath saliency of a map [h, w]. Args: points [K, 2] fractions."""
+    points = points[((points >= 0) & (points < 1)).all(axis=1)]
+    height, width = looks.shape
+    values = looks[(points[:, 1] * height).astype(int), (points[:, 0] * width).astype(int)]
+    order = np.sort(looks, axis=None)
+    below = (np.searchsorted(order, values, "left") + np.searchsorted(order, values, "right")) / 2
+    return float(below.mean() / looks.size), float(((values - looks.mean()) / looks.std()).mean())
