@@ -8,8 +8,9 @@ from s2crop.geometry.boxes import inside_share
 from s2crop.models.proposals import KINDS, Proposals
 from s2crop.models.subjects import FIGURES, Subjects
 
-MIN_SCORE = {"text": 0.3, "object": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
+MIN_SCORE = {"text": 0.3, "object": 0.3, "face": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
 FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: to the whole head
+EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
 SAME_HEAD = 0.5  # of a face inside a head that was found already
 
 
@@ -20,7 +21,7 @@ class Content:
     size_wh: tuple[int, int]  # of the upright picture, in pixels
     subject: np.ndarray  # [h, w] how far each place belongs to what the picture is about, 0 to 1
     looks: np.ndarray  # [h, w] share of people's looks, of 1 in all
-    parts: dict[str, tuple[np.ndarray, np.ndarray]]  # kind -> boxes and scores; kinds of MIN_SCORE
+    parts: dict[str, tuple[np.ndarray, np.ndarray]]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
 
 
 def contents(
@@ -38,9 +39,11 @@ def contents(
         parts = {}
         for names, boxes, scores, kinds in found:
             for number, name in enumerate(names):
-                chosen = (kinds[row] == number) & (scores[row] >= MIN_SCORE.get(name, MIN_SCORE["head"]))
+                chosen = (kinds[row] == number) & (scores[row] >= MIN_SCORE[name])
                 parts[name] = boxes[row, chosen].astype(float) / scale, scores[row, chosen].astype(float)
-        parts["head"] = with_faces(parts["head"], parts.pop("face"))
+        faces, scores = parts.pop("face")
+        parts["eyes"] = grown(faces, EYES), scores
+        parts["head"] = with_faces(parts["head"], (faces, scores))
         result.append(Content(size_wh, subject[row], looks[row], parts))
     return result
 
@@ -53,7 +56,10 @@ def with_faces(
     if not len(boxes):
         return heads
     fresh = inside_share(heads[0], boxes).max(axis=0, initial=0) < SAME_HEAD
-    boxes, scores = boxes[fresh], scores[fresh]
+    return np.concatenate([heads[0], grown(boxes[fresh], FACE_MARGIN)]), np.concatenate([heads[1], scores[fresh]])
+
+
+def grown(boxes: np.ndarray, margin: tuple[float, ...]) -> np.ndarray:
+    """Boxes [M, 4] in fractions with their borders moved outwards by shares of their sides, inside the picture."""
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    grown = np.clip(boxes + np.array(FACE_MARGIN) * sides * [-1, -1, 1, 1], 0, 1)
-    return np.concatenate([heads[0], grown]), np.concatenate([heads[1], scores])
+    return np.clip(boxes + np.array(margin) * sides * [-1, -1, 1, 1], 0, 1)

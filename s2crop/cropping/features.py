@@ -10,6 +10,7 @@ from s2crop.geometry.integral import Integral, area_shares, held_shares, strips
 
 CONFIDENT_SHARE = 0.02  # of the picture that a subject map covers: below, the map says less and less
 EDGE_FRAC = 0.02  # of the picture's longer side: thickness of the strip inside a border that is asked for what it cuts
+TOP_SHARE = 0.25  # of a subject's mass, from above: a head, a roof, a masthead
 TIGHT_FRAC = 0.06  # of the crop's side: thickness of the strip in which a subject is said to touch the border
 MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's area, cuts no more
 PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
@@ -22,6 +23,7 @@ NAMES = {
     "subject": (
         "lost",
         "lost_most",
+        "top_lost",
         "cut_sides",
         "cut_top",
         "cut_bottom",
@@ -45,7 +47,7 @@ NAMES = {
         "object_lost",
         "object_cut_worst",
     ),
-    "face": ("head_cut", "head_lost", "head_cut_worst", "head_off_x"),
+    "face": ("head_cut", "head_lost", "head_cut_worst", "head_off_x", "eyes_cut", "eyes_lost"),
     "text": ("text_cut", "text_lost", "text_cut_worst"),
 }
 ALL_NAMES = tuple(name for names in NAMES.values() for name in names)
@@ -74,7 +76,7 @@ def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: boo
         [N, F], columns as ALL_NAMES.
     """
     found = _place(boxes, scales) | _subject(content, _in_circle(boxes) if circle else boxes, boxes)
-    for kind in ("person", "object", "head", "text"):
+    for kind in ("person", "object", "head", "eyes", "text"):
         found |= _parts(content, kind, boxes, circle)
     zero = np.zeros(len(boxes))
     return np.stack([found.get(name, zero) for name in ALL_NAMES], axis=1)
@@ -110,10 +112,13 @@ def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str
     total = subject.mean()
     sure = float(np.clip(total / CONFIDENT_SHARE, 0, 1))  # near zero means "don't know", not "nothing worth keeping"
     rows, columns_ = ((np.arange(n) + 0.5) / n for n in subject.shape)
-    summed = Integral(np.stack([subject, subject * columns_, subject * rows[:, None]]) / subject.size)
-    held, held_x, held_y = summed.over(boxes).T
+    down = subject.sum(axis=1).cumsum()
+    top = subject * (np.arange(len(rows)) <= np.searchsorted(down, TOP_SHARE * down[-1]))[:, None]
+    summed = Integral(np.stack([subject, subject * columns_, subject * rows[:, None], top]) / subject.size)
+    held, held_x, held_y, held_top = summed.over(boxes).T
     share = held / max(total, 1e-6)
     found = {"lost": sure * (1 - share), "lost_most": sure * (1 - share) ** 2}
+    found["top_lost"] = sure * (1 - held_top / max(top.mean(), 1e-6))
 
     edge = EDGE_FRAC * max(width, height) / np.array([width, height])
     root = np.sqrt(max(total, 0.005) * width * height)  # pixels
@@ -159,7 +164,7 @@ def weights_of(content: Content, kind: str) -> np.ndarray:
         weights = scores * size * np.clip(1.5 * filled, 0, 1)
     else:
         weights = scores * (0.25 + 0.75 * np.clip(size / PROMINENT_AREA**0.5, 0, 1))  # one of a crowd matters less
-    return weights if kind == "head" else weights / max(1.0, weights.sum())
+    return weights if kind in ("head", "eyes") else weights / max(1.0, weights.sum())
 
 
 def _parts(content: Content, kind: str, crops: np.ndarray, circle: bool) -> dict[str, np.ndarray]:

@@ -1,11 +1,10 @@
 """What a crop cuts through or leaves out of what is protected, to be told."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from s2crop.cropping.content import Content
 from s2crop.cropping.features import EDGE_FRAC
+from s2crop.cropping.request import Thing
 from s2crop.geometry.integral import Integral, held_shares, strips
 
 PROTECT = ("none", "face", "text", "subject", "all")
@@ -15,13 +14,6 @@ WHOLE, LOST = 0.95, 0.05  # shares of a box inside a crop
 SUBJECT_CUT = 0.05  # roots of the subject's area that a border may run through
 SUBJECT_LEVEL = 0.5  # of the map, from which a place belongs to the subject
 SUBJECT_MIN_AREA = 0.005  # of the picture; a smaller subject is not told
-
-
-class Thing(NamedTuple):
-    """Something protected: "face" (a whole head), "text" or "subject", and its box in fractions of the picture."""
-
-    kind: str
-    box: tuple[float, float, float, float]
 
 
 def cut_and_lost(content: Content, crop: np.ndarray, protect: str) -> tuple[list[Thing], list[Thing]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -30,6 +30,13 @@ class CropRequest:
     circle: bool = (
         False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
     )
+
+
+class Thing(NamedTuple):
+    """Something protected: "face" (a whole head), "text" or "subject", and its box in fractions of the picture."""
+
+    kind: str
+    box: tuple[float, float, float, float]
 
 
 @dataclass

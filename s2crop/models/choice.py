@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-FEATURES = 37  # columns of cropping.features
+FEATURES = 40  # columns of cropping.features
 
 
 class Choice(nn.Module):
