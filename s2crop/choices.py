@@ -7,7 +7,6 @@ PROTECT = ("none", "face", "text", "all")
 SHAPES = ("rect", "circle")
 SPLITS = ("validation", "training", "all")  # of labelled photos
 GAICD_SPLITS = ("test", "val", "train")  # folders of GAICD
-FORMATS = ("same", "jpg", "png", "webp", "avif")
 
 MAX_TOP = 90  # as many as there are grid anchors
 DEFAULT_COVERS, MAX_COVERS = 3, 99

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2crop.choices import FORMATS, MAX_PIXELS
+from s2crop.choices import MAX_PIXELS
 from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import Crop, CropRequest, Prepared
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import sizes
 from s2crop.files.encode import encode
-from s2crop.files.formats import output_suffix
+from s2crop.files.formats import ALPHA_FORMATS, FORMATS, can_hold_circles, either, output_suffix
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.run import report
@@ -45,7 +45,7 @@ class CropActor:
         size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio.
         no_upscale: leave crops that are smaller as they are.
         circle: square crops with transparent corners.
-        fmt: "jpg", "png", "webp", "avif" or "same" (as the input, and PNG for what is not written).
+        fmt: one of `s2crop.files.formats.FORMATS`; "same" is as the input, and PNG for what is not written.
         quality: 1 to 100, for lossy formats.
         crops: give the encoded crops; False for boxes and scores alone.
         max_pixels: larger pictures are refused.
@@ -79,10 +79,10 @@ class CropActor:
         self._size = sizes.parse_size(size) if size else None
         if self._size and self._size.width and self._size.height:
             raise ValueError(f"size {size!r} has two sides: give one, the other follows from the ratio")
-        if circle and (set(self._ratios) != {"1:1"} or fmt == "jpg"):
-            raise ValueError("circles are for ratios=['1:1'] and for png, webp or avif")
         if fmt not in FORMATS:
             raise ValueError(f"fmt is one of {', '.join(FORMATS)}, not {fmt!r}")
+        if circle and (set(self._ratios) != {"1:1"} or not can_hold_circles(fmt)):
+            raise ValueError(f"circles are for ratios=['1:1'] and for {either(ALPHA_FORMATS)}")
         self._request = CropRequest(tuple(self._ratios.values()), top, focus, keep, protect, circle)
         self._no_upscale, self._circle, self._fmt, self._quality = no_upscale, circle, fmt, quality
         self._crops, self._max_pixels = crops, max_pixels

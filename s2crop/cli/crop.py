@@ -147,7 +147,7 @@ def _sheet(options: SimpleNamespace, total: int) -> Iterator[Callable[..., None]
 
 def _check_covers(options: SimpleNamespace, sources: "Sequence[Source]") -> None:
     """Settle the number of covers; click.UsageError for options of videos where there is none."""
-    from s2crop.files.sources import Kind
+    from s2crop.files.formats import Kind
 
     if all(source.kind == Kind.PICTURE for source in sources):
         for option, given in (

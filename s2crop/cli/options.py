@@ -13,7 +13,6 @@ import click
 from s2crop import __version__
 from s2crop.choices import (
     DEFAULT_QUALITY,
-    FORMATS,
     MAX_COVERS,
     MAX_PIXELS,
     MAX_TOP,
@@ -25,7 +24,16 @@ from s2crop.choices import (
 )
 from s2crop.cli import values
 from s2crop.cli.loading import cpu_count
-from s2crop.files.formats import OTHER_SUFFIXES, OUTPUT_FORMATS
+from s2crop.files.formats import (
+    ALPHA_FORMATS,
+    FILE_SUFFIXES,
+    FORMATS,
+    SAME,
+    WRITTEN,
+    can_hold_circles,
+    either,
+    format_to_write,
+)
 from s2crop.geometry.ratio import FREE, Ratio, parse_ratio
 
 _CROPS, _VIDEO, _OUTPUT, _INPUT, _MODEL, _MESSAGES = (
@@ -115,7 +123,8 @@ OPTIONS = (
         type=click.Choice(SHAPES),
         default="rect",
         show_default=True,
-        help="circle: square crops with transparent corners (PNG, WebP, AVIF); faces and text are kept inside the circle.",
+        help=f"circle: square crops with transparent corners ({', '.join(row.name for row in WRITTEN if row.alpha)});"
+        " faces and text are kept inside the circle.",
     ),
     option(
         _CROPS,
@@ -343,15 +352,16 @@ def check(options: SimpleNamespace) -> None:
     options.to_stdout = output == "-"
     suffix = Path(output).suffix.lower()
     is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
-    options.to_file = not options.to_stdout and not is_folder and suffix in OUTPUT_FORMATS.keys() | OTHER_SUFFIXES
+    options.to_file = not options.to_stdout and not is_folder and suffix in FILE_SUFFIXES
     if not output:
         raise click.UsageError("--output is empty: give a folder, a file, or - for standard output")
     if options.to_file:
         options.fmt = _format_of_file(options, suffix)
     elif not options.to_stdout and Path(output).exists() and not Path(output).is_dir():
         raise click.UsageError(f"--output {output} exists and is no folder")
-    if options.shape == "circle" and options.fmt == "jpg":
-        raise click.UsageError("JPEG has no transparency for --shape circle: use png, webp or avif")
+    if options.shape == "circle" and not can_hold_circles(options.fmt):
+        name = next(row.name for row in WRITTEN if row.choice == options.fmt)
+        raise click.UsageError(f"{name} has no transparency for --shape circle: use {either(ALPHA_FORMATS)}")
     if options.to_file or options.to_stdout:
         if options.template is not None:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
@@ -407,8 +417,11 @@ def _ratio_of_size(ratios: Sequence[Ratio], size) -> Ratio:
 
 
 def _format_of_file(options: SimpleNamespace, suffix: str) -> str:
-    if suffix not in OUTPUT_FORMATS:
-        raise click.UsageError(f"--output {options.output}: pictures are written as jpg, png, webp or avif")
-    if options.fmt not in ("same", OUTPUT_FORMATS[suffix]):
+    written = format_to_write(suffix)
+    if written is None:
+        raise click.UsageError(
+            f"--output {options.output}: pictures are written as {either(row.choice for row in WRITTEN)}"
+        )
+    if options.fmt not in (SAME, written.choice):
         raise click.UsageError(f"--output {options.output} and --format {options.fmt} contradict each other")
-    return OUTPUT_FORMATS[suffix]
+    return written.choice

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from s2crop.choices import DEFAULT_TEMPLATE
-from s2crop.files.formats import suffix_for_name
-from s2crop.files.sources import Kind, Source
+from s2crop.files.formats import Kind, suffix_for_name
+from s2crop.files.sources import Source
 from s2crop.geometry.ratio import Ratio
 
 STDOUT = Path("-")  # the output path that stands for standard output

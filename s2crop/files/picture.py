@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import InputError
 from s2crop.files import pixels
-from s2crop.files.formats import READ_FORMATS, REFUSED
+from s2crop.files.formats import PILLOW_FORMATS, format_of_name
 from s2crop.files.sizes import decoder_scale
 
 MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
@@ -190,7 +190,7 @@ class Picture:
                 yield self._source
                 return
             with _no_pillow_limit(), _open_bytes(self._source) as file:
-                with Image.open(file, formats=READ_FORMATS) as image:
+                with Image.open(file, formats=PILLOW_FORMATS) as image:
                     yield image
         except InputError:
             raise
@@ -266,9 +266,9 @@ def _open_bytes(source: Path | bytes) -> BinaryIO:
         info = os.stat(source)
         if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
             raise InputError("not a regular file")  # opening a pipe would wait for a writer
-        for suffixes, reason in REFUSED:
-            if source.suffix.lower() in suffixes and stat.S_ISREG(info.st_mode):
-                raise InputError(reason)
+        known = format_of_name(source)
+        if known is not None and known.refused and stat.S_ISREG(info.st_mode):
+            raise InputError(known.refused)
         size, file = info.st_size, open(source, "rb")
     if size == 0:
         file.close()

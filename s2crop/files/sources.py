@@ -6,20 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
 from s2crop.errors import InputError
-from s2crop.files.formats import ANIMATED_SUFFIXES, NOT_WALKED, PICTURE_SUFFIXES, REFUSED, VIDEO_SUFFIXES
-
-
-class Kind(Enum):
-    """What an input is, going by its name."""
-
-    PICTURE = "picture"
-    CLIP = "clip"
-    EITHER = "either"  # a clip if it is animated, else a picture
+from s2crop.files.formats import Kind, format_of_name
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,8 @@ def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterato
     names = [name for name in names if not name.startswith(".")]
     folders = [name for name in names if os.path.isdir(folder / name)]
     for name in names:
-        if name not in folders and Path(name).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES - NOT_WALKED:
+        known = format_of_name(name)
+        if name not in folders and known is not None and known.walked:
             yield Source(str(folder / name), folder / name, below / name)
     if recursive:
         for name in folders:
@@ -113,17 +105,12 @@ def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterato
 
 
 def _kind(source: Source, covers: bool) -> Kind:
-    suffix = source.relative.suffix.lower()
     if source.path is None:
         return Kind.PICTURE
-    if suffix in VIDEO_SUFFIXES:
-        return Kind.CLIP
-    if not covers:
-        return Kind.PICTURE
-    if suffix in ANIMATED_SUFFIXES:
-        return Kind.EITHER
-    refused = {other for suffixes, _ in REFUSED for other in suffixes}
-    return Kind.PICTURE if suffix in PICTURE_SUFFIXES | refused or source.path.is_dir() else Kind.CLIP
+    known = format_of_name(source.relative)
+    if known is not None and (covers or known.holds is Kind.CLIP):
+        return known.holds
+    return Kind.CLIP if covers and not source.path.is_dir() else Kind.PICTURE
 
 
 def _natural_order(name: str) -> tuple:

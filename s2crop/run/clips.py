@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
-from s2crop.files.sources import Kind
 from s2crop.run import report
 from s2crop.run.report import Record, failed
 from s2crop.run.work import Job, Workers
