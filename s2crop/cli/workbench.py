@@ -9,8 +9,8 @@ import click
 from s2crop import __version__
 from s2crop.choices import GAICD_SPLITS, MODELS, PRECISIONS, PROPOSALS, SPLITS
 from s2crop.cli import loading, values
+from s2crop.cli.help import with_options
 from s2crop.cli.messages import is_terminal
-from s2crop.cli.options import with_options
 from s2crop.cli.status import INTERRUPTED, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
 from s2crop.run.report import one_line

@@ -119,7 +119,7 @@ def suffix_for_name(name: str, fmt: str, circle: bool) -> str:
 
 def output_suffix(source_format: str | None, fmt: str, circle: bool) -> str:
     """The same for an input whose format (Pillow's name) is known: for outputs that have no name."""
-    return _suffix(_BY_PILLOW.get(source_format), fmt, circle)
+    return _suffix(_BY_PILLOW.get(source_format or ""), fmt, circle)
 
 
 def either(choices: Iterable[str]) -> str:

@@ -50,7 +50,6 @@ class BatchOptions:
     max_pixels: int = MAX_PIXELS
     size: sizes.Size | None = None  # exact output size
     no_upscale: bool = False
-    circle: bool = False
     quality: int = DEFAULT_QUALITY
     overwrite: bool = False  # otherwise an output that exists is skipped
     dry_run: bool = False
@@ -63,6 +62,11 @@ class BatchOptions:
     covers: int = 1  # of each clip, at most
     start_s: float | None = None  # span of clips that covers come from
     end_s: float | None = None
+
+    @property
+    def circle(self) -> bool:
+        """Crops are cut to their inscribed circles."""
+        return self.request.circle
 
 
 class Stopped(BaseException):
