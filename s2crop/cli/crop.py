@@ -20,7 +20,7 @@ from s2crop.cli.options import OPTIONS, Options
 from s2crop.cli.settle import settle, settle_covers
 from s2crop.cli.status import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
-from s2crop.run.report import WRITTEN, Record, one_line
+from s2crop.report import WRITTEN, Record, one_line
 
 if TYPE_CHECKING:
     from s2crop.files.names import Plan

@@ -13,7 +13,7 @@ from s2crop.cli.help import with_options
 from s2crop.cli.messages import is_terminal
 from s2crop.cli.status import INTERRUPTED, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
-from s2crop.run.report import one_line
+from s2crop.report import one_line
 
 
 def _run(job: Callable[[], None]) -> None:

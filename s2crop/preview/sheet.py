@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
+from s2crop import report
 from s2crop.errors import OutputError
 from s2crop.files import pixels
 from s2crop.files.picture import Picture
 from s2crop.preview.overlay import COLOURS
-from s2crop.run import report
-from s2crop.run.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
+from s2crop.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
 
 THUMBNAIL_WH = 320, 160  # pixels, at most
 THUMBNAIL_QUALITY = 62  # of WebP: some 5 kB each

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s2crop import report
 from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
-from s2crop.run import report
-from s2crop.run.report import Record, failed
-from s2crop.run.work import Job, Workers
+from s2crop.report import Record, failed
+from s2crop.run.work import Job
+from s2crop.run.writing import Workers
 
 if TYPE_CHECKING:
     from s2crop.video.covers import Cover
@@ -21,7 +22,7 @@ class ClipWorkers(Workers):
     def prepare(self, job: Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         try:
-            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._open(job).frames > 1
+            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self.open(job).frames > 1
         except Exception as error:
             return [failed(self.record(job), error)]
         return self._prepare_clip(job) if is_clip else super().prepare(job)

@@ -8,20 +8,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from s2crop import report
 from s2crop.cropping.request import Crop
-from s2crop.errors import InputError, S2CropError
 from s2crop.files.names import Plan
 from s2crop.files.sources import Source
 from s2crop.preview.sheet import Thumbnails
-from s2crop.run import report
+from s2crop.report import Clock, Record, Summary, failed
 from s2crop.run.clips import ClipWorkers
-from s2crop.run.report import Clock, Record, Summary, failed
-from s2crop.run.work import BatchOptions, Job
+from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 # A picture of a rare shape is scored in a batch that is not full after this many batches' worth of others,
 # so that its record, and those behind it, are not held back for long.
 _PATIENCE_BATCHES = 4
-# Pictures scored at once. A processor gains nothing from more: their maps leave its caches, and at the start and the end of a
-# run some cores wait for a batch to fill or to be scored. 60 photos of 12 megapixels on two cores, with other work beside them
-# at low priority: 8.2 pictures/s in batches of 8 and 10.7 in batches of 2 (medians of six runs), about 9.5 in batches of 4 or 1.
-_BATCH, _BATCH_ON_CPU = 8, 2
 _NICER = 6  # how much the workers give way to the thread that scores
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
@@ -89,7 +84,7 @@ def run(
         sources: the pictures.
         plans: for each of them where its crops go, from `files.names.plan_names`.
         cropper: scores, in the calling thread; prepares pictures, in the worker threads.
-        options: see there.
+        options: how to crop and write.
         on_record: called in the calling thread, in the order of the sources, with what became of each crop.
         on_picture: called for each source with all its records, before on_record, and thumbnails if asked for: one of
             a picture, one for each cover of a clip.
@@ -100,17 +95,17 @@ def run(
         S2CropError: the cropper itself cannot go on, as when its device is lost.
     """
     if options.batch_size is None:
-        options = replace(options, batch_size=_BATCH_ON_CPU if cropper.device == "cpu" else _BATCH)
+        options = replace(options, batch_size=batch_size_on(cropper.device))
     # Read here because a worker that waits for standard input could not be interrupted.
     wanted = any(source.path is None for source in sources)
     with interrupts.at_once():
         stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
     summary = Summary(total=len(sources))
     started = time.monotonic()
-    workers = ClipWorkers(cropper, options, stdin, summary.clock, on_progress)
+    workers = ClipWorkers(cropper, options, summary.clock, on_progress)
     pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
     try:
-        for job in pipeline.results(sources, plans):
+        for job in pipeline.results(sources, plans, stdin):
             summary.add(job.records, time.monotonic() - started)
             on_picture(job.records, job.thumbnails)
             for record in job.records:
@@ -147,9 +142,12 @@ class _Pipeline:
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
         self._writing: deque[Future] = deque()
 
-    def results(self, sources: Sequence[Source], plans: Sequence[Plan]) -> Iterator[Job]:
+    def results(self, sources: Sequence[Source], plans: Sequence[Plan], stdin: bytes) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
-        todo = (Job(i, source, plan) for i, (source, plan) in enumerate(zip(sources, plans, strict=True)))
+        todo = (
+            Job(i, source, plan, contents=stdin if source.path is None else None)
+            for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
+        )
         preparing: deque[Job] = deque()
         while True:
             for job in islice(todo, self._in_flight - len(preparing)):
@@ -211,7 +209,7 @@ class _Pipeline:
     def _look(self, job: Job, crops: list[Crop]) -> list[Crop] | Exception:
         """See what overlays and heatmaps show besides the crops; what went wrong in place of these if it did."""
         try:
-            with self._interrupts.at_once(), self._clock("score"):
+            with self._scoring():
                 if self._options.overlay_proposals and job.plan.overlay:
                     job.proposals = self._cropper.proposals_prepared(job.prepared)
                 if job.plan.heatmap and not self._options.dry_run:
@@ -228,7 +226,7 @@ class _Pipeline:
         while len(self._writing) > self._in_flight:
             self._result(self._writing.popleft())
         try:
-            with self._interrupts.at_once(), self._clock("score"):
+            with self._scoring():
                 wanted = any(cover.heatmap for cover in job.plan.covers) and not self._options.dry_run
                 chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers, wanted)
         except Exception as error:
@@ -240,20 +238,17 @@ class _Pipeline:
         job.shown = None
 
     def _rank(self, batch: list[Job]) -> list[list[Crop] | Exception]:
-        try:
-            with self._interrupts.at_once(), self._clock("score"):
-                return self._cropper.rank([job.prepared for job in batch], self._options.request)
-        except Exception as error:
-            self._raise_if_it_ends_the_run(error)
-            if len(batch) == 1:
-                return [error]
-        # One bad picture, or a batch too big for the device's memory: the others may do alone.
-        return [crops for job in batch for crops in self._rank([job])]
+        return rank(self._cropper, batch, self._options.request, self._scoring, self._interrupts.check)
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        with self._interrupts.at_once(), self._clock("score"):
+            yield
 
     def _raise_if_it_ends_the_run(self, error: Exception) -> None:
         """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was interrupted."""
         self._interrupts.check()  # an import that is interrupted makes another error of it
-        if isinstance(error, S2CropError) and not isinstance(error, InputError):
+        if ends_a_run(error):
             raise error
 
     def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
