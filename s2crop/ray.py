@@ -22,9 +22,10 @@ from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import Crop, CropRequest
 from s2crop.files import sizes
 from s2crop.files.formats import ALPHA_FORMATS, FORMATS, can_hold_circles, either
+from s2crop.files.picture import lift_pillow_limits
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.report import Clock, Record, failed
+from s2crop.report import Clock, Record
 from s2crop.run.work import BatchOptions, Job, Work, batch_size_on, rank
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class CropActor:
         max_pixels: larger pictures are refused.
         model, weights, device, precision, proposals: as `s2crop.Cropper` has them.
     Raises:
-        ValueError: an option that makes no sense. WeightsError, DeviceError: see there.
+        ValueError: an option that makes no sense. WeightsError: weights that cannot be used. DeviceError: a device that is not there.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class CropActor:
         fmt: str = "same",
         quality: int = 90,
         crops: bool = True,
-        focus=None,
-        keep=None,
+        focus: tuple[float, float] | None = None,
+        keep: tuple[float, float, float, float] | None = None,
         protect: str = "all",
         max_pixels: int = MAX_PIXELS,
         model: str = "s2cnet",
@@ -83,13 +84,16 @@ class CropActor:
             raise ValueError(f"circles are for ratios=['1:1'] and for {either(ALPHA_FORMATS)}")
         self._fmt, self._crops = fmt, crops
         self._options = BatchOptions(
-            request=CropRequest(tuple(asked.values()), top, focus, keep, protect, circle),
+            request=CropRequest(
+                ratios=tuple(asked.values()), top=top, focus=focus, keep=keep, protect=protect, circle=circle
+            ),
             max_pixels=max_pixels,
             size=parsed,
             no_upscale=no_upscale,
             quality=quality,
             dry_run=not crops,
         )
+        lift_pillow_limits()  # an actor has a process of its own
         self._cropper = Cropper(model, weights, device, precision=precision, proposals=proposals)
         # The same bound on the pixels that are kept as in a run with one job, however many pictures Ray gives at once.
         pictures = 1 + batch_size_on(self._cropper.device)
@@ -115,7 +119,7 @@ class CropActor:
             try:
                 self._work.load(job)
             except Exception as error:
-                job.records = [failed(self._work.record(job), error)]
+                job.records = [self._work.failed(self._work.record(job), error)]
         usable = [job for job in jobs if job.records is None]
         ranked = dict(zip(map(id, usable), rank(self._cropper, usable, self._options.request), strict=True))
         return _table([row for job in jobs for row in self._rows(job, ranked.get(id(job)))])
@@ -132,7 +136,7 @@ class CropActor:
             return sized
 
         if isinstance(crops, Exception):
-            job.records = [failed(self._work.record(job), crops)]
+            job.records = [self._work.failed(self._work.record(job), crops)]
         elif crops is not None:
             job.records = self._work.each(job, crops, cut)
         self._work.drop_pixels(job)

@@ -37,7 +37,7 @@ class Batch:
     def __init__(self, tmp_path, ratios=("3:2", "1:1"), top=1):
         self.photos, self.out = tmp_path / "photos", tmp_path / "out"
         self.photos.mkdir()
-        self.request = CropRequest(tuple(map(parse_ratio, ratios)), top)
+        self.request = CropRequest(ratios=tuple(map(parse_ratio, ratios)), top=top)
         self.records = []
 
     def run(self, cropper=None, on_record=None, out=None, **options):
@@ -149,7 +149,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
             return super().prepare(picture, keep)
 
     started = iter(range(1000))
-    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),))
     pictures.run(Counting(), reported.append, jobs=2, batch_size=3)
     assert len(reported) == 60
     assert max(ahead) <= 5 * 3 + 3 * (2 + 3)
@@ -158,7 +158,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
 def test_what_is_skipped_does_not_pile_up_behind_a_slow_write(pictures, monkeypatch):
     for i in range(300):
         draw(pictures.photos / f"{i:03}.png")
-    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),))
     pictures.run()
     (pictures.out / "000_1x1.png").unlink()
     taken_up, at_write = [], []
@@ -228,17 +228,17 @@ def test_a_disk_that_fills_up_leaves_whole_files(pictures, monkeypatch):
 def test_a_request_that_one_picture_cannot_meet_costs_one_record(pictures):
     draw(pictures.photos / "a.png")
     draw(pictures.photos / "b.png", (100, 90))
-    pictures.request = CropRequest((parse_ratio("1:1"),), focus=(60.0, 50.0))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),), focus=(60.0, 50.0))
     pictures.run()
     assert pictures.told() == [("a.png", None, "error"), ("b.png", "1:1", "written")]
-    assert pictures.records[0].error == "--focus is outside the picture of 48x32"
+    assert pictures.records[0].error == "focus is outside the picture of 48x32"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_input_is_never_written_over(pictures, overwrite):
     photo = draw(pictures.photos / "a.png")
     before = photo.read_bytes()
-    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),))
     pictures.out.mkdir()
     (pictures.out / "a_1x1.png").symlink_to(photo)
     pictures.run(overwrite=overwrite, protected=frozenset([photo.resolve()]))
@@ -349,7 +349,7 @@ def test_dry_run_scores_and_writes_nothing(pictures):
 
 
 def test_fewer_crops_than_asked_for_are_all_right(pictures):
-    pictures.request = CropRequest((parse_ratio("1:1"),), top=3)
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),), top=3)
     draw(pictures.photos / "a.png")
 
     class Two(FakeCropper):

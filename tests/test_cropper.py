@@ -78,7 +78,7 @@ def test_path_pil_image_and_array_give_the_same(cropper, tmp_path):
 
 
 def test_mixed_batch_equals_single_pictures(cropper):
-    request = CropRequest((parse_ratio("16:9"), parse_ratio("free")), top=2)
+    request = CropRequest(ratios=(parse_ratio("16:9"), parse_ratio("free")), top=2)
     pictures = [
         picture(320, 200, 1),
         picture(200, 320, 2),
@@ -266,3 +266,14 @@ def test_public_names_are_those_promised():
         assert hasattr(s2crop, name)
     with pytest.raises(AttributeError):
         s2crop.nonesuch  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [({"protect": "faces"}, "none, face, text"), ({"top": 0}, "top"), ({"top": 1.5}, "top"), ({"ratios": ()}, "ratios"),
+     ({"ratios": ("1:1",)}, "parse_ratio"), ({"focus": (1, 2, 3)}, "focus"), ({"focus": ("a", "b")}, "focus"),
+     ({"keep": (1, 2)}, "keep"), ({"keep": (0, 0, float("nan"), 1)}, "keep")],
+)  # fmt: skip
+def test_requests_that_make_no_sense(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        CropRequest(**wrong)

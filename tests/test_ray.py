@@ -60,7 +60,7 @@ def test_a_batch_gives_what_the_cropper_gives(weights, tmp_path):
         (tmp_path / "file").write_bytes(data)
         with Picture.open(tmp_path / "file") as picture:  # decoded as it is written, at full size
             (expected,) = cropper.rank(
-                [cropper.prepare(picture, keep=1)], CropRequest((parse_ratio("16:9"), parse_ratio("1:1")), 2)
+                [cropper.prepare(picture, keep=1)], CropRequest(ratios=(parse_ratio("16:9"), parse_ratio("1:1")), top=2)
             )
         assert [(r["ratio"], r["rank"], tuple(r["box"])) for r in mine] == [(c.ratio, c.rank, c.box) for c in expected]
         np.testing.assert_allclose([r["score"] for r in mine], [c.score for c in expected], atol=SCORE_TOLERANCE)

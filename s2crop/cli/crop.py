@@ -16,7 +16,7 @@ from s2crop.cli import loading
 from s2crop.cli.help import Command, with_options
 from s2crop.cli.interrupts import Signals, interrupted
 from s2crop.cli.messages import Terminal, drop, messages, print_line, progress
-from s2crop.cli.options import OPTIONS, Options
+from s2crop.cli.options import OPTIONS, Options, flag
 from s2crop.cli.settle import settle, settle_covers
 from s2crop.cli.status import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
@@ -51,7 +51,7 @@ def main(**given: Any) -> None:
         except KeyboardInterrupt as stop:
             code = interrupted(stop, resumes=not (options.overwrite or options.dry_run))
         except S2CropError as error:
-            log.error("%s", one_line(str(error)))
+            log.error("%s", one_line(error.spelled(flag)))
             code = UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED
         except Exception as error:
             if not signals.received:

@@ -19,9 +19,14 @@ def load_cropper(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
     from s2crop.cropping.cropper import Cropper
+    from s2crop.files.picture import lift_pillow_limits
 
-    threads = None if jobs is None else max(1, cpu_count() // 2, cpu_count() - jobs)
-    return Cropper(model, weights, device, precision=precision, proposals=proposals, threads=threads)
+    lift_pillow_limits()
+    if jobs is not None:
+        import torch
+
+        torch.set_num_threads(max(1, cpu_count() // 2, cpu_count() - jobs))
+    return Cropper(model, weights, device, precision=precision, proposals=proposals)
 
 
 def keep_freed_memory() -> None:

@@ -286,12 +286,19 @@ class Options:
             folder=self.folder,
             stream=stream if self.to_stdout else None,
             stream_format=self.fmt,
+            spell=flag,
             overlay_proposals=self.overlay and self.verbose,
             thumbnails=self.sheet is not None,
             covers=self.covers or 1,
             start_s=self.start_s,
             end_s=self.end_s,
         )
+
+
+def flag(name: str) -> str:
+    """How users write an option whose Python name is known."""
+    flags = {about.name: about.metadata["flags"][-1] for about in fields(Options) if about.metadata}
+    return flags.get(name, name)
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -11,6 +11,7 @@ from s2crop.choices import GAICD_SPLITS, MODELS, PRECISIONS, PROPOSALS, SPLITS
 from s2crop.cli import loading, values
 from s2crop.cli.help import with_options
 from s2crop.cli.messages import is_terminal
+from s2crop.cli.options import flag
 from s2crop.cli.status import INTERRUPTED, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
 from s2crop.report import one_line
@@ -24,7 +25,7 @@ def _run(job: Callable[[], None]) -> None:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except S2CropError as error:
-        click.echo(one_line(str(error)), err=True)
+        click.echo(one_line(error.spelled(flag)), err=True)
         sys.exit(UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED)
 
 

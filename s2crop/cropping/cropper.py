@@ -36,7 +36,6 @@ class Cropper:
         proposals: "builtin" (the shipped head on the backbone's maps), "torchvision" (Faster R-CNN,
             where its published weights are at hand) or "auto" (builtin).
         search: how crops are chosen; SearchConfig(method="argmax") is the published way.
-        threads: of torch, on the processor; None leaves them as they are.
     Raises:
         WeightsError: weights that cannot be used. DeviceError: a device that is not there.
     """
@@ -50,10 +49,7 @@ class Cropper:
         precision: str = "auto",
         proposals: str = "auto",
         search: SearchConfig = SearchConfig(),
-        threads: int | None = None,
     ):
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._device = find_device(device)
         self._dtype = find_precision(precision, self._device)
         self.model, self.device, self.search = model, str(self._device), search
@@ -129,7 +125,9 @@ class Cropper:
         """
         if isinstance(ratios, str):
             ratios = [ratios]
-        request = CropRequest(tuple(map(parse_ratio, ratios)), top, focus, keep, protect, circle)
+        request = CropRequest(
+            ratios=tuple(map(parse_ratio, ratios)), top=top, focus=focus, keep=keep, protect=protect, circle=circle
+        )
         picture = Picture.open(image)
         (crops,) = self.rank([self.prepare(picture)], request)
         if isinstance(crops, InputError):

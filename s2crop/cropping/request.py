@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from s2crop.choices import PROTECT
 from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import Ratio
@@ -18,18 +20,32 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CropRequest:
-    """What is asked of every picture."""
+    """What is asked of every picture.
+
+    Raises:
+        ValueError: a value that makes no sense for any picture.
+    """
 
     ratios: tuple[Ratio, ...] = (Ratio("free", None),)
     top: int = 1  # crops for each ratio
     focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
     keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
     protect: str = "all"  # none, face, text or all
-    circle: bool = (
-        False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
-    )
+    # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
+    circle: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.ratios or not all(isinstance(ratio, Ratio) for ratio in self.ratios):
+            raise ValueError(f"ratios are one or more Ratio, not {self.ratios!r}; parse_ratio makes them of text")
+        if not isinstance(self.top, Integral) or self.top < 1:
+            raise ValueError(f"top is a whole number from 1, not {self.top!r}")
+        if self.protect not in PROTECT:
+            raise ValueError(f"protect is one of {', '.join(PROTECT)}, not {self.protect!r}")
+        for name, given, form in (("focus", self.focus, "x, y"), ("keep", self.keep, "x, y, width, height")):
+            if given is not None and not _are_numbers(given, form.count(",") + 1):
+                raise ValueError(f"{name} is ({form}), finite numbers, not {given!r}")
 
 
 @dataclass
@@ -61,7 +77,8 @@ class Prepared:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the network input."""
-        return tuple(self.pixels.shape[1:])
+        height, width = self.pixels.shape[1:]
+        return height, width
 
     @property
     def scale(self) -> np.ndarray:
@@ -80,11 +97,19 @@ class Heatmap:
     place: Box  # that the map covers
 
 
+def _are_numbers(given: object, count: int) -> bool:
+    try:
+        values = np.asarray(given, float)
+    except (TypeError, ValueError):
+        return False
+    return values.shape == (count,) and bool(np.isfinite(values).all())
+
+
 def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:
     """The box [4] in pixels that every crop must contain: focus and keep together."""
     width, height = size_wh
     boxes = []
-    for given in (request.focus, request.keep):
+    for name, given in (("focus", request.focus), ("keep", request.keep)):
         if given is None:
             continue
         values = np.array(given, float)
@@ -93,11 +118,9 @@ def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | Non
         x, y = values[:2]
         w, h = values[2:] if len(values) == 4 else (0, 0)
         if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise InputError(
-                f"--{'keep' if len(values) == 4 else 'focus'} lies outside this picture of {width}x{height}"
-            )
+            raise InputError(f"{{option}} lies outside this picture of {width}x{height}", name)
         boxes.append([x, y, x + w, y + h])
     if not boxes:
         return None
-    boxes = np.array(boxes)
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    found = np.array(boxes)
+    return np.concatenate([found[:, :2].min(axis=0), found[:, 2:].max(axis=0)])

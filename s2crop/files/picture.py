@@ -3,10 +3,9 @@
 import io
 import os
 import stat
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,8 +39,15 @@ _AFTER_TRANSPOSE = {
 }
 _ORIENTATION_TAG = 0x0112
 
-# Pillow warns about odd metadata and large pictures; what matters of it becomes an InputError.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+
+def lift_pillow_limits() -> None:
+    """Let `max_pixels` alone decide how large a picture may be, in this process; for commands, not for libraries.
+
+    Pillow refuses pictures of more than 179 million pixels and warns of those of half as many; it also warns of odd
+    metadata. What matters of that becomes an InputError.
+    """
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, MAX_TEXT_BYTES
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Picture:
@@ -65,12 +71,13 @@ class Picture:
         with self._file() as image:
             width, height = self._stored_wh = image.size
             if width * height > max_pixels and not isinstance(source, Image.Image):
-                raise InputError(f"{width}x{height} is over {max_pixels} pixels (--max-pixels)")
+                raise InputError(f"{width}x{height} is over {max_pixels} pixels ({{option}})", "max_pixels")
             if width * height == 0:
                 raise InputError(f"no pixels ({width}x{height})")
             # MPO is what many phones write: a JPEG with more pictures behind the first.
             self.format = "JPEG" if image.format == "MPO" else image.format
-            self.frames = getattr(image, "n_frames", 1)
+            with self._reading():
+                self.frames = getattr(image, "n_frames", 1)
             self._orientation = _orientation(image)
         self.width, self.height = self._turned(width, height)
 
@@ -162,8 +169,7 @@ class Picture:
         self.decode(decoder_scale(box_wh, size_wh))
         stored_box = self._stored_box(box)
         if size_wh == box_wh:
-            with _no_pillow_limit():
-                image = pixels.cut(self._decoded, stored_box)
+            image = pixels.cut(self._decoded, stored_box)
         else:
             self._decoded = pixels.for_resizing(self._decoded)
             extent = tuple(edge / self.decoded_scale for edge in stored_box)
@@ -184,17 +190,24 @@ class Picture:
 
     @contextmanager
     def _file(self) -> Iterator[Image.Image]:
-        """The image with its header read and its pixels not yet; what goes wrong inside is an InputError."""
+        """The image with its header read and its pixels not yet."""
+        if isinstance(self._source, Image.Image):
+            yield self._source
+            return
+        with ExitStack() as opened:
+            with self._reading():
+                file = opened.enter_context(_open_bytes(self._source))
+                image = opened.enter_context(Image.open(file, formats=PILLOW_FORMATS))
+            yield image
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What Pillow's readers and decoders raise inside is an InputError; nothing else may happen in here."""
         try:
-            if isinstance(self._source, Image.Image):
-                yield self._source
-                return
-            with _no_pillow_limit(), _open_bytes(self._source) as file:
-                with Image.open(file, formats=PILLOW_FORMATS) as image:
-                    yield image
+            yield
         except InputError:
             raise
-        # Damaged files make Pillow's readers raise nearly anything: OSError, SyntaxError, struct.error, ...
+        # Damaged files make them raise nearly anything: OSError, SyntaxError, struct.error, ...
         except Exception as error:
             raise InputError(_reason(error, getattr(self, "format", None))) from error
 
@@ -205,12 +218,13 @@ class Picture:
         with self._file() as image:
             if image.size != self._stored_wh:
                 raise InputError("changed while it was being read")
-            # An image that the caller opened is not ours to draft: the caller would find it smaller.
-            if scale == 1 or self.format != "JPEG" or isinstance(self._source, Image.Image):
-                scale = 1
-            elif image.draft(None, (width // scale, height // scale)) is None:
-                scale = 1
-            image.load()
+            with self._reading():
+                # An image that the caller opened is not ours to draft: the caller would find it smaller.
+                if scale == 1 or self.format != "JPEG" or isinstance(self._source, Image.Image):
+                    scale = 1
+                elif image.draft(None, (width // scale, height // scale)) is None:
+                    scale = 1
+                image.load()
             image = pixels.natural(image)
             self._profile = image.info.get("icc_profile")
             return image, scale
@@ -236,29 +250,6 @@ class Picture:
         return x1, y1, x2, y2
 
 
-_limit_lock = threading.Lock()
-_limit_users = 0
-_pillow_limits: tuple[int | None, int] = None, 0
-
-
-@contextmanager
-def _no_pillow_limit() -> Iterator[None]:
-    """Set Pillow's own limits aside while any thread is in here: ours on pixels was checked, or is about to be."""
-    global _limit_users, _pillow_limits
-    with _limit_lock:
-        if _limit_users == 0:
-            _pillow_limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
-            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, MAX_TEXT_BYTES
-        _limit_users += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _limit_users -= 1
-            if _limit_users == 0:
-                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = _pillow_limits
-
-
 def _open_bytes(source: Path | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
@@ -282,6 +273,8 @@ def _reason(error: Exception, format: str | None) -> str:
         return "not an image"
     if isinstance(error, FileNotFoundError):
         return "no such file"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over Pillow's limit of {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, OSError) and error.strerror:

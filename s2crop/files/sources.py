@@ -62,7 +62,7 @@ def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
     """
     data = stream.read()
     if not null_separated and b"\0" in data:
-        raise InputError("the list of files is separated by NUL: add -0")
+        raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
     items = data.split(b"\0") if null_separated else data.splitlines()
     return [os.fsdecode(item) for item in items if item]
 

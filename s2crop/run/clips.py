@@ -8,7 +8,7 @@ import numpy as np
 from s2crop import report
 from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
-from s2crop.report import Record, failed
+from s2crop.report import Record
 from s2crop.run.work import Job
 from s2crop.run.writing import Workers
 
@@ -24,7 +24,7 @@ class ClipWorkers(Workers):
         try:
             is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self.open(job).frames > 1
         except Exception as error:
-            return [failed(self.record(job), error)]
+            return [self.failed(self.record(job), error)]
         return self._prepare_clip(job) if is_clip else super().prepare(job)
 
     def _prepare_clip(self, job: Job) -> list[Record] | None:
@@ -56,7 +56,7 @@ class ClipWorkers(Workers):
                     self._check_stop()
                     shown.append(one)
         except Exception as error:
-            return [failed(self.record(job), error)]
+            return [self.failed(self.record(job), error)]
         job.shown = shown
         return None
 
@@ -95,6 +95,6 @@ class ClipWorkers(Workers):
         except BrokenPipeError:
             raise  # the stream's
         except Exception as error:
-            records.append(failed(self.record(job), error))
+            records.append(self.failed(self.record(job), error))
         job.notes += job.video.warnings + covers.notes(chosen, self._options.covers)
         return records

@@ -18,7 +18,7 @@ from s2crop.cropping.request import Crop
 from s2crop.files.names import Plan
 from s2crop.files.sources import Source
 from s2crop.preview.sheet import Thumbnails
-from s2crop.report import Clock, Record, Summary, failed
+from s2crop.report import Clock, Record, Summary
 from s2crop.run.clips import ClipWorkers
 from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
 
@@ -201,7 +201,7 @@ class _Pipeline:
             job.prepared = None
             if isinstance(crops, Exception):
                 self._workers.drop_pixels(job)
-                job.records = [failed(self._workers.record(job), crops)]
+                job.records = [self._workers.failed(self._workers.record(job), crops)]
             else:
                 job.writing = self._pool.submit(self._workers.write, job, crops)
                 self._writing.append(job.writing)
@@ -231,7 +231,7 @@ class _Pipeline:
                 chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers, wanted)
         except Exception as error:
             self._raise_if_it_ends_the_run(error)
-            job.records = [failed(self._workers.record(job), error)]
+            job.records = [self._workers.failed(self._workers.record(job), error)]
         else:
             job.writing = self._pool.submit(self._workers.write_covers, job, chosen)
             self._writing.append(job.writing)

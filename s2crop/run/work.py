@@ -55,6 +55,7 @@ class BatchOptions:
     stream_format: str = SAME  # its format, which no file name tells
     overlay_proposals: bool = False  # overlays show the proposals too
     thumbnails: bool = False  # for a sheet
+    spell: Callable[[str], str] = str  # how an option is called in what is reported
     covers: int = 1  # of each clip, at most
     start_s: float | None = None  # span of clips that covers come from
     end_s: float | None = None
@@ -170,6 +171,10 @@ class Work:
         whose = {"model": self._cropper.model, "device": self._cropper.device}
         return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | job.about | more)
 
+    def failed(self, record: Record, error: Exception) -> Record:
+        """The record of a failure."""
+        return failed(record, error, self._options.spell)
+
     def load(self, job: Job) -> None:
         """Open a picture, decode it as far as scoring needs, and keep the pixels for the crops if there is room."""
         with self._clock("decode"):
@@ -202,7 +207,7 @@ class Work:
             make: what is done with a crop: its record, with box and score, in and out.
         """
         if not crops:
-            return [failed(self.record(job), InputError("no crop fits"))]
+            return [self.failed(self.record(job), InputError("no crop fits"))]
         # Of all crops, also those that are there already: what is written does not depend on how far a run came before.
         boxes = [(crop.ratio, crop.box) for crop in crops]
         needed = sizes.needed_scale(boxes, self._ratios, self._options.size, self._options.no_upscale)
@@ -216,12 +221,12 @@ class Work:
             )
             try:
                 if not math.isfinite(score):
-                    raise InputError("the score is not a number (--precision fp32 may help)")
+                    raise InputError("the score is not a number ({option} fp32 may help)", "precision")
                 records.append(make(replace(record, score=score)))
             except BrokenPipeError:
                 raise  # the stream's; files give OutputError
             except Exception as error:
-                records.append(failed(record, error))
+                records.append(self.failed(record, error))
                 break
         return records
 

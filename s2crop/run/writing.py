@@ -18,7 +18,7 @@ from s2crop.files.picture import Picture
 from s2crop.preview import heatmap, overlay, sheet
 from s2crop.preview.overlay import Outline
 from s2crop.preview.sheet import Thumbnail, Thumbnails
-from s2crop.report import Clock, Record, failed
+from s2crop.report import Clock, Record
 from s2crop.run.work import BatchOptions, Job, Stopped, Work, batch_size_on
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Workers(Work):
         try:
             self.load(job)
         except Exception as error:
-            return [failed(self.record(job), error)]
+            return [self.failed(self.record(job), error)]
         return None
 
     def _skipped(self, job: Job) -> list[Record]:
@@ -73,7 +73,7 @@ class Workers(Work):
                 data = encode.encode(whole, output.suffix, self._options.quality)
             self._write_data(output, data)
         except Exception as error:
-            return [failed(self.record(job, output=str(output)), error)]
+            return [self.failed(self.record(job, output=str(output)), error)]
         return []
 
     def write(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
@@ -155,7 +155,7 @@ class Workers(Work):
                 data = encode.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
             self._write_data(output, data)
         except Exception as error:
-            return [failed(self.record(job, output=str(output)), error)]
+            return [self.failed(self.record(job, output=str(output)), error)]
         return []
 
     def _thumbnails(self, job: Job, records: Sequence[Record]) -> list[Thumbnails]:

@@ -261,7 +261,7 @@ def probe(path: Path, max_pixels: int) -> Stream:
     frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", shown)
     colour = re.search(r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", shown)
     if container is None or frame is None:
-        raise VideoError(_why_nothing(decoder, failure, said))
+        raise VideoError(_why_nothing(decoder, failure, said), "max_pixels")
     sar_width, sar_height = int(frame[2]), int(frame[3])
     hours, minutes, seconds = duration.groups() if duration else (0, 0, 0)
     return Stream(
@@ -306,5 +306,5 @@ def _why_nothing(decoder: Decoder, failure: str | None, said: str) -> str:
     if "Unrecognized option" in reason or "Option not found" in reason:
         return f"this ffmpeg is too old ({reason.rstrip('.')}); 5.1 or newer is needed"
     if reason.startswith("Picture size"):
-        return "frames too large (--max-pixels)"
+        return "frames too large ({option})"
     return f"cannot be decoded: {(failure or reason or 'no frame in it').rstrip('.')}"
