@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+import pictures
 import s2crop
 from s2crop import Cropper, CropRequest, DeviceError, InputError, WeightsError
 from s2crop.cropping.cropper import to_mos
-from s2crop.cropping.request import required
+from s2crop.cropping.request import Crop, required
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
@@ -277,3 +278,16 @@ def test_public_names_are_those_promised():
 def test_requests_that_make_no_sense(wrong, told):
     with pytest.raises(ValueError, match=told):
         CropRequest(**wrong)
+
+
+def test_crops_keep_their_own_pixels_alone(tmp_path):
+    photo = pictures.photo(320, 200)
+    (tmp_path / "a.png").write_bytes(pictures.encoded(photo, "PNG"))
+    picture = Picture.open(tmp_path / "a.png")
+    crops = [Crop((0, 0, 160, 200), 3.0, "4:5", 1, picture), Crop((9, 9, 20, 30), 3.0, "free", 1, picture)]
+    images = [crop.image for crop in crops]
+    assert picture.decoded_bytes == 0 and crops[0].image is images[0]
+    for crop, image in zip(crops, images, strict=True):
+        assert image.tobytes() == photo.crop(crop.box).tobytes()
+    with pytest.raises(ValueError, match="without its picture"):
+        _ = Crop((0, 0, 9, 9), 3.0, "free", 1).image

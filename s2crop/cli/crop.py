@@ -69,7 +69,7 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
         return NOTHING_TO_DO
     options = settle_covers(options, sources)
     plans = _plans(options, sources)
-    protected = frozenset(Path(os.path.realpath(source.path)) for source in sources if source.path is not None)
+    protected = frozenset(source.real for source in sources if source.real is not None)
     for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
         if path and Path(os.path.realpath(path)) in protected:
             raise click.UsageError(f"{option} {path} is an input")

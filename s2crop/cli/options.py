@@ -298,7 +298,7 @@ class Options:
 def flag(name: str) -> str:
     """How users write an option whose Python name is known."""
     flags = {about.name: about.metadata["flags"][-1] for about in fields(Options) if about.metadata}
-    return flags.get(name, name)
+    return flags.get(name, f"--{name.replace('_', '-')}")
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -1,5 +1,6 @@
 """What is asked of a picture, what the network takes of it, and what comes out."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,7 +51,12 @@ class CropRequest:
 
 @dataclass
 class Crop:
-    """One crop of a picture."""
+    """One crop of a picture.
+
+    It holds no pixels until `image` is asked for, and then its own alone: the picture is decoded for each crop that is
+    looked at, and its pixels are dropped at once. Where many crops are cut from one picture, `Picture.crop(crop.box)`
+    in a `with` block decodes it once.
+    """
 
     box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture, ends exclusive
     score: float  # on the MOS scale, 1 to 5
@@ -60,10 +66,16 @@ class Crop:
 
     @cached_property
     def image(self) -> Image.Image:
-        """The crop's pixels at full resolution."""
+        """The crop's pixels at full resolution; kept, so that the picture is decoded once for each crop.
+
+        Raises:
+            InputError: the file is damaged, gone, or changed since it was cropped.
+            ValueError: the crop was made without its picture.
+        """
         if self.picture is None:
             raise ValueError("this crop was made without its picture; use Picture.crop(crop.box)")
-        return self.picture.crop(self.box)
+        with copy.copy(self.picture) as picture:  # its own: crops of one picture may be looked at in several threads
+            return picture.crop(self.box)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Picture:
 
     def __init__(self, source: Path | bytes | Image.Image, max_pixels: int) -> None:
         self._source = source
-        self._decoded: pixels.Raster | None = None
+        self._decoded: Image.Image | None = None
         self.decoded_scale = 1
         self._profile: bytes | None = None  # of the decoded pixels' colours
         with self._file() as image:
@@ -167,11 +167,11 @@ class Picture:
         box_wh = x2 - x1, y2 - y1
         size_wh = size_wh or box_wh
         self.decode(decoder_scale(box_wh, size_wh))
+        assert self._decoded is not None
         stored_box = self._stored_box(box)
         if size_wh == box_wh:
-            image = pixels.cut(self._decoded, stored_box)
+            image = self._decoded.crop(stored_box)
         else:
-            self._decoded = pixels.for_resizing(self._decoded)
             extent = tuple(edge / self.decoded_scale for edge in stored_box)
             image = pixels.resized(self._decoded, self._turned(*size_wh), extent)
         image = self._upright(image)

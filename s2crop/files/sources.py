@@ -21,6 +21,7 @@ class Source:
     path: Path | None  # None: standard input
     relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
     kind: Kind = Kind.PICTURE
+    real: Path | None = None  # the file with links followed; None where `find_sources` did not find it
 
 
 def find_sources(
@@ -45,12 +46,17 @@ def find_sources(
         covers: animations are clips, and so are files with a suffix that is not known.
     """
     found: dict[str, Source] = {}
+    folders: dict[Path, str] = {}
     for text in inputs:
         for source in _expand(text, recursive, skip_folder):
-            source = replace(source, kind=_kind(source, covers))
             if source.path is not None and not _wanted(source.relative, include, exclude):
                 continue
-            found.setdefault(_identity(source), source)
+            place = _place(source, folders)
+            if place not in found:
+                real = (
+                    None if source.path is None else Path(os.path.realpath(place) if os.path.islink(place) else place)
+                )
+                found[place] = replace(source, kind=_kind(source, covers), real=real)
     return list(found.values())
 
 
@@ -125,8 +131,15 @@ def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> b
     return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
 
 
-def _identity(source: Source) -> str:
-    """The same for one file named in two ways; links with names of their own stay apart."""
+def _place(source: Source, folders: dict[Path, str]) -> str:
+    """The same for one file named in two ways; links with names of their own stay apart.
+
+    Args:
+        folders: the real paths of folders, as far as they are known.
+    """
     if source.path is None:
         return "-"
-    return os.path.join(os.path.realpath(source.path.parent), source.path.name)
+    parent = source.path.parent
+    if parent not in folders:
+        folders[parent] = os.path.realpath(parent)
+    return os.path.join(folders[parent], source.path.name)

@@ -186,8 +186,12 @@ class Sheet:
         """What stands inside, linked to a file by its place relative to the page."""
         if target is None or target == "-":
             return inside
-        place = os.path.relpath(os.path.abspath(target), os.path.abspath(self._path.parent))
-        return f'<a href="{quote(os.fsencode(place))}" target="_blank" rel="noreferrer">{inside}</a>'
+        file, page = os.path.abspath(target), os.path.abspath(self._path.parent)
+        try:
+            place = quote(os.fsencode(os.path.relpath(file, page)))
+        except ValueError:  # on Windows, another drive
+            place = Path(file).as_uri()
+        return f'<a href="{place}" target="_blank" rel="noreferrer">{inside}</a>'
 
 
 def _head(ratios: Sequence[str], top: int) -> str:

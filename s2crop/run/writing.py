@@ -34,6 +34,7 @@ class Workers(Work):
         super().__init__(cropper, options, options.jobs + (options.batch_size or batch_size_on(cropper.device)), clock)
         self._on_progress = on_progress
         self._gate = threading.Semaphore(options.jobs)  # held while a file is written
+        self._folder = None if options.folder is None else Path(os.path.realpath(options.folder))
         self.stop = threading.Event()
 
     def wait_for_files(self) -> None:
@@ -119,7 +120,7 @@ class Workers(Work):
             if output == STDOUT:
                 return write.write_stream(options.stream, data)
             return write.write_atomic(
-                output, data, overwrite=options.overwrite, protected=options.protected, folder=options.folder
+                output, data, overwrite=options.overwrite, protected=options.protected, folder=self._folder
             )
 
     def _overlay(self, job: Job, crops: Sequence[Crop]) -> list[Record]:

@@ -84,7 +84,11 @@ class Average(nn.Module):
         return {"mean": self.mean, "steps": self.steps}
 
     def load_state_dict(self, state, *args, **kwargs):
-        self.mean, self.steps = state["mean"], state["steps"]
+        for key, value in state[
+            "mean"
+        ].items():  # on the device that they are on: checkpoints are read to the processor
+            self.mean[key].copy_(value)
+        self.steps = state["steps"]
 
 
 def half_precision(device: torch.device) -> torch.autocast:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -104,11 +105,12 @@ class Decoder:
         self._told: SimpleQueue[tuple[bool, int] | None] = SimpleQueue()  # of each frame of output 0; None: no more
         self._stalled = False
         self._closed = threading.Event()
+        self._reaping = threading.Lock()
         self._waiting_since: float | None = None  # for something to come through the pipe
         self._shown_at = 0.0
         try:
             # A session of its own: an interrupt from the terminal is for Python, which then ends ffmpeg.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # reaped in `_reap` alone
                 [_executable(), "-nostdin", "-hide_banner", "-nostats", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -141,7 +143,7 @@ class Decoder:
         self._waiting_since = time.monotonic()
         while self._process.stdout.read(1 << 20):
             pass
-        self._process.wait()
+        self._reap()
         self._listener.join()
 
     def failure(self) -> str | None:
@@ -163,7 +165,7 @@ class Decoder:
     def close(self) -> None:
         self._closed.set()
         self._kill()
-        self._process.wait()
+        self._reap()
         self._listener.join()
         self._process.stdout.close()
         self._process.stderr.close()
@@ -207,11 +209,23 @@ class Decoder:
                 return
 
     def _kill(self) -> None:
-        if self._process.poll() is None:
-            if hasattr(os, "killpg"):  # what it may have started itself would keep the pipes open
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        with self._reaping:  # until it is reaped, nothing else has its number
+            if self._process.returncode is None:
+                if hasattr(os, "killpg"):  # what it may have started itself would keep the pipes open
+                    with suppress(ProcessLookupError, PermissionError):  # it has ended
+                        os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.kill()
+
+    def _reap(self) -> None:
+        """Wait until ffmpeg has ended, in such a way that it can be killed meanwhile."""
+        if hasattr(os, "waitid"):
+            with suppress(ChildProcessError):  # reaped before
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            with self._reaping:
+                self._process.wait()
+        else:
+            self._process.wait()
 
 
 def input_arguments(path: Path, max_pixels: int) -> list[str]:
