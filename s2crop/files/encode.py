@@ -2,7 +2,7 @@
 
 import io
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -35,7 +35,8 @@ def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = 
     image = pixels.natural(image)
     if circle:
         image = _cut_circle(image)
-    encoder, options = fmt.pillow, {"quality": quality} if fmt.lossy else {}
+    encoder = fmt.pillow or ""
+    options: dict[str, Any] = {"quality": quality} if fmt.lossy else {}
     if encoder == "JPEG":
         image = pixels.on_white(pixels.eight_bit(image))
         # At this quality half-resolution colour would be what is seen first, above all in lettering.

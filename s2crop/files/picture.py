@@ -172,8 +172,8 @@ class Picture:
         if size_wh == box_wh:
             image = self._decoded.crop(stored_box)
         else:
-            extent = tuple(edge / self.decoded_scale for edge in stored_box)
-            image = pixels.resized(self._decoded, self._turned(*size_wh), extent)
+            left, upper, right, lower = (edge / self.decoded_scale for edge in stored_box)
+            image = pixels.resized(self._decoded, self._turned(*size_wh), (left, upper, right, lower))
         image = self._upright(image)
         image.info = {"icc_profile": self._profile} if self._profile else {}
         return image
@@ -251,6 +251,7 @@ class Picture:
 
 
 def _open_bytes(source: Path | bytes) -> BinaryIO:
+    file: BinaryIO
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
     else:
@@ -287,11 +288,12 @@ def _reason(error: Exception, format: str | None) -> str:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
-    if image.format == "TIFF" and image.fp is not None:
+    file = getattr(image, "fp", None)  # None: decoded already
+    if image.format == "TIFF" and file is not None:
         return 1  # Pillow turns TIFF upright itself as it decodes
     try:
-        if image.format == "PNG" and "exif" not in image.info and image.fp is not None:
-            image.info["exif"] = _png_exif(image.fp)
+        if image.format == "PNG" and "exif" not in image.info and file is not None:
+            image.info["exif"] = _png_exif(file)
         # The base class's method: the one for PNG decodes the pixels first.
         value = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF, see Picture._file: show the pixels as they are stored

@@ -53,7 +53,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
         try:
             source = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
             srgb = ImageCms.createProfile("sRGB")
-            colours = ImageCms.profileToProfile(colours, source, srgb, outputMode="RGB")
+            colours = ImageCms.profileToProfile(colours, source, srgb, outputMode="RGB") or colours
         except (ImageCms.PyCMSError, OSError):
             pass  # the profile is damaged or made for another mode: the plain conversion is what is left
     colours = colours.convert("RGB")

@@ -122,5 +122,5 @@ def write_stream(stream: BinaryIO, data: bytes) -> bool:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write to standard output: {error.strerror.lower()}") from error
+        raise OutputError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from error
     return True

@@ -244,7 +244,8 @@ class _Taken:
     """A state dict that remembers what has been read from it."""
 
     def __init__(self, state: dict[str, Tensor]):
-        self.state, self.read = state, set()
+        self.state = state
+        self.read: set[str] = set()
 
     def __call__(self, key: str) -> Tensor:
         if key not in self.state:

@@ -99,6 +99,7 @@ class Sheet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._file is not None
         try:
             self._write(_tail(self._summary))
             self._file.close()
@@ -122,6 +123,7 @@ class Sheet:
             self._write(self._entry(entry, shown))
 
     def _write(self, text: str) -> None:
+        assert self._file is not None
         try:
             self._file.write(text)
         except OSError as error:
@@ -155,7 +157,7 @@ class Sheet:
         )
 
     def _crop(self, record: Record, image: Thumbnail | None) -> str:
-        ratio = self._ratios.index(record.ratio)
+        ratio = self._ratios.index(record.ratio or "")
         words = [f'<i class="c{ratio % len(COLOURS)}"></i>{_text(record.ratio)}']
         if self._top > 1:
             words.append(f"#{record.rank}")
@@ -177,9 +179,10 @@ class Sheet:
         )
 
     def _box(self, i: int, record: Record) -> str:
+        assert record.box is not None
         x1, y1, x2, y2 = record.box
         shape = f'x="{x1}" y="{y1}" width="{x2 - x1}" height="{y2 - y1}"'
-        colour = self._ratios.index(record.ratio) % len(COLOURS)
+        colour = self._ratios.index(record.ratio or "") % len(COLOURS)
         return f'<rect class="under" {shape}/><rect class="c{colour}" data-crop="{i}" {shape}/>'
 
     def _link(self, target: str | None, inside: str) -> str:
@@ -258,8 +261,8 @@ def _image(image: Thumbnail, alt: str) -> str:
     )
 
 
-def _text(text: str) -> str:
-    return escape(report.one_line(text))
+def _text(text: str | None) -> str:
+    return escape(report.one_line(text or ""))
 
 
 def _name(path: str) -> str:

@@ -45,6 +45,7 @@ class ClipWorkers(Workers):
         self._check_stop()
         try:
             with self._clock("decode"):
+                assert job.source.path is not None
                 job.video = Video.open(job.source.path, max_pixels=self._options.max_pixels)
                 job.about |= {"width": job.video.width, "height": job.video.height}
                 winners = covers.find_winners(
@@ -63,6 +64,7 @@ class ClipWorkers(Workers):
     def _tell_time(self, job: Job, time_s: float) -> None:
         """Tell the progress through a clip; nine tenths of the work are in finding its key frames."""
         self._check_stop()
+        assert job.video is not None
         start_s = self._options.start_s or 0.0
         end_s = job.video.duration_s if self._options.end_s is None else self._options.end_s
         if end_s and end_s > start_s:
@@ -84,7 +86,8 @@ class ClipWorkers(Workers):
         """Cut, encode and write the crops of a clip's covers, up to the first that fails."""
         from s2crop.video import covers
 
-        records = []
+        assert job.video is not None
+        records: list[Record] = []
         try:
             for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):
                 part = self._cover(job, rank, cover, frame)

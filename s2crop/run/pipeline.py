@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from s2crop import report
 from s2crop.cropping.request import Crop
@@ -50,6 +50,14 @@ class Interrupts:
         return nullcontext()
 
 
+class Stops(Protocol):
+    """What has the methods of `Interrupts`."""
+
+    def check(self) -> None: ...
+
+    def at_once(self) -> AbstractContextManager: ...
+
+
 class Interrupted(KeyboardInterrupt):
     """The run was stopped; no partial or temporary file is left.
 
@@ -72,7 +80,7 @@ def run(
     options: BatchOptions,
     on_record: Callable[[Record], None],
     on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
-    interrupts: Interrupts = Interrupts(),
+    interrupts: "Stops" = Interrupts(),
     on_progress: Callable[[float], None] = lambda pictures: None,
 ) -> Summary:
     """Crop the sources; the outcome is the same for any number of jobs and any batch size.
@@ -106,6 +114,7 @@ def run(
     pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
     try:
         for job in pipeline.results(sources, plans, stdin):
+            assert job.records is not None
             summary.add(job.records, time.monotonic() - started)
             on_picture(job.records, job.thumbnails)
             for record in job.records:
@@ -128,7 +137,7 @@ class _Pipeline:
     """
 
     def __init__(
-        self, workers: ClipWorkers, cropper: "Cropper", options: BatchOptions, interrupts: Interrupts, clock: Clock
+        self, workers: ClipWorkers, cropper: "Cropper", options: BatchOptions, interrupts: "Stops", clock: Clock
     ):
         self._clock = clock
         self._workers = workers
@@ -136,8 +145,9 @@ class _Pipeline:
         self._cropper = cropper
         self._options = options
         self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=_stand_back)
-        self._in_flight = options.jobs + options.batch_size  # most pictures that wait for each of the workers' stages
-        self._patience = _PATIENCE_BATCHES * options.batch_size
+        batch_size = options.batch_size or batch_size_on(cropper.device)
+        self._in_flight = options.jobs + batch_size  # most pictures that wait for each of the workers' stages
+        self._patience = _PATIENCE_BATCHES * batch_size
         self._unreported: deque[Job] = deque()
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
         self._writing: deque[Future] = deque()
@@ -157,6 +167,7 @@ class _Pipeline:
             if not preparing:
                 break
             job = preparing.popleft()
+            assert job.preparing is not None
             while not self._is_ready(job.preparing):  # a clip takes long: what is done meanwhile is told
                 yield from self._finished()
             job.records = job.preparing.result()
@@ -175,7 +186,9 @@ class _Pipeline:
         """Let no worker begin or write anything more; whether all came to rest within the time (None: wait)."""
         self._workers.stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        futures = [future for job in self._unreported for future in (job.preparing, job.writing)]
+        futures: list[Future[Any] | None] = []
+        for job in self._unreported:
+            futures += [job.preparing, job.writing]
         running = wait([future for future in futures if future and not future.cancelled()], timeout_s).not_done
         self._workers.wait_for_files()
         return not running
@@ -189,7 +202,7 @@ class _Pipeline:
 
     def _like(self, job: Job) -> list[Job]:
         """The pictures that wait and have the shape of this one, itself among them: never more than a batch."""
-        return [other for other in self._waiting if other.prepared.shape == job.prepared.shape]
+        return [other for other in self._waiting if other.ready.shape == job.ready.shape]
 
     def _score(self, batch: list[Job]) -> None:
         while len(self._writing) > self._in_flight:
@@ -211,9 +224,9 @@ class _Pipeline:
         try:
             with self._scoring():
                 if self._options.overlay_proposals and job.plan.overlay:
-                    job.proposals = self._cropper.proposals_prepared(job.prepared)
+                    job.proposals = self._cropper.proposals_prepared(job.ready)
                 if job.plan.heatmap and not self._options.dry_run:
-                    job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.ready, crops[0].box)
         except Exception as error:
             self._raise_if_it_ends_the_run(error)
             return error
@@ -223,6 +236,7 @@ class _Pipeline:
         """Choose the covers of a clip: its key frames are a batch of their own."""
         from s2crop.video import covers
 
+        assert job.shown is not None
         while len(self._writing) > self._in_flight:
             self._result(self._writing.popleft())
         try:
@@ -251,7 +265,7 @@ class _Pipeline:
         if ends_a_run(error):
             raise error
 
-    def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
+    def _result(self, future: "Future[list[Record]]") -> list[Record]:
         while not self._is_ready(future):
             pass
         return future.result()

@@ -77,7 +77,7 @@ class Job:
     index: int
     source: Source
     plan: Plan = field(default_factory=Plan)
-    about: dict[str, object] = field(default_factory=dict)  # what its records say besides
+    about: dict[str, Any] = field(default_factory=dict)  # what its records say besides
     contents: bytes | None = None  # of the file, where it is not to be opened
     progress: float = 0.0  # how much of it was told of
     notes: list[str] = field(default_factory=list)  # to tell the user
@@ -93,6 +93,18 @@ class Job:
     writing: Future[list[Record]] | None = None
     records: list[Record] | None = None  # set when nothing is left to do
     thumbnails: list[Thumbnails] = field(default_factory=list)
+
+    @property
+    def opened(self) -> Picture:
+        """The picture, once it was loaded."""
+        assert self.picture is not None
+        return self.picture
+
+    @property
+    def ready(self) -> Prepared:
+        """The picture as the network takes it, once it was loaded."""
+        assert self.prepared is not None
+        return self.prepared
 
 
 class Room:
@@ -143,7 +155,7 @@ def rank(
     """
     try:
         with around():
-            return list(cropper.rank([job.prepared for job in jobs if job.prepared is not None], request))
+            return list(cropper.rank([job.ready for job in jobs], request))
     except Exception as error:
         on_error()
         if ends_a_run(error):
@@ -167,8 +179,8 @@ class Work:
         self._room = Room(ROOM_BYTES * pictures)
 
     def record(self, job: Job, **more: Any) -> Record:
-        size = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
-        whose = {"model": self._cropper.model, "device": self._cropper.device}
+        size: dict[str, Any] = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
+        whose: dict[str, Any] = {"model": self._cropper.model, "device": self._cropper.device}
         return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | job.about | more)
 
     def failed(self, record: Record, error: Exception) -> Record:
@@ -237,8 +249,7 @@ class Work:
 
     def suffix(self, job: Job, fmt: str) -> str:
         """Of outputs that have no name, in a format asked for; a frame of a clip, which is no file, counts as a JPEG."""
-        assert job.picture is not None
-        return output_suffix(job.picture.format or "JPEG", fmt, self._options.circle)
+        return output_suffix(job.opened.format or "JPEG", fmt, self._options.circle)
 
     def encoded(self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None) -> bytes:
         """A crop cut, resized and encoded.
@@ -246,11 +257,11 @@ class Work:
         Args:
             check: called between the steps; may raise.
         """
-        assert job.picture is not None and record.box is not None
+        assert record.box is not None
         with self._clock("decode"):
-            job.picture.decode(job.scale)
+            job.opened.decode(job.scale)
         with self._clock("crop and resize"):
-            image = job.picture.crop(record.box, self._sizes(record)[1])
+            image = job.opened.crop(record.box, self._sizes(record)[1])
         check()
         with self._clock("encode"):
             return encode.encode(image, suffix, self._options.quality, circle=self._options.circle)

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ class Workers(Work):
         try:
             self._check_stop()
             with self._clock("encode"):
-                whole = job.picture.crop((0, 0, job.picture.width, job.picture.height))
+                whole = job.opened.crop((0, 0, job.opened.width, job.opened.height))
                 data = encode.encode(whole, output.suffix, self._options.quality)
             self._write_data(output, data)
         except Exception as error:
@@ -102,6 +103,7 @@ class Workers(Work):
 
     def _write_crop(self, job: Job, record: Record) -> Record:
         self._check_stop()
+        assert record.ratio is not None and record.rank is not None
         options, output = self._options, job.plan.crops[record.ratio, record.rank]
         if not options.overwrite and self._exists(output):
             return replace(record, status=report.SKIPPED)
@@ -118,6 +120,7 @@ class Workers(Work):
         with self._gate, self._clock("write"):
             self._check_stop()
             if output == STDOUT:
+                assert options.stream is not None
                 return write.write_stream(options.stream, data)
             return write.write_atomic(
                 output, data, overwrite=options.overwrite, protected=options.protected, folder=self._folder
@@ -148,10 +151,10 @@ class Workers(Work):
             return []
         try:
             self._check_stop()
-            size_wh = job.picture.width, job.picture.height
+            size_wh = job.opened.width, job.opened.height
             with self._clock("overlay and thumbnails"):
-                job.picture.decode(job.scale)
-                whole = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
+                job.opened.decode(job.scale)
+                whole = pixels.for_screens(job.opened.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
                 outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
                 data = encode.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
             self._write_data(output, data)
@@ -167,10 +170,10 @@ class Workers(Work):
             crops = []
             for record in records:
                 if record.status == report.SKIPPED:
-                    crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
+                    crops.append(self._thumbnail(partial(Picture.open, record.output or "")))
                 else:
                     crops.append(
-                        self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None
+                        self._thumbnail(lambda: job.opened, record.box) if record.status != report.ERROR else None
                     )
             return [Thumbnails(self._thumbnail(lambda: job.picture or self.open(job)), crops)]
 

@@ -108,7 +108,7 @@ def run_recipe(
     recipe = read_recipe(name, changes)
     network = recipe.get("network", {})
     folder = out / (Path(name).stem + ("-sanity" if sanity else ""))
-    of_siblings = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
+    of_siblings: dict[str, Any] = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
     kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
     kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}
     try:
@@ -124,7 +124,7 @@ def run_recipe(
     if sanity and recipe["kind"] == "proposals":
         raise InputError(f"recipe {name} has no --sanity: boxes of ten photos take it far more than a minute")
     remember(folder.with_name(f"{folder.name}-folds") if folds else folder, recipe["kind"], config, choices, resume)
-    common = {"resume": resume, "device": device, "report": report}
+    common: dict[str, Any] = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
             return proposals.train(choices, config, data, folder, **common)

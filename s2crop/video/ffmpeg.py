@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BufferedIOBase
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import imageio_ffmpeg
 
@@ -120,6 +121,8 @@ class Decoder:
             )
         except OSError as error:
             raise VideoError(f"ffmpeg cannot be started: {error.strerror or error}") from error
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._out, self._err = cast(BufferedIOBase, self._process.stdout), self._process.stderr
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -128,7 +131,7 @@ class Decoder:
         """What ffmpeg writes, as it comes; `TELL_FRAMES` ends the filters of output 0."""
         self._waiting_since = time.monotonic()
         try:
-            for output, time_s, data in nut.packets(self._process.stdout):
+            for output, time_s, data in nut.packets(self._out):
                 is_whole, damages = self._next_told() if output == 0 else (False, 0)
                 self._waiting_since = None
                 yield Packet(output, float(time_s), data, is_whole, damages)
@@ -141,7 +144,7 @@ class Decoder:
     def wait(self) -> None:
         """Read to the end of what ffmpeg has to say."""
         self._waiting_since = time.monotonic()
-        while self._process.stdout.read(1 << 20):
+        while self._out.read(1 << 20):
             pass
         self._reap()
         self._listener.join()
@@ -160,15 +163,15 @@ class Decoder:
         """The first thing that it said was wrong, rather than what followed from it."""
         lines = [re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )*\[[a-z]+\] ", "", line) for line in self.errors]
         causes = [line for line in lines if not _CONSEQUENCE.match(line)]
-        return (causes or [line.rpartition(": ")[2] for line in lines] or [None])[0]
+        return next(iter(causes or [line.rpartition(": ")[2] for line in lines]), None)
 
     def close(self) -> None:
         self._closed.set()
         self._kill()
         self._reap()
         self._listener.join()
-        self._process.stdout.close()
-        self._process.stderr.close()
+        self._out.close()
+        self._err.close()
 
     def __enter__(self) -> "Decoder":
         return self
@@ -186,7 +189,7 @@ class Decoder:
     def _listen(self) -> None:
         """Take every line that ffmpeg says, so that it never waits, and keep the first of each kind."""
         damages = 0
-        while line := self._process.stderr.readline(4096):
+        while line := self._err.readline(4096):
             if frame := _FRAME.match(line):
                 self._told.put((frame[1] == b"1", damages))
             elif _DAMAGE.search(line) or self._demuxer_error.match(line) and not _END.search(line):
