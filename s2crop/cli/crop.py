@@ -87,8 +87,10 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
         )
     signals.check()
     log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started)
+    from s2crop.files.picture import lift_pillow_limits
     from s2crop.run import pipeline
 
+    lift_pillow_limits()
     batch = options.batch(protected, sys.stdout.buffer if sys.stdout else None)
 
     def show(record: Record) -> None:

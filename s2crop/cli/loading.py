@@ -19,9 +19,7 @@ def load_cropper(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
     from s2crop.cropping.cropper import Cropper
-    from s2crop.files.picture import lift_pillow_limits
 
-    lift_pillow_limits()
     if jobs is not None:
         import torch
 

@@ -51,6 +51,9 @@ def _measure(
     from importlib import import_module
 
     from s2crop.evaluation.tables import key_of
+    from s2crop.files.picture import lift_pillow_limits
+
+    lift_pillow_limits()
 
     measure = import_module(f"s2crop.evaluation.{name}")
     cropper = loading.load_cropper(model, weights, device, precision, proposals)
