@@ -3,11 +3,10 @@
 MODELS = ("s2cnet", "sfrc", "asmnet")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PROPOSALS = ("auto", "builtin", "torchvision")
-PROTECT = ("none", "face", "text", "all")
+PROTECT = ("none", "face", "text", "subject", "all")
 SHAPES = ("rect", "circle")
 SPLITS = ("validation", "training", "all")  # of labelled photos
 GAICD_SPLITS = ("test", "val", "train")  # folders of GAICD
-FORMATS = ("same", "jpg", "png", "webp", "avif")
 
 MAX_TOP = 90  # as many as there are grid anchors
 DEFAULT_COVERS, MAX_COVERS = 3, 99

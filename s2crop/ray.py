@@ -11,23 +11,22 @@
 Ray itself is not imported here. `examples/ray_batch.py` is a whole command. Install with `pip install 's2crop[ray]'`.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2crop.choices import FORMATS, MAX_PIXELS
+from s2crop import report
+from s2crop.choices import MAX_PIXELS
 from s2crop.cropping.cropper import Cropper
-from s2crop.cropping.request import Crop, CropRequest, Prepared
-from s2crop.errors import InputError, S2CropError
+from s2crop.cropping.request import Crop, CropRequest
 from s2crop.files import sizes
-from s2crop.files.encode import encode
-from s2crop.files.formats import output_suffix
-from s2crop.files.picture import Picture
+from s2crop.files.formats import ALPHA_FORMATS, FORMATS, can_hold_circles, either
+from s2crop.files.picture import lift_pillow_limits
+from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.run import report
-from s2crop.run.report import Record
+from s2crop.report import Clock, Record
+from s2crop.run.work import BatchOptions, Job, Work, batch_size_on, rank
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,13 +44,13 @@ class CropActor:
         size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio.
         no_upscale: leave crops that are smaller as they are.
         circle: square crops with transparent corners.
-        fmt: "jpg", "png", "webp", "avif" or "same" (as the input, and PNG for what is not written).
+        fmt: one of `s2crop.files.formats.FORMATS`; "same" is as the input, and PNG for what is not written.
         quality: 1 to 100, for lossy formats.
         crops: give the encoded crops; False for boxes and scores alone.
         max_pixels: larger pictures are refused.
         model, weights, device, precision, proposals: as `s2crop.Cropper` has them.
     Raises:
-        ValueError: an option that makes no sense. WeightsError, DeviceError: see there.
+        ValueError: an option that makes no sense. WeightsError: weights that cannot be used. DeviceError: a device that is not there.
     """
 
     def __init__(
@@ -65,8 +64,8 @@ class CropActor:
         fmt: str = "same",
         quality: int = 90,
         crops: bool = True,
-        focus=None,
-        keep=None,
+        focus: tuple[float, float] | None = None,
+        keep: tuple[float, float, float, float] | None = None,
         protect: str = "all",
         max_pixels: int = MAX_PIXELS,
         model: str = "s2cnet",
@@ -75,18 +74,30 @@ class CropActor:
         precision: str = "auto",
         proposals: str = "auto",
     ):
-        self._ratios = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
-        self._size = sizes.parse_size(size) if size else None
-        if self._size and self._size.width and self._size.height:
+        asked = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
+        parsed = sizes.parse_size(size) if size else None
+        if parsed and parsed.width and parsed.height:
             raise ValueError(f"size {size!r} has two sides: give one, the other follows from the ratio")
-        if circle and (set(self._ratios) != {"1:1"} or fmt == "jpg"):
-            raise ValueError("circles are for ratios=['1:1'] and for png, webp or avif")
         if fmt not in FORMATS:
             raise ValueError(f"fmt is one of {', '.join(FORMATS)}, not {fmt!r}")
-        self._request = CropRequest(tuple(self._ratios.values()), top, focus, keep, protect, circle)
-        self._no_upscale, self._circle, self._fmt, self._quality = no_upscale, circle, fmt, quality
-        self._crops, self._max_pixels = crops, max_pixels
+        if circle and (set(asked) != {"1:1"} or not can_hold_circles(fmt)):
+            raise ValueError(f"circles are for ratios=['1:1'] and for {either(ALPHA_FORMATS)}")
+        self._fmt, self._crops = fmt, crops
+        self._options = BatchOptions(
+            request=CropRequest(
+                ratios=tuple(asked.values()), top=top, focus=focus, keep=keep, protect=protect, circle=circle
+            ),
+            max_pixels=max_pixels,
+            size=parsed,
+            no_upscale=no_upscale,
+            quality=quality,
+            dry_run=not crops,
+        )
+        lift_pillow_limits()  # an actor has a process of its own
         self._cropper = Cropper(model, weights, device, precision=precision, proposals=proposals)
+        # The same bound on the pixels that are kept as in a run with one job, however many pictures Ray gives at once.
+        pictures = 1 + batch_size_on(self._cropper.device)
+        self._work = Work(self._cropper, self._options, pictures, Clock())
 
     def __call__(self, batch: "dict[str, np.ndarray]") -> "pyarrow.Table":
         """Crop a batch.
@@ -94,79 +105,42 @@ class CropActor:
         Args:
             batch: "path", the pictures' names; "bytes", their files' contents, without which the paths are opened.
         Returns:
-            A row for each crop, and one for each picture that failed: the fields of `s2crop.run.report.Record`, "crop", the
+            A row for each crop, and one for each picture that failed: the fields of `s2crop.report.Record`, "crop", the
             bytes of a file, and "suffix", what its name ends with. "status" is "planned" (nothing is written here) or
             "error".
         """
         names = [str(path) for path in batch["path"]]
-        contents = batch["bytes"] if "bytes" in batch else map(Path, names)
-        looked = [self._look(name, source) for name, source in zip(names, contents, strict=True)]
-        usable = [found for found in looked if found[2] is not None]
-        ranked = iter(self._rank([prepared for _, _, prepared in usable]))
-        rows: list[_Row] = []
-        for record, picture, prepared in looked:
-            if prepared is None:
-                rows.append(_Row(record))
-                continue
-            crops = next(ranked)
-            rows += (
-                [_Row(report.failed(record, crops))]
-                if isinstance(crops, Exception)
-                else self._cut(record, picture, crops)
-            )
-        return _table(rows)
+        contents = batch["bytes"] if "bytes" in batch else [None] * len(names)
+        jobs = [
+            Job(i, Source(name, Path(name), Path(name)), contents=data)
+            for i, (name, data) in enumerate(zip(names, contents, strict=True))
+        ]
+        for job in jobs:
+            try:
+                self._work.load(job)
+            except Exception as error:
+                job.records = [self._work.failed(self._work.record(job), error)]
+        usable = [job for job in jobs if job.records is None]
+        ranked = dict(zip(map(id, usable), rank(self._cropper, usable, self._options.request), strict=True))
+        return _table([row for job in jobs for row in self._rows(job, ranked.get(id(job)))])
 
-    def _look(self, name: str, source: "bytes | Path") -> "tuple[Record, Picture | None, Prepared | None]":
-        record = Record(input=name, status=report.PLANNED, model=self._cropper.model, device=self._cropper.device)
-        try:
-            picture = Picture.open(source, max_pixels=self._max_pixels)
-            record = replace(record, width=picture.width, height=picture.height)
-            scale = sizes.likely_scale(picture, self._ratios, self._size, self._no_upscale)
-            return record, picture, self._cropper.prepare(picture, scale)
-        except Exception as error:
-            return report.failed(record, error), None, None
+    def _rows(self, job: Job, crops: list[Crop] | Exception | None) -> "list[_Row]":
+        """What became of a picture; crops is None where it could not be loaded."""
+        made: dict[tuple[str | None, int | None], tuple[bytes, str]] = {}
 
-    def _rank(self, prepared: Sequence[Prepared]) -> list[list[Crop] | Exception]:
-        try:
-            return self._cropper.rank(prepared, self._request)
-        except Exception as error:
-            if isinstance(error, S2CropError) and not isinstance(error, InputError):
-                raise
-            if len(prepared) == 1:
-                return [error]
-        # One bad picture, or a batch too big for the device's memory: the others may do alone.
-        return [crops for one in prepared for crops in self._rank([one])]
+        def cut(record: Record) -> Record:
+            sized = replace(self._work.sized(record), status=report.PLANNED)
+            if self._crops:
+                suffix = self._work.suffix(job, self._fmt)
+                made[record.ratio, record.rank] = self._work.encoded(job, sized, suffix), suffix
+            return sized
 
-    def _cut(self, record: Record, picture: Picture, crops: Sequence[Crop]) -> "list[_Row]":
-        """The crops of a picture, up to the first that fails."""
-        rows = []
-        with picture:
-            # as a run decodes, so that the same files come out
-            boxes = [(crop.ratio, crop.box) for crop in crops]
-            scale = min(picture.decoded_scale, sizes.needed_scale(boxes, self._ratios, self._size, self._no_upscale))
-            for crop in crops:
-                one = replace(record, ratio=crop.ratio, rank=crop.rank, box=crop.box)
-                try:
-                    if not math.isfinite(crop.score):
-                        raise InputError("the score is not a number (precision='fp32' may help)")
-                    one = replace(one, score=crop.score)
-                    rows.append(self._encode(one, picture, scale))
-                except Exception as error:
-                    rows.append(_Row(report.failed(one, error)))
-                    break
-        return rows or [_Row(report.failed(record, InputError("no crop fits")))]
-
-    def _encode(self, record: Record, picture: Picture, scale: int) -> "_Row":
-        x1, y1, x2, y2 = record.box
-        size_wh = sizes.output_size(record.box, self._size, self._no_upscale, self._ratios[record.ratio])
-        width, height = size_wh or (x2 - x1, y2 - y1)
-        record = replace(record, output_width=width, output_height=height)
-        if not self._crops:
-            return _Row(record)
-        suffix = output_suffix(picture.format, self._fmt, self._circle)
-        picture.decode(scale)
-        image = picture.crop(record.box, size_wh)
-        return _Row(record, encode(image, suffix, self._quality, circle=self._circle), suffix)
+        if isinstance(crops, Exception):
+            job.records = [self._work.failed(self._work.record(job), crops)]
+        elif crops is not None:
+            job.records = self._work.each(job, crops, cut)
+        self._work.drop_pixels(job)
+        return [_Row(record, *made.get((record.ratio, record.rank), (None, None))) for record in job.records or []]
 
 
 @dataclass(frozen=True)

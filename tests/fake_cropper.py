@@ -57,7 +57,7 @@ class FakeCropper:
     def _crops(self, prepared, request):
         w, h = prepared.width, prepared.height
         if request.focus and not (request.focus[0] < w and request.focus[1] < h):
-            return InputError(f"--focus is outside the picture of {w}x{h}")
+            return InputError(f"{{option}} is outside the picture of {w}x{h}", "focus")
         crops = []
         for ratio in request.ratios:
             value = ratio.for_size(w, h) or w / h

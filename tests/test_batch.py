@@ -18,7 +18,7 @@ from s2crop.files.picture import Picture
 from s2crop.files.sizes import parse_size
 from s2crop.files.sources import find_sources
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.run import pipeline, work
+from s2crop.run import pipeline, work, writing
 from s2crop.run.pipeline import Interrupted, run
 from s2crop.run.work import BatchOptions
 
@@ -37,7 +37,7 @@ class Batch:
     def __init__(self, tmp_path, ratios=("3:2", "1:1"), top=1):
         self.photos, self.out = tmp_path / "photos", tmp_path / "out"
         self.photos.mkdir()
-        self.request = CropRequest(tuple(map(parse_ratio, ratios)), top)
+        self.request = CropRequest(ratios=tuple(map(parse_ratio, ratios)), top=top)
         self.records = []
 
     def run(self, cropper=None, on_record=None, out=None, **options):
@@ -149,7 +149,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
             return super().prepare(picture, keep)
 
     started = iter(range(1000))
-    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),))
     pictures.run(Counting(), reported.append, jobs=2, batch_size=3)
     assert len(reported) == 60
     assert max(ahead) <= 5 * 3 + 3 * (2 + 3)
@@ -158,11 +158,11 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
 def test_what_is_skipped_does_not_pile_up_behind_a_slow_write(pictures, monkeypatch):
     for i in range(300):
         draw(pictures.photos / f"{i:03}.png")
-    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),))
     pictures.run()
     (pictures.out / "000_1x1.png").unlink()
     taken_up, at_write = [], []
-    is_done, encode = work.Workers._is_done, encode_module.encode
+    is_done, encode = writing.Workers._is_done, encode_module.encode
 
     def slow(*args, **kwargs):
         time.sleep(0.5)
@@ -170,7 +170,7 @@ def test_what_is_skipped_does_not_pile_up_behind_a_slow_write(pictures, monkeypa
         return encode(*args, **kwargs)
 
     monkeypatch.setattr(encode_module, "encode", slow)
-    monkeypatch.setattr(work.Workers, "_is_done", lambda self, job: taken_up.append(job) or is_done(self, job))
+    monkeypatch.setattr(writing.Workers, "_is_done", lambda self, job: taken_up.append(job) or is_done(self, job))
     pictures.run(jobs=2, batch_size=2)
     assert at_write[0] < 60
     assert [record.status for record in pictures.records] == ["written"] + ["skipped"] * 299
@@ -228,17 +228,17 @@ def test_a_disk_that_fills_up_leaves_whole_files(pictures, monkeypatch):
 def test_a_request_that_one_picture_cannot_meet_costs_one_record(pictures):
     draw(pictures.photos / "a.png")
     draw(pictures.photos / "b.png", (100, 90))
-    pictures.request = CropRequest((parse_ratio("1:1"),), focus=(60.0, 50.0))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),), focus=(60.0, 50.0))
     pictures.run()
     assert pictures.told() == [("a.png", None, "error"), ("b.png", "1:1", "written")]
-    assert pictures.records[0].error == "--focus is outside the picture of 48x32"
+    assert pictures.records[0].error == "focus is outside the picture of 48x32"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_input_is_never_written_over(pictures, overwrite):
     photo = draw(pictures.photos / "a.png")
     before = photo.read_bytes()
-    pictures.request = CropRequest((parse_ratio("1:1"),))
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),))
     pictures.out.mkdir()
     (pictures.out / "a_1x1.png").symlink_to(photo)
     pictures.run(overwrite=overwrite, protected=frozenset([photo.resolve()]))
@@ -349,7 +349,7 @@ def test_dry_run_scores_and_writes_nothing(pictures):
 
 
 def test_fewer_crops_than_asked_for_are_all_right(pictures):
-    pictures.request = CropRequest((parse_ratio("1:1"),), top=3)
+    pictures.request = CropRequest(ratios=(parse_ratio("1:1"),), top=3)
     draw(pictures.photos / "a.png")
 
     class Two(FakeCropper):
@@ -446,7 +446,7 @@ def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_al
     pictures.run(size=parse_size("60"), batch_size=6)
     records, written = pictures.records, pictures.contents()
     assert len(decodes) == 6
-    monkeypatch.setattr(work, "_ROOM_BYTES", 240 * 160 * 4 // 3)  # for two and a bit, with seven in flight
+    monkeypatch.setattr(work, "ROOM_BYTES", 240 * 160 * 4 // 3)  # for two and a bit, with seven in flight
     pictures.run(size=parse_size("60"), batch_size=6, overwrite=True)
     assert len(decodes) == 6 + 6 + 4
     assert pictures.records == records and pictures.contents() == written
@@ -454,7 +454,7 @@ def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_al
 
 def test_a_dry_run_decodes_as_the_run_itself_would_and_keeps_nothing(pictures, decodes, monkeypatch):
     draw(pictures.photos / "a.jpg", (960, 640))
-    monkeypatch.setattr(work._Room, "take", lambda *args: pytest.fail("kept"))
+    monkeypatch.setattr(work.Room, "take", lambda *args: pytest.fail("kept"))
     pictures.run(size=parse_size("60"), dry_run=True)
     assert decodes == [(960, 4)]
 
@@ -462,8 +462,8 @@ def test_a_dry_run_decodes_as_the_run_itself_would_and_keeps_nothing(pictures, d
 @pytest.mark.parametrize("failing", ["rank", "write", "nothing"])
 def test_room_is_given_back_whatever_becomes_of_a_picture(pictures, monkeypatch, failing):
     rooms = []
-    init = work._Room.__init__
-    monkeypatch.setattr(work._Room, "__init__", lambda room, size: rooms.append((room, size)) or init(room, size))
+    init = work.Room.__init__
+    monkeypatch.setattr(work.Room, "__init__", lambda room, size: rooms.append((room, size)) or init(room, size))
     for i in range(5):
         draw(pictures.photos / f"{i}.png")
 

@@ -62,7 +62,7 @@ def crop(
     **options,
 ):
     """Crop inputs into out/; the records."""
-    request = CropRequest(tuple(map(parse_ratio, ratios)), top, None, None, "all")
+    request = CropRequest(ratios=tuple(map(parse_ratio, ratios)), top=top)
     sources = find_sources(inputs or ["in"], recursive=True, covers=cover)
     plans = plan_names(
         sources,

@@ -288,7 +288,7 @@ def prepared(width, height):
     return FakeCropper(decode=False).prepare(SimpleNamespace(width=width, height=height))
 
 
-REQUEST = CropRequest((parse_ratio("1:1"), parse_ratio("16:9")), top=2, focus=None, keep=None, protect="all")
+REQUEST = CropRequest(ratios=(parse_ratio("1:1"), parse_ratio("16:9")), top=2, focus=None, keep=None, protect="all")
 
 
 def test_boxes_are_in_pixels_of_the_whole_frame():

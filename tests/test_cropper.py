@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+import pictures
 import s2crop
 from s2crop import Cropper, CropRequest, DeviceError, InputError, WeightsError
 from s2crop.cropping.cropper import to_mos
-from s2crop.cropping.request import required
+from s2crop.cropping.request import Crop, required
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
@@ -78,7 +79,7 @@ def test_path_pil_image_and_array_give_the_same(cropper, tmp_path):
 
 
 def test_mixed_batch_equals_single_pictures(cropper):
-    request = CropRequest((parse_ratio("16:9"), parse_ratio("free")), top=2)
+    request = CropRequest(ratios=(parse_ratio("16:9"), parse_ratio("free")), top=2)
     pictures = [
         picture(320, 200, 1),
         picture(200, 320, 2),
@@ -266,3 +267,27 @@ def test_public_names_are_those_promised():
         assert hasattr(s2crop, name)
     with pytest.raises(AttributeError):
         s2crop.nonesuch  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [({"protect": "faces"}, "none, face, text"), ({"top": 0}, "top"), ({"top": 1.5}, "top"), ({"ratios": ()}, "ratios"),
+     ({"ratios": ("1:1",)}, "parse_ratio"), ({"focus": (1, 2, 3)}, "focus"), ({"focus": ("a", "b")}, "focus"),
+     ({"keep": (1, 2)}, "keep"), ({"keep": (0, 0, float("nan"), 1)}, "keep")],
+)  # fmt: skip
+def test_requests_that_make_no_sense(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        CropRequest(**wrong)
+
+
+def test_crops_keep_their_own_pixels_alone(tmp_path):
+    photo = pictures.photo(320, 200)
+    (tmp_path / "a.png").write_bytes(pictures.encoded(photo, "PNG"))
+    picture = Picture.open(tmp_path / "a.png")
+    crops = [Crop((0, 0, 160, 200), 3.0, "4:5", 1, picture), Crop((9, 9, 20, 30), 3.0, "free", 1, picture)]
+    images = [crop.image for crop in crops]
+    assert picture.decoded_bytes == 0 and crops[0].image is images[0]
+    for crop, image in zip(crops, images, strict=True):
+        assert image.tobytes() == photo.crop(crop.box).tobytes()
+    with pytest.raises(ValueError, match="without its picture"):
+        _ = Crop((0, 0, 9, 9), 3.0, "free", 1).image

@@ -89,6 +89,8 @@ def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monk
     for part in ("backbone", "proposal_head"):
         given, kept = getattr(teacher, part).state_dict(), getattr(net, part).state_dict()
         assert all(torch.equal(kept[key], value) for key, value in given.items())
+    with pytest.raises(InputError, match="training.rate was .* resume"):
+        train(folder, name, "training.epochs=2", "training.rate=0.5", resume=True)
     train(folder, name, "training.epochs=2", resume=True)
     assert len((folder / f"runs/{name}/log.jsonl").read_text().splitlines()) == 2
 

@@ -13,7 +13,7 @@ from s2crop.errors import OutputError
 from s2crop.files import names as names_module
 from s2crop.files import write as write_module
 from s2crop.files.encode import encode
-from s2crop.files.formats import output_suffix, suffix_for_name
+from s2crop.files.formats import TABLE, WRITTEN, format_of_name, output_suffix, suffix_for_name
 from s2crop.files.names import Plan, plan_names
 from s2crop.files.picture import Picture
 from s2crop.files.sizes import Size, output_size, parse_size
@@ -70,6 +70,25 @@ class TestSizes:
 
 
 class TestSuffixes:
+    def test_every_row_of_the_table_holds_together(self):
+        known = [suffix for row in TABLE for suffix in row.suffixes]
+        assert len(known) == len(set(known)) and all(s == s.lower() and s.startswith(".") for s in known)
+        for row in TABLE:
+            assert format_of_name(f"x{row.suffixes[0].upper()}") is row
+            assert set(row.writes) <= set(row.suffixes) and bool(row.pillow) != bool(row.refused)
+            assert row.writes or not (row.lossy or row.alpha)
+            assert row.pillow is None or row.pillow in Image.registered_extensions().values()
+
+    def test_every_format_that_is_offered_is_written_as_what_it_says(self):
+        for row in WRITTEN:
+            for suffix in row.writes:
+                assert pictures.decoded(encode(PHOTO, suffix, 90)).format == row.pillow
+            if row.alpha:
+                assert pictures.decoded(encode(PHOTO, row.writes[0], 90, circle=True)).mode == "RGBA"
+            else:
+                with pytest.raises(ValueError, match="circle"):
+                    encode(PHOTO, row.writes[0], 90, circle=True)
+
     @pytest.mark.parametrize(
         "name, suffix",
         [("a.jpg", ".jpg"), ("a.JPEG", ".jpg"), ("a.jfif", ".jpg"), ("a.png", ".png"), ("a.WebP", ".webp"),

@@ -20,6 +20,7 @@ from test_cropper import SCORE_TOLERANCE, make_weights
 pytest.importorskip("pyarrow", reason="pip install 's2crop[ray]'")
 
 from s2crop.ray import CropActor  # noqa: E402
+from s2crop.run import work  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "avif": "AVIF"}
@@ -59,7 +60,7 @@ def test_a_batch_gives_what_the_cropper_gives(weights, tmp_path):
         (tmp_path / "file").write_bytes(data)
         with Picture.open(tmp_path / "file") as picture:  # decoded as it is written, at full size
             (expected,) = cropper.rank(
-                [cropper.prepare(picture, keep=1)], CropRequest((parse_ratio("16:9"), parse_ratio("1:1")), 2)
+                [cropper.prepare(picture, keep=1)], CropRequest(ratios=(parse_ratio("16:9"), parse_ratio("1:1")), top=2)
             )
         assert [(r["ratio"], r["rank"], tuple(r["box"])) for r in mine] == [(c.ratio, c.rank, c.box) for c in expected]
         np.testing.assert_allclose([r["score"] for r in mine], [c.score for c in expected], atol=SCORE_TOLERANCE)
@@ -108,6 +109,23 @@ def test_a_batch_too_big_for_the_device_is_cropped_one_by_one(weights, monkeypat
     rows = actor(batch_of(files())).to_pylist()
     assert [r["input"] for r in rows if r["status"] == "error"] == ["sub/1.png", "words.jpg"]
     assert len(rows) == len(files())
+
+
+def test_few_decoded_pictures_are_kept_and_the_crops_are_the_same(weights, monkeypatch):
+    def crops():
+        return [(row["input"], row["box"], row["crop"]) for row in crop(weights, files(), ["16:9", "1:1"])]
+
+    roomy = crops()
+    monkeypatch.setattr(work, "ROOM_BYTES", 400 * 200 * 4 // 3)  # for one of them, in place of three
+    kept, load = [], work.Work.load
+
+    def watch(self, job):
+        load(self, job)
+        kept.append(kept[-1] + job.room if kept else job.room)
+
+    monkeypatch.setattr(work.Work, "load", watch)
+    assert crops() == roomy
+    assert 0 < max(kept) <= 400 * 200 * 4
 
 
 @pytest.mark.parametrize(

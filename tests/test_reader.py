@@ -491,7 +491,7 @@ def test_sound_is_no_video(tmp_path):
 
 
 def test_too_many_pixels_are_refused(clip):
-    with pytest.raises(VideoError, match="--max-pixels"):
+    with pytest.raises(VideoError, match="max_pixels"):
         Video.open(clip, max_pixels=160 * 96 - 1)
     assert Video.open(clip, max_pixels=160 * 96).width == 160
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from s2crop.run.report import Clock, Record, Summary, one_line
+from s2crop.report import Clock, Record, Summary, one_line
 
 EXAMPLE = (
     '{"input": "photos/a.jpg", "type": "image", "width": 4000, "height": 3000, "time_s": null, "cover_rank": null, '

@@ -19,7 +19,7 @@ import pictures
 from s2crop.errors import OutputError
 from s2crop.files.picture import Picture
 from s2crop.preview import sheet
-from s2crop.run.report import Record
+from s2crop.report import Record
 from test_cli import draw, files, folder, process, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
 
 VOID = {"img", "input", "meta", "rect", "br", "link"}

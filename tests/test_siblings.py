@@ -67,7 +67,7 @@ def test_crops_are_ranked_inside_and_of_the_ratio(cropper, weights):
 
 
 def test_mixed_batch_equals_single_pictures(cropper):
-    request = CropRequest((parse_ratio("16:9"), parse_ratio("free")))
+    request = CropRequest(ratios=(parse_ratio("16:9"), parse_ratio("free")))
     pictures = [picture(320, 200, 1), picture(200, 320, 2), picture(90, 90, 4), picture(320, 200, 5)]
     prepared = [cropper.prepare(Picture.open(p)) for p in pictures]
     for one, crops in zip(prepared, cropper.rank(prepared, request), strict=True):

@@ -5,7 +5,8 @@ import pickle
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save, save_file
 
 from s2crop import choices
 from s2crop.errors import WeightsError
@@ -219,3 +220,25 @@ def test_shipped_weights_are_what_the_manifest_says():
         config, state = weights_module.read_weights(path, name)
         assert entry["config"] == json.loads(json.dumps(vars(config)))
         assert {"recipe", "data", "licence", "scores", "preprocessing"} <= entry.keys()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"node_dim": 10**7},
+        {"node_dim": 8192},
+        {"node_dim": -1},
+        {"node_dim": "16"},
+        {"depth": 10**9},
+        {"align_size": 0},
+    ],
+)
+def test_a_configuration_that_does_not_fit_its_tensors(tmp_path, change):
+    path = tmp_path / "a.safetensors"
+    save_weights(S2CNet(S2CNetConfig(**SMALL)), path)
+    with safe_open(path, framework="pt") as file:
+        metadata, state = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    metadata["config"] = json.dumps(json.loads(metadata["config"]) | change)
+    path.write_bytes(save(state, metadata=metadata))
+    with pytest.raises(WeightsError, match="a.safetensors"):
+        load_model("s2cnet", path)

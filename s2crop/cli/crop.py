@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from s2crop.choices import DEFAULT_COVERS
 from s2crop.cli import loading
+from s2crop.cli.help import Command, with_options
 from s2crop.cli.interrupts import Signals, interrupted
 from s2crop.cli.messages import Terminal, drop, messages, print_line, progress
-from s2crop.cli.options import OPTIONS, Command, check, with_options
+from s2crop.cli.options import OPTIONS, Options, flag
+from s2crop.cli.settle import settle, settle_covers
 from s2crop.cli.status import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
-from s2crop.run.report import WRITTEN, Record, one_line
+from s2crop.report import WRITTEN, Record, one_line
 
 if TYPE_CHECKING:
     from s2crop.files.names import Plan
@@ -36,13 +36,12 @@ log = logging.getLogger("s2crop")
     options_metavar="[OPTIONS]",
 )
 @with_options(OPTIONS)
-def main(**given) -> None:
+def main(**given: Any) -> None:
     """Crop pictures, and the best frames of videos, to the parts that are best to look at.
 
     An INPUT is an image, a video, a folder, a glob, or - (one image on standard input).
     """
-    options = SimpleNamespace(**given)
-    check(options)
+    options = settle(given)
     with messages(options) as terminal, Signals() as signals:
         try:
             code = _crop(options, terminal, signals)
@@ -52,7 +51,7 @@ def main(**given) -> None:
         except KeyboardInterrupt as stop:
             code = interrupted(stop, resumes=not (options.overwrite or options.dry_run))
         except S2CropError as error:
-            log.error("%s", one_line(str(error)))
+            log.error("%s", one_line(error.spelled(flag)))
             code = UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED
         except Exception as error:
             if not signals.received:
@@ -61,16 +60,16 @@ def main(**given) -> None:
     sys.exit(code)
 
 
-def _crop(options: SimpleNamespace, terminal: Terminal, signals: Signals) -> int:
+def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
     """Find, plan, load, crop; the exit status."""
     with signals.at_once():
         sources = _sources(options)
     if not sources:
         log.error("nothing to do: no picture or video matches")
         return NOTHING_TO_DO
-    _check_covers(options, sources)
+    options = settle_covers(options, sources)
     plans = _plans(options, sources)
-    protected = frozenset(Path(os.path.realpath(source.path)) for source in sources if source.path is not None)
+    protected = frozenset(source.real for source in sources if source.real is not None)
     for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
         if path and Path(os.path.realpath(path)) in protected:
             raise click.UsageError(f"{option} {path} is an input")
@@ -88,33 +87,11 @@ def _crop(options: SimpleNamespace, terminal: Terminal, signals: Signals) -> int
         )
     signals.check()
     log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started)
-    from s2crop.cropping.request import CropRequest
+    from s2crop.files.picture import lift_pillow_limits
     from s2crop.run import pipeline
-    from s2crop.run.work import BatchOptions
 
-    batch_options = BatchOptions(
-        request=CropRequest(
-            tuple(options.ratios), options.top, options.focus, options.keep, options.protect, options.shape == "circle"
-        ),
-        jobs=options.jobs,
-        batch_size=options.batch_size,
-        max_pixels=options.max_pixels,
-        size=options.size,
-        no_upscale=options.no_upscale,
-        circle=options.shape == "circle",
-        quality=options.quality,
-        overwrite=options.overwrite,
-        dry_run=options.dry_run,
-        protected=protected,
-        folder=None if options.to_file or options.to_stdout else Path(options.output),
-        stream=sys.stdout.buffer if options.to_stdout else None,
-        stream_format=options.fmt,
-        overlay_proposals=options.overlay and options.verbose,
-        thumbnails=options.sheet is not None,
-        covers=options.covers,
-        start_s=options.start_s,
-        end_s=options.end_s,
-    )
+    lift_pillow_limits()
+    batch = options.batch(protected, sys.stdout.buffer if sys.stdout else None)
 
     def show(record: Record) -> None:
         if record.error is not None:
@@ -123,17 +100,17 @@ def _crop(options: SimpleNamespace, terminal: Terminal, signals: Signals) -> int
             if options.as_json:
                 print_line(record.to_json())
             elif options.verbose and record.status == WRITTEN and not options.to_stdout:
-                print_line(one_line(record.output))
+                print_line(one_line(record.output or ""))
 
     with progress(options, len(sources), terminal) as advance, _sheet(options, len(sources)) as add:
-        summary = pipeline.run(sources, plans, cropper, batch_options, show, add, signals, advance)
+        summary = pipeline.run(sources, plans, cropper, batch, show, add, signals, advance)
     log.debug("%s", summary.clock.text(options.jobs))
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
 
 
 @contextmanager
-def _sheet(options: SimpleNamespace, total: int) -> Iterator[Callable[..., None]]:
+def _sheet(options: Options, total: int) -> Iterator[Callable[..., None]]:
     """Yields what puts a picture on the sheet, if there is to be one."""
     if not options.sheet:
         yield lambda records, thumbnails: None
@@ -141,35 +118,17 @@ def _sheet(options: SimpleNamespace, total: int) -> Iterator[Callable[..., None]
     from s2crop.preview.sheet import Sheet
 
     ratios = [ratio.label for ratio in options.ratios]
-    with Sheet(options.sheet, ratios, total, options.top, options.shape == "circle") as page:
+    with Sheet(options.sheet, ratios, total, options.top, options.circle) as page:
         yield page.add
 
 
-def _check_covers(options: SimpleNamespace, sources: "Sequence[Source]") -> None:
-    """Settle the number of covers; click.UsageError for options of videos where there is none."""
-    from s2crop.files.sources import Kind
-
-    if all(source.kind == Kind.PICTURE for source in sources):
-        for option, given in (
-            ("--covers", options.covers), ("--start", options.start_s), ("--end", options.end_s),
-            ("--keep-frames", options.keep_frames or None),
-        ):  # fmt: skip
-            if given is not None:
-                raise click.UsageError(f"{option} is for videos, and none is among the inputs")
-    elif (options.to_file or options.to_stdout) and (options.covers or 1) > 1:
-        raise click.UsageError(
-            f"--output {options.output} takes one crop, and {options.covers} covers are asked for: give a folder"
-        )
-    options.covers = options.covers or (1 if options.to_file or options.to_stdout else DEFAULT_COVERS)
-
-
-def _sources(options: SimpleNamespace) -> "list[Source]":
+def _sources(options: Options) -> "list[Source]":
     from s2crop.files.sources import find_sources, read_file_list
 
     names = list(options.inputs)
     if options.files_from:
         with click.open_file(options.files_from, "rb") as stream:
-            names += read_file_list(stream, options.null_separated)
+            names += read_file_list(cast("BinaryIO", stream), options.null_separated)
         if "-" in names and options.files_from == "-":
             raise click.UsageError("standard input is either the list of --files-from or a picture, not both")
     return find_sources(
@@ -177,15 +136,15 @@ def _sources(options: SimpleNamespace) -> "list[Source]":
         recursive=options.recursive,
         include=options.include,
         exclude=options.exclude,
-        skip_folder=None if options.to_file or options.to_stdout else Path(options.output),
+        skip_folder=options.folder,
         covers=options.cover,
     )
 
 
-def _plans(options: SimpleNamespace, sources: "Sequence[Source]") -> "list[Plan]":
+def _plans(options: Options, sources: "Sequence[Source]") -> "list[Plan]":
     from s2crop.files.names import STDOUT, Plan, plan_names
 
-    if options.to_file or options.to_stdout:
+    if options.folder is None:
         if len(sources) > 1:
             raise click.UsageError(
                 f"--output {options.output} takes one input, and {len(sources)} are given: give a folder"
@@ -199,12 +158,12 @@ def _plans(options: SimpleNamespace, sources: "Sequence[Source]") -> "list[Plan]
             sources,
             options.ratios,
             options.top,
-            folder=Path(options.output),
+            folder=options.folder,
             fmt=options.fmt,
-            circle=options.shape == "circle",
+            circle=options.circle,
             overlay=options.overlay,
             heatmap=options.heatmap,
-            covers=options.covers,
+            covers=options.covers or 1,
             keep_frames=options.keep_frames,
             **template,
         )

@@ -20,8 +20,11 @@ def load_cropper(
     keep_freed_memory()
     from s2crop.cropping.cropper import Cropper
 
-    threads = None if jobs is None else max(1, cpu_count() // 2, cpu_count() - jobs)
-    return Cropper(model, weights, device, precision=precision, proposals=proposals, threads=threads)
+    if jobs is not None:
+        import torch
+
+        torch.set_num_threads(max(1, cpu_count() // 2, cpu_count() - jobs))
+    return Cropper(model, weights, device, precision=precision, proposals=proposals)
 
 
 def keep_freed_memory() -> None:

@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from s2crop.errors import OutputError
+
+if TYPE_CHECKING:
+    from s2crop.cli.options import Options
 
 log = logging.getLogger("s2crop")
 
@@ -33,7 +35,7 @@ class Terminal(logging.Handler):
 
 
 @contextmanager
-def messages(options: SimpleNamespace) -> Iterator[Terminal]:
+def messages(options: "Options") -> Iterator[Terminal]:
     """Send what is logged to standard error and to the log file."""
     terminal = Terminal()
     terminal.setLevel(logging.ERROR if options.quiet else logging.DEBUG if options.verbose else logging.INFO)
@@ -62,7 +64,7 @@ def messages(options: SimpleNamespace) -> Iterator[Terminal]:
 
 
 @contextmanager
-def progress(options: SimpleNamespace, total: int, terminal: Terminal) -> Iterator[Callable[[float], None]]:
+def progress(options: "Options", total: int, terminal: Terminal) -> Iterator[Callable[[float], None]]:
     """A bar on a terminal; yields what moves it on by so many pictures."""
     # Lines on standard output show how far it is, and would run through the bar.
     in_the_way = is_terminal(sys.stdout) and (options.as_json or options.verbose)
@@ -97,7 +99,7 @@ def print_line(line: str) -> None:
         raise
     except OSError as error:
         drop(sys.__stdout__)
-        raise OutputError(f"cannot write to standard output: {error.strerror.lower()}") from error
+        raise OutputError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from error
 
 
 def drop(*streams: TextIO | None) -> None:

@@ -9,11 +9,12 @@ import click
 from s2crop import __version__
 from s2crop.choices import GAICD_SPLITS, MODELS, PRECISIONS, PROPOSALS, SPLITS
 from s2crop.cli import loading, values
+from s2crop.cli.help import with_options
 from s2crop.cli.messages import is_terminal
-from s2crop.cli.options import with_options
+from s2crop.cli.options import flag
 from s2crop.cli.status import INTERRUPTED, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
-from s2crop.run.report import one_line
+from s2crop.report import one_line
 
 
 def _run(job: Callable[[], None]) -> None:
@@ -24,7 +25,7 @@ def _run(job: Callable[[], None]) -> None:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except S2CropError as error:
-        click.echo(one_line(str(error)), err=True)
+        click.echo(one_line(error.spelled(flag)), err=True)
         sys.exit(UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED)
 
 
@@ -50,6 +51,9 @@ def _measure(
     from importlib import import_module
 
     from s2crop.evaluation.tables import key_of
+    from s2crop.files.picture import lift_pillow_limits
+
+    lift_pillow_limits()
 
     measure = import_module(f"s2crop.evaluation.{name}")
     cropper = loading.load_cropper(model, weights, device, precision, proposals)

@@ -40,7 +40,6 @@ class Cropper:
         proposals: "builtin" (the shipped head on the backbone's maps), "torchvision" (Faster R-CNN,
             where its published weights are at hand) or "auto" (builtin).
         search: how crops are chosen; SearchConfig(method="argmax") is the published way.
-        threads: of torch, on the processor; None leaves them as they are.
     Raises:
         WeightsError: weights that cannot be used. DeviceError: a device that is not there.
     """
@@ -54,10 +53,7 @@ class Cropper:
         precision: str = "auto",
         proposals: str = "auto",
         search: SearchConfig = SearchConfig(),
-        threads: int | None = None,
     ):
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._device = find_device(device)
         self._dtype = find_precision(precision, self._device)
         self.model, self.device, self.search = model, str(self._device), search
@@ -122,7 +118,9 @@ class Cropper:
         """
         if isinstance(ratios, str):
             ratios = [ratios]
-        request = CropRequest(tuple(map(parse_ratio, ratios)), top, focus, keep, protect, circle)
+        request = CropRequest(
+            ratios=tuple(map(parse_ratio, ratios)), top=top, focus=focus, keep=keep, protect=protect, circle=circle
+        )
         picture = Picture.open(image)
         (crops,) = self.rank([self.prepare(picture)], request)
         if isinstance(crops, InputError):
@@ -301,7 +299,6 @@ class _Candidates:
             score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
             choice: weights of the features, for ratios that are given (False) and free (True).
         """
-        scale = np.tile(self.size_wh, 2)
         cheap = self._measured(content, np.concatenate(self.boxes), request.circle)
         cheap = np.split(cheap, np.cumsum([len(boxes) for boxes in self.boxes])[:-1])
         crops = []
@@ -314,8 +311,8 @@ class _Candidates:
                 boxes, scores, worths = self._expected(content, boxes, features, value, weights, score, request.circle)
             for rank, i in enumerate(choose(boxes, worths, request.top), start=1):
                 box = to_pixels(boxes[i], self.size_wh, value, self.must)
-                cut, lost = cut_and_lost(content, np.array(box) / scale, request.protect)
-                focus = focus_of(content, np.array(box) / scale)
+                cut, lost = cut_and_lost(content, box, request.protect)
+                focus = focus_of(content, box)
                 crops.append(
                     Crop(box, float(to_mos(scores[i])), ratio.label, rank, float(worths[i]), cut, lost, focus)
                 )

@@ -7,7 +7,6 @@ from s2crop.cropping.features import EDGE_FRAC
 from s2crop.cropping.request import Thing
 from s2crop.geometry.integral import Integral, held_shares, strips
 
-PROTECT = ("none", "face", "text", "subject", "all")
 KINDS = {"face": "head", "text": "text"}  # as users name them, and as they were found; faces stand for whole heads
 REPORTED_SCORE = {"face": 0.4, "text": 0.4}  # weaker boxes sway the choice a little, and are not told
 WHOLE, LOST = 0.95, 0.05  # shares of a box inside a crop
@@ -16,16 +15,18 @@ SUBJECT_LEVEL = 0.5  # of the map, from which a place belongs to the subject
 SUBJECT_MIN_AREA = 0.005  # of the picture; a smaller subject is not told
 
 
-def cut_and_lost(content: Content, crop: np.ndarray, protect: str) -> tuple[list[Thing], list[Thing]]:
+def cut_and_lost(content: Content, box: tuple[int, ...], protect: str) -> tuple[list[Thing], list[Thing]]:
     """What of the protected things a crop cuts through, and what it leaves out.
 
     A face or text is cut from 5 % to 95 % inside. A subject is cut where a border that is not the picture's runs
     through more than a twentieth of the root of its area.
 
     Args:
-        crop: [4] in fractions of the picture.
+        box: the crop, in pixels of the upright picture.
         protect: one of PROTECT.
     """
+    scale = np.tile(content.size_wh, 2)
+    crop = np.array(box) / scale
     cut: list[Thing] = []
     lost: list[Thing] = []
     for kind, part in KINDS.items():
@@ -33,10 +34,10 @@ def cut_and_lost(content: Content, crop: np.ndarray, protect: str) -> tuple[list
         boxes = boxes[scores >= REPORTED_SCORE[kind]]
         if protect not in (kind, "all") or not len(boxes):
             continue
-        for box, share in zip(boxes, held_shares(crop[None], boxes)[0], strict=True):
+        for part_box, share in zip(boxes, held_shares(crop[None], boxes)[0], strict=True):
             if share < WHOLE:
-                (cut if share > LOST else lost).append(Thing(kind, tuple(map(float, box))))
-    if protect in ("subject", "all") and (box := subject_box(content)) is not None:
+                (cut if share > LOST else lost).append(_thing(kind, part_box * scale))
+    if protect in ("subject", "all") and (around := subject_box(content)) is not None:
         mask = (content.subject > SUBJECT_LEVEL).astype(float)
         width, height = content.size_wh
         summed = Integral(mask[None] / mask.size)
@@ -45,14 +46,19 @@ def cut_and_lost(content: Content, crop: np.ndarray, protect: str) -> tuple[list
         along = summed.over(strips(crop[None], edge)[:, 0])[:, 0] / np.tile(edge, 2) * [height, width, height, width]
         inner = np.concatenate([crop[:2] > 1e-3, crop[2:] < 1 - 1e-3])
         if held <= LOST:
-            lost.append(Thing("subject", box))
+            lost.append(_thing("subject", around * scale))
         elif (inner * along).max() > SUBJECT_CUT * np.sqrt(mask.mean() * width * height):
-            cut.append(Thing("subject", box))
+            cut.append(_thing("subject", around * scale))
     return cut, lost
 
 
-def subject_box(content: Content) -> tuple[float, float, float, float] | None:
-    """The box around what the picture is about, in fractions; None where that is not known."""
+def _thing(kind: str, box: np.ndarray) -> Thing:
+    x1, y1, x2, y2 = (int(round(edge)) for edge in box)
+    return Thing(kind, (x1, y1, x2, y2))
+
+
+def subject_box(content: Content) -> np.ndarray | None:
+    """The box [4] around what the picture is about, in fractions; None where that is not known."""
     mask = content.subject > SUBJECT_LEVEL
     if mask.mean() < SUBJECT_MIN_AREA:
         return None
@@ -61,14 +67,15 @@ def subject_box(content: Content) -> tuple[float, float, float, float] | None:
         there = np.flatnonzero(mask.any(axis=axis))
         edges.append((there[0] / size, (there[-1] + 1) / size))
     (x1, x2), (y1, y2) = edges
-    return float(x1), float(y1), float(x2), float(y2)
+    return np.array([x1, y1, x2, y2])
 
 
-def focus_of(content: Content, crop: np.ndarray) -> tuple[float, float]:
+def focus_of(content: Content, box: tuple[int, ...]) -> tuple[float, float]:
     """Where in the picture a crop's subject is, in fractions: the middle of what of subject and looks lies inside.
 
-    Args: crop [4] in fractions of the picture.
+    Args: box in pixels of the upright picture.
     """
+    crop = np.array(box) / np.tile(content.size_wh, 2)
     subject, looks = content.subject.astype(float), content.looks.astype(float)
     weight = subject / subject.size + 0.25 * subject.mean() * _enlarged(looks, subject.shape)
     rows, columns = ((np.arange(n) + 0.5) / n for n in subject.shape)

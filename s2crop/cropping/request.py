@@ -1,13 +1,16 @@
 """What is asked of a picture, what the network takes of it, and what comes out."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from s2crop.choices import PROTECT
 from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import Ratio
@@ -18,30 +21,49 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CropRequest:
-    """What is asked of every picture."""
+    """What is asked of every picture.
+
+    Raises:
+        ValueError: a value that makes no sense for any picture.
+    """
 
     ratios: tuple[Ratio, ...] = (Ratio("free", None),)
     top: int = 1  # crops for each ratio
     focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
     keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
-    protect: str = "all"  # none, face, text, subject or all
-    circle: bool = (
-        False  # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
-    )
+    protect: str = "all"  # one of PROTECT
+    # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
+    circle: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.ratios or not all(isinstance(ratio, Ratio) for ratio in self.ratios):
+            raise ValueError(f"ratios are one or more Ratio, not {self.ratios!r}; parse_ratio makes them of text")
+        if not isinstance(self.top, Integral) or self.top < 1:
+            raise ValueError(f"top is a whole number from 1, not {self.top!r}")
+        if self.protect not in PROTECT:
+            raise ValueError(f"protect is one of {', '.join(PROTECT)}, not {self.protect!r}")
+        for name, given, form in (("focus", self.focus, "x, y"), ("keep", self.keep, "x, y, width, height")):
+            if given is not None and not _are_numbers(given, form.count(",") + 1):
+                raise ValueError(f"{name} is ({form}), finite numbers, not {given!r}")
 
 
 class Thing(NamedTuple):
-    """Something protected: "face" (a whole head), "text" or "subject", and its box in fractions of the picture."""
+    """Something protected: "face" (a whole head), "text" or "subject", and its box in pixels of the upright picture."""
 
     kind: str
-    box: tuple[float, float, float, float]
+    box: tuple[int, int, int, int]
 
 
 @dataclass
 class Crop:
-    """One crop of a picture."""
+    """One crop of a picture.
+
+    It holds no pixels until `image` is asked for, and then its own alone: the picture is decoded for each crop that is
+    looked at, and its pixels are dropped at once. Where many crops are cut from one picture, `Picture.crop(crop.box)`
+    in a `with` block decodes it once.
+    """
 
     box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture, ends exclusive
     score: float  # on the MOS scale, 1 to 5
@@ -55,10 +77,16 @@ class Crop:
 
     @cached_property
     def image(self) -> Image.Image:
-        """The crop's pixels at full resolution."""
+        """The crop's pixels at full resolution; kept, so that the picture is decoded once for each crop.
+
+        Raises:
+            InputError: the file is damaged, gone, or changed since it was cropped.
+            ValueError: the crop was made without its picture.
+        """
         if self.picture is None:
             raise ValueError("this crop was made without its picture; use Picture.crop(crop.box)")
-        return self.picture.crop(self.box)
+        with copy.copy(self.picture) as picture:  # its own: crops of one picture may be looked at in several threads
+            return picture.crop(self.box)
 
 
 @dataclass(frozen=True)
@@ -72,7 +100,8 @@ class Prepared:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the network input."""
-        return tuple(self.pixels.shape[1:])
+        height, width = self.pixels.shape[1:]
+        return height, width
 
     @property
     def scale(self) -> np.ndarray:
@@ -91,11 +120,19 @@ class Heatmap:
     place: Box  # that the map covers
 
 
+def _are_numbers(given: object, count: int) -> bool:
+    try:
+        values = np.asarray(given, float)
+    except (TypeError, ValueError):
+        return False
+    return values.shape == (count,) and bool(np.isfinite(values).all())
+
+
 def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:
     """The box [4] in pixels that every crop must contain: focus and keep together."""
     width, height = size_wh
     boxes = []
-    for given in (request.focus, request.keep):
+    for name, given in (("focus", request.focus), ("keep", request.keep)):
         if given is None:
             continue
         values = np.array(given, float)
@@ -104,11 +141,9 @@ def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | Non
         x, y = values[:2]
         w, h = values[2:] if len(values) == 4 else (0, 0)
         if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise InputError(
-                f"--{'keep' if len(values) == 4 else 'focus'} lies outside this picture of {width}x{height}"
-            )
+            raise InputError(f"{{option}} lies outside this picture of {width}x{height}", name)
         boxes.append([x, y, x + w, y + h])
     if not boxes:
         return None
-    boxes = np.array(boxes)
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    found = np.array(boxes)
+    return np.concatenate([found[:, :2].min(axis=0), found[:, 2:].max(axis=0)])

@@ -115,7 +115,7 @@ def _crops(cropper: Cropper, pixels: np.ndarray, ratios) -> list[tuple[str, list
     prepared = cropper.prepare(Picture.open(pixels))
     found = []
     for name, protect in ((cropper.model, "all"), (f"{cropper.model}, --protect none", "none")):
-        (crops,) = cropper.rank([prepared], CropRequest(ratios, protect=protect))
+        (crops,) = cropper.rank([prepared], CropRequest(ratios=ratios, protect=protect))
         found.append((name, [np.array(crop.box, float) for crop in crops]))
     return found + [(name, [crop(pixels, ratio.value) for ratio in ratios]) for name, crop in baselines().items()]
 

@@ -2,14 +2,14 @@
 
 import io
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from s2crop.errors import OutputError
 from s2crop.files import pixels
-from s2crop.files.formats import ENCODERS
+from s2crop.files.formats import format_to_write
 
 PNG_LEVEL = 3  # of 9: photos take 40 % of the time of Pillow's 6 and are no larger, drawings grow by 8 %
 _JPEG_END = b"\xff\xd9"
@@ -22,27 +22,28 @@ def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = 
     CMYK, and grey with a grey profile, are turned into by way of sRGB.
 
     Args:
-        fmt_suffix: ".jpg", ".png", ".webp" or ".avif".
+        fmt_suffix: one that outputs may have, like ".jpg".
         quality: 1 to 100; PNG has none.
         circle: make what lies outside the inscribed circle transparent.
     Raises:
         OutputError: the format cannot hold the image.
-        ValueError: an unknown suffix, or a circle as JPEG.
+        ValueError: an unknown suffix, or a circle in a format without transparency.
     """
-    encoder = ENCODERS.get(fmt_suffix.lower())
-    if encoder is None or (circle and encoder == "JPEG"):
+    fmt = format_to_write(fmt_suffix)
+    if fmt is None or (circle and not fmt.alpha):
         raise ValueError(f"cannot write {'a circle' if circle else 'pictures'} as {fmt_suffix!r}")
     image = pixels.natural(image)
     if circle:
         image = _cut_circle(image)
-    options: dict[str, object] = {"quality": quality}
+    encoder = fmt.pillow or ""
+    options: dict[str, Any] = {"quality": quality} if fmt.lossy else {}
     if encoder == "JPEG":
         image = pixels.on_white(pixels.eight_bit(image))
         # At this quality half-resolution colour would be what is seen first, above all in lettering.
         options |= {"subsampling": "4:4:4" if quality >= 95 else "4:2:0"}
     elif encoder == "PNG":
         image = pixels.to_srgb(image) if image.mode == "CMYK" else image
-        options = {"compress_level": PNG_LEVEL}
+        options |= {"compress_level": PNG_LEVEL}
     else:
         image = _as_colour(pixels.eight_bit(image))
     try:

@@ -1,45 +1,135 @@
-"""The formats that are read and written, and the suffixes of their files. Nothing is imported here but pathlib."""
+"""The one table of formats: what is read, what is written, what is refused, and the suffixes of their files.
 
+Every list of formats or suffixes elsewhere derives from `TABLE`; what else a format needs to be written stands in
+`files.encode`. Nothing that takes long to import is imported here, as the command's help needs it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-# Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF).
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
-PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .avif .gif .bmp .dib .tif .tiff"
-    " .ppm .pgm .pbm .pnm .pfm .jp2 .j2k .jpx .qoi .heic .heif".split()
-)
-VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
-    " .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
-)
-ANIMATED_SUFFIXES = frozenset([".gif", ".webp"])  # pictures, or clips where covers were asked for
-NOT_WALKED = frozenset([".ts"])  # far more often TypeScript than MPEG
-# Suffixes whose files are not opened as pictures, and why; Pillow would find no more than a thumbnail in a raw file.
-REFUSED = (
-    (VIDEO_SUFFIXES, "is a video; s2crop.covers takes pictures from it"),
-    (".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw".split(), "is a raw file; develop it first"),
-    (".heic .heif".split(), "HEIC is not supported; convert it to JPEG first"),
+SAME = "same"  # the choice of an output format that keeps the input's
+
+
+class Kind(Enum):
+    """What an input is, going by its name."""
+
+    PICTURE = "picture"
+    CLIP = "clip"
+    EITHER = "either"  # a clip if it is animated, else a picture
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file."""
+
+    name: str  # in messages
+    suffixes: tuple[str, ...]
+    holds: Kind = Kind.PICTURE  # EITHER counts where covers are asked for; a PICTURE otherwise
+    pillow: str | None = None  # Pillow's name for it; None where Pillow does not read it
+    writes: tuple[str, ...] = ()  # suffixes that outputs may have; the first, without its dot, is the choice of -f
+    lossy: bool = False  # has a quality
+    alpha: bool = False  # outputs hold transparency
+    walked: bool = True  # found in folders, not by name only
+    refused: str | None = None  # why its files are not opened as pictures
+
+    @property
+    def choice(self) -> str:
+        """What users call it as an output format."""
+        return self.writes[0][1:]
+
+
+def _split(suffixes: str) -> tuple[str, ...]:
+    return tuple(suffixes.split())
+
+
+_IS_VIDEO = "is a video; s2crop.covers takes pictures from it"
+
+# Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF). Pictures stand in the order
+# in which Pillow tries them, outputs in the order in which they are offered.
+TABLE = (
+    Format("JPEG", _split(".jpg .jpeg .jpe .jfif .mpo"), pillow="JPEG", writes=(".jpg", ".jpeg"), lossy=True),
+    Format("PNG", _split(".png .apng"), pillow="PNG", writes=(".png",), alpha=True),
+    Format("WebP", (".webp",), Kind.EITHER, pillow="WEBP", writes=(".webp",), lossy=True, alpha=True),
+    Format("AVIF", (".avif",), pillow="AVIF", writes=(".avif",), lossy=True, alpha=True),
+    Format("GIF", (".gif",), Kind.EITHER, pillow="GIF"),
+    Format("BMP", _split(".bmp .dib"), pillow="BMP"),
+    Format("TIFF", _split(".tif .tiff"), pillow="TIFF"),
+    Format("Netpbm", _split(".ppm .pgm .pbm .pnm .pfm"), pillow="PPM"),
+    Format("JPEG 2000", _split(".jp2 .j2k .jpx"), pillow="JPEG2000"),
+    Format("QOI", (".qoi",), pillow="QOI"),
+    Format("HEIC", _split(".heic .heif"), refused="HEIC is not supported; convert it to JPEG first"),
+    Format(
+        "raw",  # Pillow would find no more than a thumbnail in it
+        _split(".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw"),
+        walked=False,
+        refused="is a raw file; develop it first",
+    ),
+    Format(
+        "video",
+        _split(
+            ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
+            " .mts .mxf .nut .ogm .ogv .rm .rmvb .vob .webm .wmv .wtv .y4m"
+        ),
+        Kind.CLIP,
+        refused=_IS_VIDEO,
+    ),
+    # A name that far more often means TypeScript.
+    Format("MPEG transport stream", (".ts",), Kind.CLIP, walked=False, refused=_IS_VIDEO),
 )
 
-KEPT_SUFFIXES = {  # "same" writes these formats as they are read, and every other as PNG
-    ".jpg": ".jpg", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".mpo": ".jpg",
-    ".png": ".png", ".webp": ".webp", ".avif": ".avif",
-}  # fmt: skip
-ENCODERS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".avif": "AVIF"}
-OUTPUT_FORMATS = {".jpg": "jpg", ".jpeg": "jpg", ".png": "png", ".webp": "webp", ".avif": "avif"}
-OTHER_SUFFIXES = frozenset(".bmp .gif .heic .heif .jp2 .jfif .pgm .pnm .ppm .qoi .tif .tiff".split())  # read only
+_BY_SUFFIX = {suffix: row for row in TABLE for suffix in row.suffixes}
+_BY_PILLOW = {row.pillow: row for row in TABLE if row.pillow}
+_BY_OUTPUT = {suffix: row for row in TABLE for suffix in row.writes}
+_PNG = _BY_SUFFIX[".png"]
+
+PILLOW_FORMATS = tuple(_BY_PILLOW)  # that may be opened
+VIDEO_SUFFIXES = frozenset(suffix for suffix, row in _BY_SUFFIX.items() if row.holds is Kind.CLIP)
+WRITTEN = tuple(row for row in TABLE if row.writes)
+FORMATS = (SAME, *(row.choice for row in WRITTEN))  # what -f takes
+ALPHA_FORMATS = tuple(row.choice for row in WRITTEN if row.alpha)  # of these, those for circles
+# Suffixes that make an output path a file, whether or not that format is written.
+FILE_SUFFIXES = frozenset(s for s, row in _BY_SUFFIX.items() if row.holds is not Kind.CLIP and row.walked)
+
+
+def format_of_name(name: str | Path) -> Format | None:
+    """The format of a file with this name; None for a suffix that is not known."""
+    return _BY_SUFFIX.get(Path(name).suffix.lower())
+
+
+def format_to_write(suffix: str) -> Format | None:
+    """The format of an output with this suffix; None where there is none."""
+    return _BY_OUTPUT.get(suffix.lower())
+
+
+def can_hold_circles(fmt: str) -> bool:
+    """Whether an output format, "same" among them, has transparency for what lies outside of a circle."""
+    return fmt == SAME or fmt in ALPHA_FORMATS
 
 
 def suffix_for_name(name: str, fmt: str, circle: bool) -> str:
     """The suffix of the outputs of a picture of this name.
 
-    "same" keeps JPEG, PNG, WebP and AVIF, and turns the rest, standard input included, into PNG, which loses
-    nothing; covers of clips are named "x.jpg". A circle under "same" is never a JPEG, which has no transparency.
+    "same" keeps the formats that are written, and turns the rest, standard input included, into PNG, which loses
+    nothing; covers of clips are named "x.jpg". A circle under "same" is a PNG where the format has no transparency.
     """
-    suffix = KEPT_SUFFIXES.get(Path(name).suffix.lower(), ".png") if fmt == "same" else f".{fmt}"
-    return ".png" if circle and fmt == "same" and suffix == ".jpg" else suffix
+    return _suffix(format_of_name(name), fmt, circle)
 
 
 def output_suffix(source_format: str | None, fmt: str, circle: bool) -> str:
     """The same for an input whose format (Pillow's name) is known: for outputs that have no name."""
-    return suffix_for_name(f"x.{source_format or ''}", fmt, circle)
+    return _suffix(_BY_PILLOW.get(source_format or ""), fmt, circle)
+
+
+def either(choices: Iterable[str]) -> str:
+    """ "jpg, png or webp" """
+    *first, last = choices
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _suffix(source: Format | None, fmt: str, circle: bool) -> str:
+    if fmt != SAME:
+        return f".{fmt}"
+    kept = source if source is not None and source.writes else _PNG
+    return (kept if kept.alpha or not circle else _PNG).writes[0]

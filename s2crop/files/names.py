@@ -5,10 +5,11 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from s2crop.choices import DEFAULT_TEMPLATE
-from s2crop.files.formats import suffix_for_name
-from s2crop.files.sources import Kind, Source
+from s2crop.files.formats import Kind, suffix_for_name
+from s2crop.files.sources import Source
 from s2crop.geometry.ratio import Ratio
 
 STDOUT = Path("-")  # the output path that stands for standard output
@@ -75,13 +76,13 @@ def plan_names(
     def plan_one(source: Source, tag: str, cover: int | None) -> Plan:
         """For a source as a picture, or for a cover of it; the tag tells its names from those of others."""
         place = folder / source.relative.parent
-        word, name = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
-        suffix = suffix_for_name(name, fmt, circle)
+        word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
+        suffix = suffix_for_name(known, fmt, circle)
         planned = {}
         for ratio, rank in crops:
             name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "")
             planned[ratio.label, rank] = place / f"{name}{suffix}"
-        drawn = {}
+        drawn: dict[str, Any] = {}
         for kind in ["overlay"] * overlay + ["heatmap"] * heatmap:
             name = _fill(template, fields, source, tag, word, Ratio(kind, None), "")
             drawn[kind] = place / f"{name}{'' if 'ratio' in fields else f'_{kind}'}.jpg"

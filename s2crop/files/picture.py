@@ -3,10 +3,9 @@
 import io
 import os
 import stat
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +15,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import InputError
 from s2crop.files import pixels
-from s2crop.files.formats import READ_FORMATS, REFUSED
+from s2crop.files.formats import PILLOW_FORMATS, format_of_name
 from s2crop.files.sizes import decoder_scale
 
 MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
@@ -40,8 +39,15 @@ _AFTER_TRANSPOSE = {
 }
 _ORIENTATION_TAG = 0x0112
 
-# Pillow warns about odd metadata and large pictures; what matters of it becomes an InputError.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+
+def lift_pillow_limits() -> None:
+    """Let `max_pixels` alone decide how large a picture may be, in this process; for commands, not for libraries.
+
+    Pillow refuses pictures of more than 179 million pixels and warns of those of half as many; it also warns of odd
+    metadata. What matters of that becomes an InputError.
+    """
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, MAX_TEXT_BYTES
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Picture:
@@ -59,18 +65,19 @@ class Picture:
 
     def __init__(self, source: Path | bytes | Image.Image, max_pixels: int) -> None:
         self._source = source
-        self._decoded: pixels.Raster | None = None
+        self._decoded: Image.Image | None = None
         self.decoded_scale = 1
         self._profile: bytes | None = None  # of the decoded pixels' colours
         with self._file() as image:
             width, height = self._stored_wh = image.size
             if width * height > max_pixels and not isinstance(source, Image.Image):
-                raise InputError(f"{width}x{height} is over {max_pixels} pixels (--max-pixels)")
+                raise InputError(f"{width}x{height} is over {max_pixels} pixels ({{option}})", "max_pixels")
             if width * height == 0:
                 raise InputError(f"no pixels ({width}x{height})")
             # MPO is what many phones write: a JPEG with more pictures behind the first.
             self.format = "JPEG" if image.format == "MPO" else image.format
-            self.frames = getattr(image, "n_frames", 1)
+            with self._reading():
+                self.frames = getattr(image, "n_frames", 1)
             self._orientation = _orientation(image)
         self.width, self.height = self._turned(width, height)
 
@@ -160,14 +167,13 @@ class Picture:
         box_wh = x2 - x1, y2 - y1
         size_wh = size_wh or box_wh
         self.decode(decoder_scale(box_wh, size_wh))
+        assert self._decoded is not None
         stored_box = self._stored_box(box)
         if size_wh == box_wh:
-            with _no_pillow_limit():
-                image = pixels.cut(self._decoded, stored_box)
+            image = self._decoded.crop(stored_box)
         else:
-            self._decoded = pixels.for_resizing(self._decoded)
-            extent = tuple(edge / self.decoded_scale for edge in stored_box)
-            image = pixels.resized(self._decoded, self._turned(*size_wh), extent)
+            left, upper, right, lower = (edge / self.decoded_scale for edge in stored_box)
+            image = pixels.resized(self._decoded, self._turned(*size_wh), (left, upper, right, lower))
         image = self._upright(image)
         image.info = {"icc_profile": self._profile} if self._profile else {}
         return image
@@ -184,17 +190,24 @@ class Picture:
 
     @contextmanager
     def _file(self) -> Iterator[Image.Image]:
-        """The image with its header read and its pixels not yet; what goes wrong inside is an InputError."""
+        """The image with its header read and its pixels not yet."""
+        if isinstance(self._source, Image.Image):
+            yield self._source
+            return
+        with ExitStack() as opened:
+            with self._reading():
+                file = opened.enter_context(_open_bytes(self._source))
+                image = opened.enter_context(Image.open(file, formats=PILLOW_FORMATS))
+            yield image
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What Pillow's readers and decoders raise inside is an InputError; nothing else may happen in here."""
         try:
-            if isinstance(self._source, Image.Image):
-                yield self._source
-                return
-            with _no_pillow_limit(), _open_bytes(self._source) as file:
-                with Image.open(file, formats=READ_FORMATS) as image:
-                    yield image
+            yield
         except InputError:
             raise
-        # Damaged files make Pillow's readers raise nearly anything: OSError, SyntaxError, struct.error, ...
+        # Damaged files make them raise nearly anything: OSError, SyntaxError, struct.error, ...
         except Exception as error:
             raise InputError(_reason(error, getattr(self, "format", None))) from error
 
@@ -205,12 +218,13 @@ class Picture:
         with self._file() as image:
             if image.size != self._stored_wh:
                 raise InputError("changed while it was being read")
-            # An image that the caller opened is not ours to draft: the caller would find it smaller.
-            if scale == 1 or self.format != "JPEG" or isinstance(self._source, Image.Image):
-                scale = 1
-            elif image.draft(None, (width // scale, height // scale)) is None:
-                scale = 1
-            image.load()
+            with self._reading():
+                # An image that the caller opened is not ours to draft: the caller would find it smaller.
+                if scale == 1 or self.format != "JPEG" or isinstance(self._source, Image.Image):
+                    scale = 1
+                elif image.draft(None, (width // scale, height // scale)) is None:
+                    scale = 1
+                image.load()
             image = pixels.natural(image)
             self._profile = image.info.get("icc_profile")
             return image, scale
@@ -236,39 +250,17 @@ class Picture:
         return x1, y1, x2, y2
 
 
-_limit_lock = threading.Lock()
-_limit_users = 0
-_pillow_limits: tuple[int | None, int] = None, 0
-
-
-@contextmanager
-def _no_pillow_limit() -> Iterator[None]:
-    """Set Pillow's own limits aside while any thread is in here: ours on pixels was checked, or is about to be."""
-    global _limit_users, _pillow_limits
-    with _limit_lock:
-        if _limit_users == 0:
-            _pillow_limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
-            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, MAX_TEXT_BYTES
-        _limit_users += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _limit_users -= 1
-            if _limit_users == 0:
-                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = _pillow_limits
-
-
 def _open_bytes(source: Path | bytes) -> BinaryIO:
+    file: BinaryIO
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
     else:
         info = os.stat(source)
         if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
             raise InputError("not a regular file")  # opening a pipe would wait for a writer
-        for suffixes, reason in REFUSED:
-            if source.suffix.lower() in suffixes and stat.S_ISREG(info.st_mode):
-                raise InputError(reason)
+        known = format_of_name(source)
+        if known is not None and known.refused and stat.S_ISREG(info.st_mode):
+            raise InputError(known.refused)
         size, file = info.st_size, open(source, "rb")
     if size == 0:
         file.close()
@@ -282,6 +274,8 @@ def _reason(error: Exception, format: str | None) -> str:
         return "not an image"
     if isinstance(error, FileNotFoundError):
         return "no such file"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over Pillow's limit of {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, OSError) and error.strerror:
@@ -294,11 +288,12 @@ def _reason(error: Exception, format: str | None) -> str:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none or it makes no sense."""
-    if image.format == "TIFF" and image.fp is not None:
+    file = getattr(image, "fp", None)  # None: decoded already
+    if image.format == "TIFF" and file is not None:
         return 1  # Pillow turns TIFF upright itself as it decodes
     try:
-        if image.format == "PNG" and "exif" not in image.info and image.fp is not None:
-            image.info["exif"] = _png_exif(image.fp)
+        if image.format == "PNG" and "exif" not in image.info and file is not None:
+            image.info["exif"] = _png_exif(file)
         # The base class's method: the one for PNG decodes the pixels first.
         value = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF, see Picture._file: show the pixels as they are stored

@@ -1,13 +1,9 @@
 """Pixel modes and colour profiles: what a file's pixels become before they are looked at or written."""
 
 import io
-import sys
-from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms
-
-Raster = Image.Image | np.ndarray  # an array is uint8, [H, W] grey or [H, W, 3] RGB
 
 
 def natural(image: Image.Image) -> Image.Image:
@@ -57,7 +53,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
         try:
             source = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
             srgb = ImageCms.createProfile("sRGB")
-            colours = ImageCms.profileToProfile(colours, source, srgb, outputMode="RGB")
+            colours = ImageCms.profileToProfile(colours, source, srgb, outputMode="RGB") or colours
         except (ImageCms.PyCMSError, OSError):
             pass  # the profile is damaged or made for another mode: the plain conversion is what is left
     colours = colours.convert("RGB")
@@ -89,53 +85,10 @@ def for_screens(image: Image.Image) -> Image.Image:
     return to_srgb(on_white(eight_bit(image)))
 
 
-def for_resizing(image: Raster) -> Raster:
-    """The same pixels as `resized` cuts and resizes them fastest several times."""
-    if isinstance(image, Image.Image) and image.mode in ("L", "RGB") and _torch_resizes():
-        return np.array(image)
-    return image
-
-
-def cut(image: Raster, box: tuple[int, int, int, int]) -> Image.Image:
-    """A box of whole pixels."""
-    if isinstance(image, Image.Image):
-        return image.crop(box)
-    x1, y1, x2, y2 = box
-    return Image.fromarray(image[y1:y2, x1:x2])
-
-
-def resized(image: Raster, size_wh: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+def resized(image: Image.Image, size_wh: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     """A box of the image resized with a Lanczos filter (three lobes, widened where it shrinks).
 
-    An array's box is rounded to whole pixels.
+    Pillow's, as torch has none in its older versions and another one in the newer.
     """
-    if isinstance(image, Image.Image):
-        gap = None if image.mode == "I;16" else 3.0  # Pillow takes the short cut in 8 bits only
-        return image.resize(size_wh, Image.Resampling.LANCZOS, box, gap)
-    height, width = image.shape[:2]
-    x1, y1 = min(round(box[0]), width - 1), min(round(box[1]), height - 1)
-    x2, y2 = max(round(box[2]), x1 + 1), max(round(box[3]), y1 + 1)
-    return Image.fromarray(_torch_resized(image[y1:y2, x1:x2], size_wh))
-
-
-def _torch_resizes() -> bool:
-    """Whether torch, some six times as fast as Pillow, can resize: it is loaded (that takes seconds) and not too old."""
-    return "torch" in sys.modules and _torch_has_lanczos()
-
-
-@cache
-def _torch_has_lanczos() -> bool:
-    try:
-        _torch_resized(np.zeros((2, 2, 3), np.uint8), (1, 1))
-    except (ValueError, NotImplementedError, RuntimeError):
-        return False
-    return True
-
-
-def _torch_resized(image: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    import torch
-
-    tensor = torch.from_numpy(image if image.ndim == 3 else image[..., None]).permute(2, 0, 1)[None]
-    made = torch.nn.functional.interpolate(tensor, size_wh[::-1], mode="lanczos", antialias=True)
-    made = made[0].permute(1, 2, 0).numpy()
-    return made if image.ndim == 3 else made[..., 0]
+    gap = None if image.mode == "I;16" else 3.0  # Pillow takes the short cut in 8 bits only
+    return image.resize(size_wh, Image.Resampling.LANCZOS, box, gap)

@@ -62,8 +62,8 @@ def output_size(
         return None
     box_width, box_height = box[2] - box[0], box[3] - box[1]
     aspect = (ratio.value if ratio else None) or box_width / box_height
-    width = size.width or max(1, round(size.height * aspect))
-    height = size.height or max(1, round(size.width / aspect))
+    width = size.width or max(1, round((size.height or 1) * aspect))
+    height = size.height or max(1, round(width / aspect))
     if no_upscale and (width > box_width or height > box_height):
         return None
     if max(width, height) > MAX_SIDE:
@@ -87,7 +87,8 @@ def likely_scale(picture: "Picture", ratios: Mapping[str, Ratio], size: Size | N
     for label, ratio in ratios.items():
         aspect = ratio.for_size(picture.width, picture.height) or picture.width / picture.height
         sides = largest_of_ratio(aspect, picture.width, picture.height)
-        boxes.append((label, (0, 0, *(max(1, round(side * _LIKELY_SIDE)) for side in sides))))
+        right, lower = (max(1, round(side * _LIKELY_SIDE)) for side in sides)
+        boxes.append((label, (0, 0, right, lower)))
     return needed_scale(boxes, ratios, size, no_upscale)
 
 

@@ -6,20 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
 from s2crop.errors import InputError
-from s2crop.files.formats import ANIMATED_SUFFIXES, NOT_WALKED, PICTURE_SUFFIXES, REFUSED, VIDEO_SUFFIXES
-
-
-class Kind(Enum):
-    """What an input is, going by its name."""
-
-    PICTURE = "picture"
-    CLIP = "clip"
-    EITHER = "either"  # a clip if it is animated, else a picture
+from s2crop.files.formats import Kind, format_of_name
 
 
 @dataclass(frozen=True)
@@ -30,6 +21,7 @@ class Source:
     path: Path | None  # None: standard input
     relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
     kind: Kind = Kind.PICTURE
+    real: Path | None = None  # the file with links followed; None where `find_sources` did not find it
 
 
 def find_sources(
@@ -54,12 +46,17 @@ def find_sources(
         covers: animations are clips, and so are files with a suffix that is not known.
     """
     found: dict[str, Source] = {}
+    folders: dict[Path, str] = {}
     for text in inputs:
         for source in _expand(text, recursive, skip_folder):
-            source = replace(source, kind=_kind(source, covers))
             if source.path is not None and not _wanted(source.relative, include, exclude):
                 continue
-            found.setdefault(_identity(source), source)
+            place = _place(source, folders)
+            if place not in found:
+                real = (
+                    None if source.path is None else Path(os.path.realpath(place) if os.path.islink(place) else place)
+                )
+                found[place] = replace(source, kind=_kind(source, covers), real=real)
     return list(found.values())
 
 
@@ -71,7 +68,7 @@ def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
     """
     data = stream.read()
     if not null_separated and b"\0" in data:
-        raise InputError("the list of files is separated by NUL: add -0")
+        raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
     items = data.split(b"\0") if null_separated else data.splitlines()
     return [os.fsdecode(item) for item in items if item]
 
@@ -105,7 +102,8 @@ def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterato
     names = [name for name in names if not name.startswith(".")]
     folders = [name for name in names if os.path.isdir(folder / name)]
     for name in names:
-        if name not in folders and Path(name).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES - NOT_WALKED:
+        known = format_of_name(name)
+        if name not in folders and known is not None and known.walked:
             yield Source(str(folder / name), folder / name, below / name)
     if recursive:
         for name in folders:
@@ -113,17 +111,12 @@ def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterato
 
 
 def _kind(source: Source, covers: bool) -> Kind:
-    suffix = source.relative.suffix.lower()
     if source.path is None:
         return Kind.PICTURE
-    if suffix in VIDEO_SUFFIXES:
-        return Kind.CLIP
-    if not covers:
-        return Kind.PICTURE
-    if suffix in ANIMATED_SUFFIXES:
-        return Kind.EITHER
-    refused = {other for suffixes, _ in REFUSED for other in suffixes}
-    return Kind.PICTURE if suffix in PICTURE_SUFFIXES | refused or source.path.is_dir() else Kind.CLIP
+    known = format_of_name(source.relative)
+    if known is not None and (covers or known.holds is Kind.CLIP):
+        return known.holds
+    return Kind.CLIP if covers and not source.path.is_dir() else Kind.PICTURE
 
 
 def _natural_order(name: str) -> tuple:
@@ -138,8 +131,15 @@ def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> b
     return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
 
 
-def _identity(source: Source) -> str:
-    """The same for one file named in two ways; links with names of their own stay apart."""
+def _place(source: Source, folders: dict[Path, str]) -> str:
+    """The same for one file named in two ways; links with names of their own stay apart.
+
+    Args:
+        folders: the real paths of folders, as far as they are known.
+    """
     if source.path is None:
         return "-"
-    return os.path.join(os.path.realpath(source.path.parent), source.path.name)
+    parent = source.path.parent
+    if parent not in folders:
+        folders[parent] = os.path.realpath(parent)
+    return os.path.join(folders[parent], source.path.name)

@@ -28,9 +28,11 @@ def write_atomic(
     Raises:
         OutputError: the path is protected, taken by a folder, outside `folder` or cannot be written.
     """
-    if _real(path) in protected:
+    parent = _real(path.parent)
+    place = parent / path.name
+    if (_real(place) if os.path.islink(place) else place) in protected:
         raise OutputError(f"{path} is an input; inputs are never overwritten")
-    if folder is not None and not _real(path.parent).is_relative_to(_real(folder)):
+    if folder is not None and not (parent.is_relative_to(folder) or parent.is_relative_to(_real(folder))):
         raise OutputError(f"{path} leads outside of {folder} by a link")
     if os.path.isdir(path):
         raise OutputError(f"cannot write {path}: a folder is in the way")
@@ -120,5 +122,5 @@ def write_stream(stream: BinaryIO, data: bytes) -> bool:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write to standard output: {error.strerror.lower()}") from error
+        raise OutputError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from error
     return True

@@ -123,7 +123,7 @@ BACKBONES = {
 class Features(NamedTuple):
     """What one backbone pass gives for a batch of pictures."""
 
-    maps: tuple[Tensor, Tensor, Tensor]
+    maps: tuple[Tensor, ...]  # four of MobileNetV2, strides 4 to 32; three of VGG16, strides 4 to 16
     scores: Tensor  # [B, L, h, w] the aesthetic score map M
     integral: Tensor  # [B, L, h+1, w+1] its sums over all cells above and to the left
     size: tuple[int, int]  # (height, width) of the network input

@@ -58,7 +58,7 @@ class ProposalHead(nn.Module):
         self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
         self.sides = nn.Conv2d(self.CHANNELS, 4 * len(KINDS), 1)
-        nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR)).item())
+        nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR, device="cpu")).item())
 
     def forward(self, maps: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Maps of the backbone -> heat logits [B, 3, h, w] and box sides [B, 3, 4, h, w] at stride 8.

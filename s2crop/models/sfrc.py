@@ -55,7 +55,7 @@ class SFRCConfig:
 class Features(NamedTuple):
     """What one backbone pass gives for a batch of pictures."""
 
-    maps: tuple[Tensor, Tensor, Tensor]  # strides 8, 16, 32
+    maps: tuple[Tensor, ...]  # strides 4, 8, 16, 32
     reduced: Tensor  # [B, C, H/16, W/16]
     attention: Tensor  # [B, k] weight of each layer
     weighted: Tensor  # [B, k, S, S] the layers' responses times their weights
@@ -152,7 +152,7 @@ class SFRC(Scorer):
         return self.head_features(maps, responses, tuple(image.shape[-2:]))
 
     def look(self, image: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """The backbone's three maps, and how strongly each of its k layers responds where: [B, k, S, S].
+        """The backbone's four maps, and how strongly each of its k layers responds where: [B, k, S, S].
 
         Each layer's map is max-pooled over channels and resized (sec. 3.2, F-bar).
         """

@@ -24,6 +24,7 @@ from s2crop.models.sfrc import SFRC, SFRCConfig
 FORMAT = "s2crop-1"
 MODELS = {"s2cnet": (S2CNet, S2CNetConfig), "sfrc": (SFRC, SFRCConfig), "asmnet": (ASMNet, ASMNetConfig)}
 Config = S2CNetConfig | SFRCConfig | ASMNetConfig
+MAX_SIZE = 8192  # of any whole number in a configuration; the published networks have 1024 at most
 MAX_BYTES = 1 << 30  # no network of ours is near this size; a larger file is something else
 
 
@@ -42,10 +43,7 @@ def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: 
     path = shipped_weights(name) if weights is None else Path(weights)
     config, state = read_weights(path, name)
     model = MODELS[name][0](config)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: {' '.join(str(error).split())[:300]}") from None
+    model.load_state_dict(state, strict=True)
     return model.eval().to(device=device, memory_format=torch.channels_last)
 
 
@@ -68,7 +66,30 @@ def read_weights(path: Path, name: str = "s2cnet") -> tuple[Config, dict[str, Te
         raise WeightsError(f"{path}: {kinds}")
     if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
         raise WeightsError(f"{path}: {bad[0]} holds values that are not finite")
+    try:
+        _check_shapes(name, config, state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
     return config, state
+
+
+def _check_shapes(name: str, config: Config, state: dict[str, Tensor]) -> None:
+    """WeightsError unless the state is exactly what a network of this configuration has; makes no such network."""
+    for key, value in dataclasses.asdict(config).items():
+        most = len(state) if key == "depth" else MAX_SIZE
+        if isinstance(value, int) and not 0 <= value <= most:
+            raise WeightsError(f"unusable configuration ({key} is {value}, and 0 to {most} can be)")
+    try:
+        with torch.device("meta"):  # shapes without memory
+            expected = MODELS[name][0](config).state_dict()
+    except Exception as error:  # the values are a stranger's: modules raise nearly anything for what makes no sense
+        raise WeightsError(f"unusable configuration ({' '.join(str(error).split())[:200]})") from None
+    for key, value in expected.items():
+        if key not in state or state[key].shape != value.shape:
+            found = list(state[key].shape) if key in state else "nothing"
+            raise WeightsError(f"{key} should be {list(value.shape)}, the file gives {found}")
+    if unknown := state.keys() - expected.keys():
+        raise WeightsError(f"{min(unknown)} is in no network of this kind ({len(unknown)} such tensors)")
 
 
 def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -209,12 +230,7 @@ def convert_published(state: dict[str, Tensor]) -> tuple[S2CNetConfig, dict[str,
         ours["head.4.weight"] = taken("FC_layers.3.weight").flatten(1)
         ours["head.4.bias"] = taken("FC_layers.3.bias")
     taken.check_nothing_left()
-    with torch.device("meta"):
-        expected = S2CNet(config).state_dict()
-    for key, value in expected.items():
-        if key not in ours or ours[key].shape != value.shape:
-            found = list(ours[key].shape) if key in ours else "nothing"
-            raise WeightsError(f"{key} should be {list(value.shape)}, the checkpoint gives {found}")
+    _check_shapes("s2cnet", config, ours)
     return config, ours
 
 
@@ -228,7 +244,8 @@ class _Taken:
     """A state dict that remembers what has been read from it."""
 
     def __init__(self, state: dict[str, Tensor]):
-        self.state, self.read = state, set()
+        self.state = state
+        self.read: set[str] = set()
 
     def __call__(self, key: str) -> Tensor:
         if key not in self.state:

@@ -103,7 +103,8 @@ def _beside(box: tuple[int, ...], edges: list[set[int]], step: int) -> tuple[int
             edge += inwards
         others.add(edge)
         moved.append(edge)
-    return tuple(moved) if moved[0] < moved[2] and moved[1] < moved[3] else box
+    x1, y1, x2, y2 = moved if moved[0] < moved[2] and moved[1] < moved[3] else box
+    return x1, y1, x2, y2
 
 
 def _shade(picture: Image.Image, boxes: Sequence[tuple[int, ...]]) -> None:
@@ -127,7 +128,7 @@ def _rectangle(pen: ImageDraw.ImageDraw, box: tuple[int, ...], outline: Outline,
                 shape(inner, outline=colour, width=width)
 
 
-def _dashes(pen: ImageDraw.ImageDraw, box: tuple[int, ...], line: int, colour: object) -> None:
+def _dashes(pen: ImageDraw.ImageDraw, box: tuple[int, ...], line: int, colour: str | tuple[int, ...]) -> None:
     x1, y1, x2, y2 = box
     on, period = 4 * line + 2, 7 * line + 3
     for x in range(x1, x2, period):

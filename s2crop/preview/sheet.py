@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
+from s2crop import report
 from s2crop.errors import OutputError
 from s2crop.files import pixels
 from s2crop.files.picture import Picture
 from s2crop.preview.overlay import COLOURS
-from s2crop.run import report
-from s2crop.run.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
+from s2crop.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
 
 THUMBNAIL_WH = 320, 160  # pixels, at most
 THUMBNAIL_QUALITY = 62  # of WebP: some 5 kB each
@@ -99,6 +99,7 @@ class Sheet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._file is not None
         try:
             self._write(_tail(self._summary))
             self._file.close()
@@ -122,6 +123,7 @@ class Sheet:
             self._write(self._entry(entry, shown))
 
     def _write(self, text: str) -> None:
+        assert self._file is not None
         try:
             self._file.write(text)
         except OSError as error:
@@ -155,7 +157,7 @@ class Sheet:
         )
 
     def _crop(self, record: Record, image: Thumbnail | None) -> str:
-        ratio = self._ratios.index(record.ratio)
+        ratio = self._ratios.index(record.ratio or "")
         words = [f'<i class="c{ratio % len(COLOURS)}"></i>{_text(record.ratio)}']
         if self._top > 1:
             words.append(f"#{record.rank}")
@@ -177,17 +179,22 @@ class Sheet:
         )
 
     def _box(self, i: int, record: Record) -> str:
+        assert record.box is not None
         x1, y1, x2, y2 = record.box
         shape = f'x="{x1}" y="{y1}" width="{x2 - x1}" height="{y2 - y1}"'
-        colour = self._ratios.index(record.ratio) % len(COLOURS)
+        colour = self._ratios.index(record.ratio or "") % len(COLOURS)
         return f'<rect class="under" {shape}/><rect class="c{colour}" data-crop="{i}" {shape}/>'
 
     def _link(self, target: str | None, inside: str) -> str:
         """What stands inside, linked to a file by its place relative to the page."""
         if target is None or target == "-":
             return inside
-        place = os.path.relpath(os.path.abspath(target), os.path.abspath(self._path.parent))
-        return f'<a href="{quote(os.fsencode(place))}" target="_blank" rel="noreferrer">{inside}</a>'
+        file, page = os.path.abspath(target), os.path.abspath(self._path.parent)
+        try:
+            place = quote(os.fsencode(os.path.relpath(file, page)))
+        except ValueError:  # on Windows, another drive
+            place = Path(file).as_uri()
+        return f'<a href="{place}" target="_blank" rel="noreferrer">{inside}</a>'
 
 
 def _head(ratios: Sequence[str], top: int) -> str:
@@ -254,8 +261,8 @@ def _image(image: Thumbnail, alt: str) -> str:
     )
 
 
-def _text(text: str) -> str:
-    return escape(report.one_line(text))
+def _text(text: str | None) -> str:
+    return escape(report.one_line(text or ""))
 
 
 def _name(path: str) -> str:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s2crop import report
+from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
-from s2crop.files.sources import Kind
-from s2crop.run import report
-from s2crop.run.report import Record, failed
-from s2crop.run.work import Job, Workers
+from s2crop.report import Record
+from s2crop.run.work import Job
+from s2crop.run.writing import Workers
 
 if TYPE_CHECKING:
     from s2crop.video.covers import Cover
@@ -21,9 +22,9 @@ class ClipWorkers(Workers):
     def prepare(self, job: Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         try:
-            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._open(job).frames > 1
+            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self.open(job).frames > 1
         except Exception as error:
-            return [failed(self.record(job), error)]
+            return [self.failed(self.record(job), error)]
         return self._prepare_clip(job) if is_clip else super().prepare(job)
 
     def _prepare_clip(self, job: Job) -> list[Record] | None:
@@ -44,6 +45,7 @@ class ClipWorkers(Workers):
         self._check_stop()
         try:
             with self._clock("decode"):
+                assert job.source.path is not None
                 job.video = Video.open(job.source.path, max_pixels=self._options.max_pixels)
                 job.about |= {"width": job.video.width, "height": job.video.height}
                 winners = covers.find_winners(
@@ -55,13 +57,14 @@ class ClipWorkers(Workers):
                     self._check_stop()
                     shown.append(one)
         except Exception as error:
-            return [failed(self.record(job), error)]
+            return [self.failed(self.record(job), error)]
         job.shown = shown
         return None
 
     def _tell_time(self, job: Job, time_s: float) -> None:
         """Tell the progress through a clip; nine tenths of the work are in finding its key frames."""
         self._check_stop()
+        assert job.video is not None
         start_s = self._options.start_s or 0.0
         end_s = job.video.duration_s if self._options.end_s is None else self._options.end_s
         if end_s and end_s > start_s:
@@ -83,7 +86,8 @@ class ClipWorkers(Workers):
         """Cut, encode and write the crops of a clip's covers, up to the first that fails."""
         from s2crop.video import covers
 
-        records = []
+        assert job.video is not None
+        records: list[Record] = []
         try:
             for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):
                 part = self._cover(job, rank, cover, frame)
@@ -94,6 +98,6 @@ class ClipWorkers(Workers):
         except BrokenPipeError:
             raise  # the stream's
         except Exception as error:
-            records.append(failed(self.record(job), error))
+            records.append(self.failed(self.record(job), error))
         job.notes += job.video.warnings + covers.notes(chosen, self._options.covers)
         return records

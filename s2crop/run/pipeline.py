@@ -8,20 +8,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from s2crop import report
 from s2crop.cropping.request import Crop
-from s2crop.errors import InputError, S2CropError
 from s2crop.files.names import Plan
 from s2crop.files.sources import Source
 from s2crop.preview.sheet import Thumbnails
-from s2crop.run import report
+from s2crop.report import Clock, Record, Summary
 from s2crop.run.clips import ClipWorkers
-from s2crop.run.report import Clock, Record, Summary, failed
-from s2crop.run.work import BatchOptions, Job
+from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 # A picture of a rare shape is scored in a batch that is not full after this many batches' worth of others,
 # so that its record, and those behind it, are not held back for long.
 _PATIENCE_BATCHES = 4
-# Pictures scored at once. A processor gains nothing from more: their maps leave its caches, and at the start and the end of a
-# run some cores wait for a batch to fill or to be scored. 60 photos of 12 megapixels on two cores, with other work beside them
-# at low priority: 8.2 pictures/s in batches of 8 and 10.7 in batches of 2 (medians of six runs), about 9.5 in batches of 4 or 1.
-_BATCH, _BATCH_ON_CPU = 8, 2
 _NICER = 6  # how much the workers give way to the thread that scores
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
@@ -53,6 +48,14 @@ class Interrupts:
     def at_once(self) -> AbstractContextManager:
         """Inside, KeyboardInterrupt may come at any time."""
         return nullcontext()
+
+
+class Stops(Protocol):
+    """What has the methods of `Interrupts`."""
+
+    def check(self) -> None: ...
+
+    def at_once(self) -> AbstractContextManager: ...
 
 
 class Interrupted(KeyboardInterrupt):
@@ -77,7 +80,7 @@ def run(
     options: BatchOptions,
     on_record: Callable[[Record], None],
     on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
-    interrupts: Interrupts = Interrupts(),
+    interrupts: "Stops" = Interrupts(),
     on_progress: Callable[[float], None] = lambda pictures: None,
 ) -> Summary:
     """Crop the sources; the outcome is the same for any number of jobs and any batch size.
@@ -89,7 +92,7 @@ def run(
         sources: the pictures.
         plans: for each of them where its crops go, from `files.names.plan_names`.
         cropper: scores, in the calling thread; prepares pictures, in the worker threads.
-        options: see there.
+        options: how to crop and write.
         on_record: called in the calling thread, in the order of the sources, with what became of each crop.
         on_picture: called for each source with all its records, before on_record, and thumbnails if asked for: one of
             a picture, one for each cover of a clip.
@@ -100,17 +103,18 @@ def run(
         S2CropError: the cropper itself cannot go on, as when its device is lost.
     """
     if options.batch_size is None:
-        options = replace(options, batch_size=_BATCH_ON_CPU if cropper.device == "cpu" else _BATCH)
+        options = replace(options, batch_size=batch_size_on(cropper.device))
     # Read here because a worker that waits for standard input could not be interrupted.
     wanted = any(source.path is None for source in sources)
     with interrupts.at_once():
         stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
     summary = Summary(total=len(sources))
     started = time.monotonic()
-    workers = ClipWorkers(cropper, options, stdin, summary.clock, on_progress)
+    workers = ClipWorkers(cropper, options, summary.clock, on_progress)
     pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
     try:
-        for job in pipeline.results(sources, plans):
+        for job in pipeline.results(sources, plans, stdin):
+            assert job.records is not None
             summary.add(job.records, time.monotonic() - started)
             on_picture(job.records, job.thumbnails)
             for record in job.records:
@@ -133,7 +137,7 @@ class _Pipeline:
     """
 
     def __init__(
-        self, workers: ClipWorkers, cropper: "Cropper", options: BatchOptions, interrupts: Interrupts, clock: Clock
+        self, workers: ClipWorkers, cropper: "Cropper", options: BatchOptions, interrupts: "Stops", clock: Clock
     ):
         self._clock = clock
         self._workers = workers
@@ -141,15 +145,19 @@ class _Pipeline:
         self._cropper = cropper
         self._options = options
         self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=_stand_back)
-        self._in_flight = options.jobs + options.batch_size  # most pictures that wait for each of the workers' stages
-        self._patience = _PATIENCE_BATCHES * options.batch_size
+        batch_size = options.batch_size or batch_size_on(cropper.device)
+        self._in_flight = options.jobs + batch_size  # most pictures that wait for each of the workers' stages
+        self._patience = _PATIENCE_BATCHES * batch_size
         self._unreported: deque[Job] = deque()
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
         self._writing: deque[Future] = deque()
 
-    def results(self, sources: Sequence[Source], plans: Sequence[Plan]) -> Iterator[Job]:
+    def results(self, sources: Sequence[Source], plans: Sequence[Plan], stdin: bytes) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
-        todo = (Job(i, source, plan) for i, (source, plan) in enumerate(zip(sources, plans, strict=True)))
+        todo = (
+            Job(i, source, plan, contents=stdin if source.path is None else None)
+            for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
+        )
         preparing: deque[Job] = deque()
         while True:
             for job in islice(todo, self._in_flight - len(preparing)):
@@ -159,6 +167,7 @@ class _Pipeline:
             if not preparing:
                 break
             job = preparing.popleft()
+            assert job.preparing is not None
             while not self._is_ready(job.preparing):  # a clip takes long: what is done meanwhile is told
                 yield from self._finished()
             job.records = job.preparing.result()
@@ -177,7 +186,9 @@ class _Pipeline:
         """Let no worker begin or write anything more; whether all came to rest within the time (None: wait)."""
         self._workers.stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        futures = [future for job in self._unreported for future in (job.preparing, job.writing)]
+        futures: list[Future[Any] | None] = []
+        for job in self._unreported:
+            futures += [job.preparing, job.writing]
         running = wait([future for future in futures if future and not future.cancelled()], timeout_s).not_done
         self._workers.wait_for_files()
         return not running
@@ -191,7 +202,7 @@ class _Pipeline:
 
     def _like(self, job: Job) -> list[Job]:
         """The pictures that wait and have the shape of this one, itself among them: never more than a batch."""
-        return [other for other in self._waiting if other.prepared.shape == job.prepared.shape]
+        return [other for other in self._waiting if other.ready.shape == job.ready.shape]
 
     def _score(self, batch: list[Job]) -> None:
         while len(self._writing) > self._in_flight:
@@ -203,7 +214,7 @@ class _Pipeline:
             job.prepared = None
             if isinstance(crops, Exception):
                 self._workers.drop_pixels(job)
-                job.records = [failed(self._workers.record(job), crops)]
+                job.records = [self._workers.failed(self._workers.record(job), crops)]
             else:
                 job.writing = self._pool.submit(self._workers.write, job, crops)
                 self._writing.append(job.writing)
@@ -211,11 +222,11 @@ class _Pipeline:
     def _look(self, job: Job, crops: list[Crop]) -> list[Crop] | Exception:
         """See what overlays and heatmaps show besides the crops; what went wrong in place of these if it did."""
         try:
-            with self._interrupts.at_once(), self._clock("score"):
+            with self._scoring():
                 if self._options.overlay_proposals and job.plan.overlay:
-                    job.proposals = self._cropper.proposals_prepared(job.prepared)
+                    job.proposals = self._cropper.proposals_prepared(job.ready)
                 if job.plan.heatmap and not self._options.dry_run:
-                    job.heatmaps = self._cropper.heatmaps_prepared(job.prepared, crops[0].box)
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.ready, crops[0].box)
         except Exception as error:
             self._raise_if_it_ends_the_run(error)
             return error
@@ -225,38 +236,36 @@ class _Pipeline:
         """Choose the covers of a clip: its key frames are a batch of their own."""
         from s2crop.video import covers
 
+        assert job.shown is not None
         while len(self._writing) > self._in_flight:
             self._result(self._writing.popleft())
         try:
-            with self._interrupts.at_once(), self._clock("score"):
+            with self._scoring():
                 wanted = any(cover.heatmap for cover in job.plan.covers) and not self._options.dry_run
                 chosen = covers.rank(self._cropper, job.shown, self._options.request, self._options.covers, wanted)
         except Exception as error:
             self._raise_if_it_ends_the_run(error)
-            job.records = [failed(self._workers.record(job), error)]
+            job.records = [self._workers.failed(self._workers.record(job), error)]
         else:
             job.writing = self._pool.submit(self._workers.write_covers, job, chosen)
             self._writing.append(job.writing)
         job.shown = None
 
     def _rank(self, batch: list[Job]) -> list[list[Crop] | Exception]:
-        try:
-            with self._interrupts.at_once(), self._clock("score"):
-                return self._cropper.rank([job.prepared for job in batch], self._options.request)
-        except Exception as error:
-            self._raise_if_it_ends_the_run(error)
-            if len(batch) == 1:
-                return [error]
-        # One bad picture, or a batch too big for the device's memory: the others may do alone.
-        return [crops for job in batch for crops in self._rank([job])]
+        return rank(self._cropper, batch, self._options.request, self._scoring, self._interrupts.check)
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        with self._interrupts.at_once(), self._clock("score"):
+            yield
 
     def _raise_if_it_ends_the_run(self, error: Exception) -> None:
         """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was interrupted."""
         self._interrupts.check()  # an import that is interrupted makes another error of it
-        if isinstance(error, S2CropError) and not isinstance(error, InputError):
+        if ends_a_run(error):
             raise error
 
-    def _result(self, future: "Future[list[Record] | None]") -> list[Record] | None:
+    def _result(self, future: "Future[list[Record]]") -> list[Record]:
         while not self._is_ready(future):
             pass
         return future.result()

@@ -1,30 +1,25 @@
-"""One picture on its way: opened, prepared for scoring, and, once its crops are known, cut, encoded and written."""
+"""One picture from its source to the bytes of its crops: what runs and the actor for Ray have in common."""
 
-import logging
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from PIL import Image
-
+from s2crop import report
 from s2crop.choices import DEFAULT_QUALITY, MAX_PIXELS
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
-from s2crop.errors import InputError
-from s2crop.files import encode, pixels, sizes, write
-from s2crop.files.formats import output_suffix
-from s2crop.files.names import STDOUT, Plan
+from s2crop.errors import InputError, S2CropError
+from s2crop.files import encode, sizes
+from s2crop.files.formats import SAME, output_suffix
+from s2crop.files.names import Plan
 from s2crop.files.picture import Picture
 from s2crop.files.sources import Source
-from s2crop.preview import heatmap, overlay, sheet
-from s2crop.preview.overlay import Outline
-from s2crop.preview.sheet import Thumbnail, Thumbnails
-from s2crop.run import report
-from s2crop.run.report import Clock, Record, failed
+from s2crop.preview.sheet import Thumbnails
+from s2crop.report import Clock, Record, failed
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
@@ -33,11 +28,12 @@ if TYPE_CHECKING:
 
 # One decode serves scoring and output where its pixels are kept between the two. Where there is no room left for
 # them, a picture is decoded again to be written, which gives the same crops.
-_ROOM_BYTES = 24 << 20  # for each of the jobs and of the pictures of a batch: 12 megapixels, halved, take 12 MB
-
-Box = tuple[int, int, int, int]
-
-log = logging.getLogger(__name__)
+ROOM_BYTES = 24 << 20  # for each of the jobs and of the pictures of a batch: 12 megapixels, halved, take 12 MB
+# Pictures scored at once. A processor gains nothing from more: their maps leave its caches, and at the start and the
+# end of a run some cores wait for a batch to fill or to be scored. 60 photos of 12 megapixels on two cores, with other
+# work beside them at low priority: 8.2 pictures/s in batches of 8 and 10.7 in batches of 2 (medians of six runs),
+# about 9.5 in batches of 4 or 1.
+BATCH, BATCH_ON_CPU = 8, 2
 
 
 @dataclass(frozen=True)
@@ -50,19 +46,24 @@ class BatchOptions:
     max_pixels: int = MAX_PIXELS
     size: sizes.Size | None = None  # exact output size
     no_upscale: bool = False
-    circle: bool = False
     quality: int = DEFAULT_QUALITY
     overwrite: bool = False  # otherwise an output that exists is skipped
     dry_run: bool = False
     protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
     folder: Path | None = None  # links lead no output out of it
     stream: BinaryIO | None = None  # where an output planned as STDOUT goes
-    stream_format: str = "same"  # its format, which no file name tells
+    stream_format: str = SAME  # its format, which no file name tells
     overlay_proposals: bool = False  # overlays show the proposals too
     thumbnails: bool = False  # for a sheet
+    spell: Callable[[str], str] = str  # how an option is called in what is reported
     covers: int = 1  # of each clip, at most
     start_s: float | None = None  # span of clips that covers come from
     end_s: float | None = None
+
+    @property
+    def circle(self) -> bool:
+        """Crops are cut to their inscribed circles."""
+        return self.request.circle
 
 
 class Stopped(BaseException):
@@ -75,8 +76,9 @@ class Job:
 
     index: int
     source: Source
-    plan: Plan
-    about: dict[str, object] = field(default_factory=dict)  # what its records say besides
+    plan: Plan = field(default_factory=Plan)
+    about: dict[str, Any] = field(default_factory=dict)  # what its records say besides
+    contents: bytes | None = None  # of the file, where it is not to be opened
     progress: float = 0.0  # how much of it was told of
     notes: list[str] = field(default_factory=list)  # to tell the user
     video: "Video | None" = None
@@ -84,7 +86,7 @@ class Job:
     preparing: Future[list[Record] | None] | None = None
     picture: Picture | None = None
     prepared: Prepared | None = None
-    proposals: list[tuple] = field(default_factory=list)
+    proposals: list[tuple[tuple[float, float, float, float], float, str]] = field(default_factory=list)
     heatmaps: list[Heatmap] = field(default_factory=list)
     scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
     room: int = 0  # bytes of decoded pixels that are kept for the crops
@@ -92,8 +94,20 @@ class Job:
     records: list[Record] | None = None  # set when nothing is left to do
     thumbnails: list[Thumbnails] = field(default_factory=list)
 
+    @property
+    def opened(self) -> Picture:
+        """The picture, once it was loaded."""
+        assert self.picture is not None
+        return self.picture
 
-class _Room:
+    @property
+    def ready(self) -> Prepared:
+        """The picture as the network takes it, once it was loaded."""
+        assert self.prepared is not None
+        return self.prepared
+
+
+class Room:
     """Bytes that threads share."""
 
     def __init__(self, size: int):
@@ -114,237 +128,148 @@ class _Room:
             self._left += size
 
 
-class Workers:
-    """What happens to one picture in a worker thread."""
+def batch_size_on(device: str) -> int:
+    """How many pictures are scored at once unless told otherwise."""
+    return BATCH_ON_CPU if device == "cpu" else BATCH
 
-    def __init__(
-        self,
-        cropper: "Cropper",
-        options: BatchOptions,
-        stdin: bytes,
-        clock: Clock,
-        on_progress: Callable[[float], None],
-    ):
-        self._on_progress = on_progress
-        self._clock = clock
-        self._cropper = cropper
-        self._options = options
-        self._stdin = stdin
+
+def ends_a_run(error: Exception) -> bool:
+    """Whether the cropper itself cannot go on, as when its device is lost; else the error is of one picture."""
+    return isinstance(error, S2CropError) and not isinstance(error, InputError)
+
+
+def rank(
+    cropper: "Cropper",
+    jobs: Sequence[Job],
+    request: CropRequest,
+    around: Callable[[], AbstractContextManager] = nullcontext,
+    on_error: Callable[[], None] = lambda: None,
+) -> list[list[Crop] | Exception]:
+    """Ranked crops of each prepared picture, or what went wrong with it.
+
+    Args:
+        around: entered around the cropper's work.
+        on_error: called when it raised, before the error is taken for a picture's; may raise.
+    Raises:
+        S2CropError: one that ends a run.
+    """
+    try:
+        with around():
+            return list(cropper.rank([job.ready for job in jobs], request))
+    except Exception as error:
+        on_error()
+        if ends_a_run(error):
+            raise
+        if len(jobs) == 1:
+            return [error]
+    # One bad picture, or a batch too big for the device's memory: the others may do alone.
+    return [crops for job in jobs for crops in rank(cropper, [job], request, around, on_error)]
+
+
+class Work:
+    """What happens to one picture, whoever it is done for.
+
+    Args:
+        pictures: how many are on their way at once; decoded pixels that are kept take `ROOM_BYTES` for each.
+    """
+
+    def __init__(self, cropper: "Cropper", options: BatchOptions, pictures: int, clock: Clock):
+        self._cropper, self._options, self._clock = cropper, options, clock
         self._ratios = {ratio.label: ratio for ratio in options.request.ratios}
-        self._gate = threading.Semaphore(options.jobs)  # held while a file is written
-        self._room = _Room(_ROOM_BYTES * (options.jobs + options.batch_size))
-        self.stop = threading.Event()
+        self._room = Room(ROOM_BYTES * pictures)
 
-    def wait_for_files(self) -> None:
-        """Wait until the files that are being written are whole; once `stop` is set no others are begun."""
-        for _ in range(self._options.jobs):
-            self._gate.acquire()
-        self._gate.release(self._options.jobs)
-
-    def record(self, job: Job, **more: object) -> Record:
-        size = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
-        whose = {"model": self._cropper.model, "device": self._cropper.device}
+    def record(self, job: Job, **more: Any) -> Record:
+        size: dict[str, Any] = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
+        whose: dict[str, Any] = {"model": self._cropper.model, "device": self._cropper.device}
         return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | job.about | more)
 
-    def prepare(self, job: Job) -> list[Record] | None:
-        """Open and decode as far as scoring needs; records if that was all there is to do."""
-        if self._is_done(job):
-            return self._skipped(job)
-        self._check_stop()
-        try:
-            with self._clock("decode"):
-                picture = self._open(job)
-                # A dry run decodes alike, so that it finds the same boxes.
-                prepared = self._cropper.prepare(picture, self._likely_scale(picture))
-        except Exception as error:
-            return [failed(self.record(job), error)]
+    def failed(self, record: Record, error: Exception) -> Record:
+        """The record of a failure."""
+        return failed(record, error, self._options.spell)
+
+    def load(self, job: Job) -> None:
+        """Open a picture, decode it as far as scoring needs, and keep the pixels for the crops if there is room."""
+        with self._clock("decode"):
+            picture = self.open(job)
+            # A dry run decodes alike, so that it finds the same boxes.
+            scale = sizes.likely_scale(picture, self._ratios, self._options.size, self._options.no_upscale)
+            prepared = self._cropper.prepare(picture, scale)
         job.picture, job.prepared, job.scale = picture, prepared, picture.decoded_scale
         if self._options.dry_run or not self._room.take(picture.decoded_bytes):
             picture.close()
         job.room = picture.decoded_bytes
-        return None
 
-    def _skipped(self, job: Job) -> list[Record]:
-        records = [
-            self.record(job, ratio=ratio, rank=rank, output=str(path), status=report.SKIPPED)
-            for (ratio, rank), path in job.plan.crops.items()
-        ]  # fmt: skip
-        job.thumbnails = self._thumbnails(job, records)
-        return records
-
-    def _keep_frame(self, job: Job) -> list[Record]:
-        """Write a cover whole if it is to be kept; a record if it cannot be written."""
-        output = job.plan.frame
-        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
-            return []
-        try:
-            self._check_stop()
-            with self._clock("encode"):
-                whole = job.picture.crop((0, 0, job.picture.width, job.picture.height))
-                data = encode.encode(whole, output.suffix, self._options.quality)
-            self._write_data(output, data)
-        except Exception as error:
-            return [failed(self.record(job, output=str(output)), error)]
-        return []
-
-    def _open(self, job: Job) -> Picture:
-        source = self._stdin if job.source.path is None else job.source.path
+    def open(self, job: Job) -> Picture:
+        source = job.source.path if job.contents is None else job.contents
+        assert source is not None
         return Picture.open(source, max_pixels=self._options.max_pixels)
-
-    def _likely_scale(self, picture: Picture) -> int:
-        return sizes.likely_scale(picture, self._ratios, self._options.size, self._options.no_upscale)
-
-    def _scale(self, boxes: Sequence[tuple[str, Box]]) -> int:
-        return sizes.needed_scale(boxes, self._ratios, self._options.size, self._options.no_upscale)
-
-    def _size(self, box: Box, label: str) -> tuple[int, int] | None:
-        return sizes.output_size(box, self._options.size, self._options.no_upscale, self._ratios[label])
 
     def drop_pixels(self, job: Job) -> None:
         """Make room: the pixels of this picture are not needed any more, nor its maps."""
-        job.picture.close()
+        if job.picture is not None:
+            job.picture.close()
         job.heatmaps = []
         self._room.give(job.room)
         job.room = 0
 
-    def write(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
-        """Cut, encode and write the crops of a picture, up to the first that fails."""
-        try:
-            if not crops:
-                return [failed(self.record(job), InputError("no crop fits"))]
-            # Of all crops, also those that are there already: what is written does not depend on how far a run came before.
-            job.scale = min(job.scale, self._scale([(crop.ratio, crop.box) for crop in crops]))
-            records = []
-            for crop in crops:
-                self._check_stop()
-                output = job.plan.crops[crop.ratio, crop.rank]
-                box = tuple(int(edge) for edge in crop.box)
-                score = float(crop.score)
-                record = self.record(job, ratio=crop.ratio, rank=crop.rank, box=box, output=str(output))
-                try:
-                    if not math.isfinite(score):
-                        raise InputError("the score is not a number (--precision fp32 may help)")
-                    records.append(self._write_crop(job, replace(record, score=score), output))
-                except BrokenPipeError:
-                    raise  # the stream's; files give OutputError
-                except Exception as error:
-                    records.append(failed(record, error))
-                    break
-            else:
-                records += self._overlay(job, crops) + self._heatmap(job, crops) + self._keep_frame(job)
-            job.thumbnails = self._thumbnails(job, records)
-            return records
-        finally:
-            self.drop_pixels(job)
-
-    def _is_done(self, job: Job) -> bool:
-        if self._options.overwrite or self._options.dry_run:
-            return False
-        return all(self._exists(path) for path in job.plan.paths())
-
-    def _exists(self, output: Path) -> bool:
-        """Whether there is an output already; an input in its place is none."""
-        if output == STDOUT or not output.is_file():
-            return False
-        return Path(os.path.realpath(output)) not in self._options.protected
-
-    def _write_crop(self, job: Job, record: Record, output: Path) -> Record:
-        options = self._options
-        to_stream = output == STDOUT
-        if not options.overwrite and self._exists(output):
-            return replace(record, status=report.SKIPPED)
-        x1, y1, x2, y2 = record.box
-        size_wh = self._size(record.box, record.ratio)
-        width, height = size_wh or (x2 - x1, y2 - y1)
-        record = replace(record, output_width=width, output_height=height)
-        if options.dry_run:
-            return replace(record, status=report.PLANNED)
-        if to_stream:
-            suffix = output_suffix(job.picture.format or "JPEG", options.stream_format, options.circle)
-        else:
-            suffix = output.suffix
-        with self._clock("decode"):
-            job.picture.decode(job.scale)
-        with self._clock("crop and resize"):
-            image = job.picture.crop(record.box, size_wh)
-        self._check_stop()
-        with self._clock("encode"):
-            data = encode.encode(image, suffix, options.quality, circle=options.circle)
-        if not self._write_data(output, data):  # someone else wrote it meanwhile
-            return replace(record, output_width=None, output_height=None, status=report.SKIPPED)
-        return replace(record, status=report.WRITTEN)
-
-    def _write_data(self, output: Path, data: bytes) -> bool:
-        options = self._options
-        with self._gate, self._clock("write"):
-            self._check_stop()
-            if output == STDOUT:
-                return write.write_stream(options.stream, data)
-            return write.write_atomic(
-                output, data, overwrite=options.overwrite, protected=options.protected, folder=options.folder
-            )
-
-    def _overlay(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
-        def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
-            return overlay.draw(whole, size_wh, outlines, overlay.proposal_outlines(job.proposals))
-
-        return self._for_looking(job, job.plan.overlay, crops, draw)
-
-    def _heatmap(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
-        def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
-            return heatmap.draw(whole, size_wh, job.heatmaps, outlines)
-
-        return self._for_looking(job, job.plan.heatmap, crops[:1], draw)
-
-    def _for_looking(
-        self, job: Job, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
-    ) -> list[Record]:
-        """Write what is drawn on a picture, if that is planned; a record if it cannot be written.
+    def each(self, job: Job, crops: Sequence[Crop], make: Callable[[Record], Record]) -> list[Record]:
+        """A record of each crop of a picture, up to the first that fails.
 
         Args:
-            output: where it goes; None if it is not planned.
-            draw: called with the picture as it is to be drawn on, the size that boxes are in, and outlines of the crops.
+            make: what is done with a crop: its record, with box and score, in and out.
         """
-        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
-            return []
-        try:
-            self._check_stop()
-            size_wh = job.picture.width, job.picture.height
-            with self._clock("overlay and thumbnails"):
-                job.picture.decode(job.scale)
-                whole = pixels.for_screens(job.picture.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
-                outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
-                data = encode.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
-            self._write_data(output, data)
-        except Exception as error:
-            return [failed(self.record(job, output=str(output)), error)]
-        return []
+        if not crops:
+            return [self.failed(self.record(job), InputError("no crop fits"))]
+        # Of all crops, also those that are there already: what is written does not depend on how far a run came before.
+        boxes = [(crop.ratio, crop.box) for crop in crops]
+        needed = sizes.needed_scale(boxes, self._ratios, self._options.size, self._options.no_upscale)
+        job.scale = min(job.scale, needed)
+        records: list[Record] = []
+        for crop in crops:
+            box, score = tuple(int(edge) for edge in crop.box), float(crop.score)
+            output = job.plan.crops.get((crop.ratio, crop.rank))
+            record = self.record(
+                job, ratio=crop.ratio, rank=crop.rank, box=box, output=None if output is None else str(output)
+            )
+            try:
+                if not math.isfinite(score):
+                    raise InputError("the score is not a number ({option} fp32 may help)", "precision")
+                records.append(make(replace(record, score=score)))
+            except BrokenPipeError:
+                raise  # the stream's; files give OutputError
+            except Exception as error:
+                records.append(self.failed(record, error))
+                break
+        return records
 
-    def _thumbnails(self, job: Job, records: Sequence[Record]) -> list[Thumbnails]:
-        """Of a picture and of its crops, if asked for: as they are cut, or of the files that there were already."""
-        if not self._options.thumbnails:
-            return []
-        with self._clock("overlay and thumbnails"):
-            crops = []
-            for record in records:
-                if record.status == report.SKIPPED:
-                    crops.append(self._thumbnail(lambda path=record.output: Picture.open(path)))
-                else:
-                    crops.append(
-                        self._thumbnail(lambda: job.picture, record.box) if record.status != report.ERROR else None
-                    )
-            return [Thumbnails(self._thumbnail(lambda: job.picture or self._open(job)), crops)]
+    def sized(self, record: Record) -> Record:
+        """The record of a crop with the size of its output."""
+        (width, height), _ = self._sizes(record)
+        return replace(record, output_width=width, output_height=height)
 
-    def _thumbnail(
-        self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None
-    ) -> Thumbnail | None:
-        self._check_stop()
-        try:
-            return sheet.thumbnail(opened(), box)
-        except Exception as error:  # a page without it is better than none
-            log.debug("no thumbnail: %s", report.one_line(str(error)))
-            return None
+    def suffix(self, job: Job, fmt: str) -> str:
+        """Of outputs that have no name, in a format asked for; a frame of a clip, which is no file, counts as a JPEG."""
+        return output_suffix(job.opened.format or "JPEG", fmt, self._options.circle)
 
-    def _check_stop(self) -> None:
-        if self.stop.is_set():
-            raise Stopped
+    def encoded(self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None) -> bytes:
+        """A crop cut, resized and encoded.
+
+        Args:
+            check: called between the steps; may raise.
+        """
+        assert record.box is not None
+        with self._clock("decode"):
+            job.opened.decode(job.scale)
+        with self._clock("crop and resize"):
+            image = job.opened.crop(record.box, self._sizes(record)[1])
+        check()
+        with self._clock("encode"):
+            return encode.encode(image, suffix, self._options.quality, circle=self._options.circle)
+
+    def _sizes(self, record: Record) -> tuple[tuple[int, int], tuple[int, int] | None]:
+        """(width, height) of a crop's output, and what it is to be resized to, if at all."""
+        assert record.box is not None and record.ratio is not None
+        options = self._options
+        size_wh = sizes.output_size(record.box, options.size, options.no_upscale, self._ratios[record.ratio])
+        x1, y1, x2, y2 = record.box
+        return size_wh or (x2 - x1, y2 - y1), size_wh

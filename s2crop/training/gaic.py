@@ -47,6 +47,7 @@ from s2crop.training.saliency import spectral_residual
 COLOUR_STD = np.array([0.2175, 0.0188, 0.0045])
 COLOUR_AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 SANITY_PICTURES = 10
 RESPONSE_PICTURES = 100  # that the layers' responses are measured on
 
@@ -61,7 +62,9 @@ class GaicRecipe:
     epochs: int = 80
     crops: int = 64  # drawn from each picture
     rate: float = 1e-4
-    weight_decay: float = 0.01  # AdamW's own; the paper names none
+    optimizer: str = "adamw"  # or "adam", whose decay is added to the gradient
+    weight_decay: float = 0.01  # AdamW's own; S2CNet's paper names none
+    drop_epoch: int = 0  # from this epoch on the rate is a tenth; 0: never
     saturation: float = 0.5  # largest change, as a share
     lighting: float = 0.1  # deviation along each colour axis
     score_margin: float = 0.5  # SFRC's, of pairs, in MOS
@@ -70,6 +73,10 @@ class GaicRecipe:
     saliency_weight: float = 0.1  # ASM-Net's lambda
     regression_weight: float = 0.0  # ASM-Net's, of smooth L1 to the ratings, which its paper has not
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer is one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}")
 
 
 def train(
@@ -113,9 +120,12 @@ def train(
         recipe = dataclasses.replace(recipe, epochs=3, rate=3 * recipe.rate, saturation=0.0, lighting=0.0)
     if isinstance(model, SFRC):
         sfrc.measure_responses(model, responses(model, pictures[:RESPONSE_PICTURES]))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    make = OPTIMIZERS[recipe.optimizer]
+    optimizer = make(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    drops = [recipe.drop_epoch] if recipe.drop_epoch else []
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops)
     scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")
-    parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
+    parts = {"model": model, "optimizer": optimizer, "scaler": scaler, "scheduler": scheduler}
     done = run.resume(**parts) if resume else 0
     best = run.results() if resume else {}
     for epoch in range(done, recipe.epochs):
@@ -132,6 +142,7 @@ def train(
             scaler.step(optimizer)
             scaler.update()
             losses.append(loss.item())
+        scheduler.step()
         run.save(epoch + 1, **parts)
         measured = {"epoch": epoch, "loss": float(np.mean(losses))}
         if has_validation:

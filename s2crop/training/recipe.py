@@ -1,8 +1,11 @@
 """Recipes: TOML files that say what a training makes."""
 
+import dataclasses
+import json
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from s2crop.errors import InputError
 
@@ -44,6 +47,33 @@ def read_recipe(name: str, changes: Sequence[str] = ()) -> dict:
     return recipe
 
 
+def remember(folder: Path, kind: str, config: Any, choices: Any, resume: bool) -> None:
+    """Keep what a training makes beside its checkpoint.
+
+    Raises:
+        InputError: it is to resume one that makes something else; more or fewer epochs are no hindrance.
+    """
+    path = folder / "recipe.json"
+    made = {"kind": kind, "network": dataclasses.asdict(config), "training": dataclasses.asdict(choices)}
+    now = json.loads(json.dumps(made))
+    if resume and path.exists():
+        before = json.loads(path.read_text())
+        other = [
+            f"{table}.{key} was {before[table].get(key)!r} and is {value!r}"
+            for table in ("network", "training")
+            for key, value in now[table].items()
+            if key != "epochs" and before[table].get(key) != value
+        ]
+        if other or before["kind"] != kind:
+            raise InputError(
+                f"{folder} cannot be resumed with another recipe ({', '.join(other) or 'another kind'}): "
+                "leave {option} out to begin anew",
+                "resume",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(now, indent=1) + "\n")
+
+
 def run_recipe(
     name: str,
     data: Path,
@@ -78,7 +108,7 @@ def run_recipe(
     recipe = read_recipe(name, changes)
     network = recipe.get("network", {})
     folder = out / (Path(name).stem + ("-sanity" if sanity else ""))
-    of_siblings = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
+    of_siblings: dict[str, Any] = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
     kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
     kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}
     try:
@@ -93,7 +123,8 @@ def run_recipe(
         raise InputError(f"recipe {name} is not cross-validated: only recipes of kind graph are, and not with --sanity")
     if sanity and recipe["kind"] == "proposals":
         raise InputError(f"recipe {name} has no --sanity: boxes of ten photos take it far more than a minute")
-    common = {"resume": resume, "device": device, "report": report}
+    remember(folder.with_name(f"{folder.name}-folds") if folds else folder, recipe["kind"], config, choices, resume)
+    common: dict[str, Any] = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
             return proposals.train(choices, config, data, folder, **common)

@@ -3,8 +3,9 @@
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class Run:
     resumed goes the way of one that was not.
     """
 
-    def __init__(self, folder: Path, seed: int, report=print):
+    def __init__(self, folder: Path, seed: int, report: Callable[[str], object] = print):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.seed, self.report = folder, seed, report
         self.started = time.time()
@@ -33,19 +34,19 @@ class Run:
         torch.manual_seed(seed)
         return np.random.default_rng(seed)
 
-    def log(self, **row) -> None:
+    def log(self, **row: Any) -> None:
         row = {"time_s": round(time.time() - self.started, 1), **row}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         self.report("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
 
-    def save(self, epoch: int, **parts) -> None:
+    def save(self, epoch: int, **parts: Any) -> None:
         state = {"epoch": epoch} | {name: part.state_dict() for name, part in parts.items()}
         temporary = self.folder / "checkpoint.part"
         torch.save(state, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
 
-    def resume(self, **parts) -> int:
+    def resume(self, **parts: Any) -> int:
         """Load the last checkpoint into `parts`; returns how many epochs are done."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
@@ -60,7 +61,7 @@ class Run:
         path = self.folder / "results.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def finish(self, **results) -> None:
+    def finish(self, **results: Any) -> None:
         text = json.dumps(results, indent=2, sort_keys=True)
         (self.folder / "results.json").write_text(text + "\n")
 
@@ -80,11 +81,15 @@ class Average(nn.Module):
         for key, value in model.state_dict().items():
             self.mean[key].lerp_(value, 1 - decay)
 
-    def state_dict(self, *args, **kwargs):
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         return {"mean": self.mean, "steps": self.steps}
 
-    def load_state_dict(self, state, *args, **kwargs):
-        self.mean, self.steps = state["mean"], state["steps"]
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> None:
+        for key, value in state[
+            "mean"
+        ].items():  # on the device that they are on: checkpoints are read to the processor
+            self.mean[key].copy_(value)
+        self.steps = state["steps"]
 
 
 def half_precision(device: torch.device) -> torch.autocast:
@@ -106,7 +111,7 @@ def fit(
     model: Scorer,
     trained: list[nn.Parameter],
     temperatures: nn.ParameterDict,
-    recipe,
+    recipe: Any,
     *,
     groups: Callable[[np.random.Generator, Average], list[list]],
     losses: Callable[[list, np.random.Generator], dict[str, Tensor]],
@@ -129,14 +134,11 @@ def fit(
     for p in trained:
         p.requires_grad_(True)
     plain = [p for p in trained if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in trained if p.ndim >= 2]},
-            {"params": plain + list(temperatures.parameters()), "weight_decay": 0.0},
-        ],
-        lr=recipe.rate,
-        weight_decay=recipe.weight_decay,
-    )
+    moved: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim >= 2]},
+        {"params": [*plain, *temperatures.parameters()], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(moved, lr=recipe.rate, weight_decay=recipe.weight_decay)
     average = Average(model, recipe.average)
     parts = {"model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average}
     done = run.resume(**parts) if resume else 0
@@ -153,7 +155,8 @@ def fit(
             with half_precision(device):
                 found = losses(group, rng)
             optimizer.zero_grad()
-            sum(found.values()).backward()
+            total = sum(found.values(), torch.zeros((), device=device))
+            total.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             average.update(model)

@@ -103,7 +103,7 @@ def covers(
     """
     from s2crop.cropping.cropper import Cropper  # takes torch along, which takes seconds
 
-    request = CropRequest(tuple(map(parse_ratio, [ratios] if isinstance(ratios, str) else ratios)))
+    request = CropRequest(ratios=tuple(map(parse_ratio, [ratios] if isinstance(ratios, str) else ratios)))
     video = Video.open(source)
     winners = find_winners(video, top, start_s, end_s)
     cropper = cropper or Cropper()

@@ -9,11 +9,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BufferedIOBase
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import imageio_ffmpeg
 
@@ -104,11 +106,12 @@ class Decoder:
         self._told: SimpleQueue[tuple[bool, int] | None] = SimpleQueue()  # of each frame of output 0; None: no more
         self._stalled = False
         self._closed = threading.Event()
+        self._reaping = threading.Lock()
         self._waiting_since: float | None = None  # for something to come through the pipe
         self._shown_at = 0.0
         try:
             # A session of its own: an interrupt from the terminal is for Python, which then ends ffmpeg.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # reaped in `_reap` alone
                 [_executable(), "-nostdin", "-hide_banner", "-nostats", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -118,6 +121,8 @@ class Decoder:
             )
         except OSError as error:
             raise VideoError(f"ffmpeg cannot be started: {error.strerror or error}") from error
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._out, self._err = cast(BufferedIOBase, self._process.stdout), self._process.stderr
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -126,7 +131,7 @@ class Decoder:
         """What ffmpeg writes, as it comes; `TELL_FRAMES` ends the filters of output 0."""
         self._waiting_since = time.monotonic()
         try:
-            for output, time_s, data in nut.packets(self._process.stdout):
+            for output, time_s, data in nut.packets(self._out):
                 is_whole, damages = self._next_told() if output == 0 else (False, 0)
                 self._waiting_since = None
                 yield Packet(output, float(time_s), data, is_whole, damages)
@@ -139,9 +144,9 @@ class Decoder:
     def wait(self) -> None:
         """Read to the end of what ffmpeg has to say."""
         self._waiting_since = time.monotonic()
-        while self._process.stdout.read(1 << 20):
+        while self._out.read(1 << 20):
             pass
-        self._process.wait()
+        self._reap()
         self._listener.join()
 
     def failure(self) -> str | None:
@@ -158,15 +163,15 @@ class Decoder:
         """The first thing that it said was wrong, rather than what followed from it."""
         lines = [re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )*\[[a-z]+\] ", "", line) for line in self.errors]
         causes = [line for line in lines if not _CONSEQUENCE.match(line)]
-        return (causes or [line.rpartition(": ")[2] for line in lines] or [None])[0]
+        return next(iter(causes or [line.rpartition(": ")[2] for line in lines]), None)
 
     def close(self) -> None:
         self._closed.set()
         self._kill()
-        self._process.wait()
+        self._reap()
         self._listener.join()
-        self._process.stdout.close()
-        self._process.stderr.close()
+        self._out.close()
+        self._err.close()
 
     def __enter__(self) -> "Decoder":
         return self
@@ -184,7 +189,7 @@ class Decoder:
     def _listen(self) -> None:
         """Take every line that ffmpeg says, so that it never waits, and keep the first of each kind."""
         damages = 0
-        while line := self._process.stderr.readline(4096):
+        while line := self._err.readline(4096):
             if frame := _FRAME.match(line):
                 self._told.put((frame[1] == b"1", damages))
             elif _DAMAGE.search(line) or self._demuxer_error.match(line) and not _END.search(line):
@@ -207,11 +212,23 @@ class Decoder:
                 return
 
     def _kill(self) -> None:
-        if self._process.poll() is None:
-            if hasattr(os, "killpg"):  # what it may have started itself would keep the pipes open
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        with self._reaping:  # until it is reaped, nothing else has its number
+            if self._process.returncode is None:
+                if hasattr(os, "killpg"):  # what it may have started itself would keep the pipes open
+                    with suppress(ProcessLookupError, PermissionError):  # it has ended
+                        os.killpg(self._process.pid, signal.SIGKILL)
+                else:
+                    self._process.kill()
+
+    def _reap(self) -> None:
+        """Wait until ffmpeg has ended, in such a way that it can be killed meanwhile."""
+        if hasattr(os, "waitid"):
+            with suppress(ChildProcessError):  # reaped before
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            with self._reaping:
+                self._process.wait()
+        else:
+            self._process.wait()
 
 
 def input_arguments(path: Path, max_pixels: int) -> list[str]:
@@ -261,7 +278,7 @@ def probe(path: Path, max_pixels: int) -> Stream:
     frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", shown)
     colour = re.search(r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", shown)
     if container is None or frame is None:
-        raise VideoError(_why_nothing(decoder, failure, said))
+        raise VideoError(_why_nothing(decoder, failure, said), "max_pixels")
     sar_width, sar_height = int(frame[2]), int(frame[3])
     hours, minutes, seconds = duration.groups() if duration else (0, 0, 0)
     return Stream(
@@ -306,5 +323,5 @@ def _why_nothing(decoder: Decoder, failure: str | None, said: str) -> str:
     if "Unrecognized option" in reason or "Option not found" in reason:
         return f"this ffmpeg is too old ({reason.rstrip('.')}); 5.1 or newer is needed"
     if reason.startswith("Picture size"):
-        return "frames too large (--max-pixels)"
+        return "frames too large ({option})"
     return f"cannot be decoded: {(failure or reason or 'no frame in it').rstrip('.')}"

@@ -1,13 +1,17 @@
 """Raw frames and their times out of a NUT stream, which is how ffmpeg hands both over in one pipe.
 
 NUT is an open container (https://git.ffmpeg.org/gitweb/nut.git, docs/nut.txt, "NUT Open Container Format").
-Other formats that ffmpeg writes to a pipe either lack the times or round them to milliseconds.
+Other formats that ffmpeg writes to a pipe either lack the times or round them to milliseconds. Raw video, with the times
+taken from what ffmpeg's showinfo says on standard error, would do for one output. It does not for two, and
+`reader.Video.frames_at` needs two of one decode: a frame at full size, and at the size that its checksum was taken of.
+Nothing tells the two apart in a pipe without packets, and ffmpeg gets no second pipe on Windows. Here a time also comes
+with its frame, whatever becomes of a message on standard error.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from io import BufferedIOBase
 
 _FILE_ID = b"nut/multimedia container\0"
 _MAIN, _STREAM, _SYNC = (bytes.fromhex(code) for code in ("4e4d7a561f5f04ad", "4e5311405bf2f9db", "4e4be4adeeca4569"))
@@ -53,7 +57,7 @@ class _Bytes:
         return self._data[self._at - count : self._at]
 
 
-def packets(file: BinaryIO) -> Iterator[tuple[int, Fraction, bytearray]]:
+def packets(file: BufferedIOBase) -> Iterator[tuple[int, Fraction, bytearray]]:
     """Read packets as they arrive: (index of the stream, presentation time in s, the packet's bytes).
 
     Raises:
@@ -84,7 +88,7 @@ def packets(file: BinaryIO) -> Iterator[tuple[int, Fraction, bytearray]]:
 
 
 def _frame(
-    file: BinaryIO, code: _FrameCode, elided: list[bytes], streams: dict[int, _Stream]
+    file: BufferedIOBase, code: _FrameCode, elided: list[bytes], streams: dict[int, _Stream]
 ) -> tuple[int, Fraction, bytearray]:
     flags = code.flags
     if flags & _INVALID:
@@ -123,7 +127,7 @@ def _frame(
     return index, pts * stream.time_base, data
 
 
-def _packet_body(file: BinaryIO) -> _Bytes:
+def _packet_body(file: BufferedIOBase) -> _Bytes:
     length = _v(file)
     if length > _LONGEST_HEADER:
         raise ValueError("damaged NUT stream")
@@ -173,7 +177,7 @@ def _stream_header(body: _Bytes, time_bases: list[Fraction]) -> tuple[int, _Stre
     return index, _Stream(time_bases[_v(body)], _v(body))
 
 
-def _v(file: BinaryIO | _Bytes) -> int:
+def _v(file: BufferedIOBase | _Bytes) -> int:
     """An unsigned number: seven bits a byte, the high bit says that more follow."""
     value = 0
     while True:
@@ -183,13 +187,13 @@ def _v(file: BinaryIO | _Bytes) -> int:
             return value
 
 
-def _s(file: BinaryIO | _Bytes) -> int:
+def _s(file: BufferedIOBase | _Bytes) -> int:
     """A signed number: 0, 1, -1, 2, -2, ..."""
     value = _v(file) + 1
     return -(value >> 1) if value & 1 else value >> 1
 
 
-def _exactly(file: BinaryIO | _Bytes, count: int) -> bytes:
+def _exactly(file: BufferedIOBase | _Bytes, count: int) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise EOFError

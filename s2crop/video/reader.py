@@ -88,7 +88,7 @@ class Video:
         ffmpeg.check_file(path)
         video = (_AnimatedWebP if _is_webp(path) else cls)(path, max_pixels)
         if video.width * video.height > max_pixels:
-            raise VideoError(f"{video.width}x{video.height} is over {max_pixels} pixels (--max-pixels)")
+            raise VideoError(f"{video.width}x{video.height} is over {max_pixels} pixels ({{option}})", "max_pixels")
         return video
 
     def frames(

@@ -84,8 +84,8 @@ def measure(net: S2CNet, batch: int, rounds: int) -> dict:
 def measure_models(threads: int, rounds: int) -> list[dict]:
     """Parameters of each shipped model, and the time that it takes for a picture."""
     image = Image.effect_noise((1536, 1024), 90).convert("RGB")
-    request = CropRequest(tuple(map(parse_ratio, ("16:9", "1:1", "4:5"))))
-    croppers = {name: Cropper(name, device="cpu", threads=threads) for name in MODELS}
+    request = CropRequest(ratios=tuple(map(parse_ratio, ("16:9", "1:1", "4:5"))))
+    croppers = {name: Cropper(name, device="cpu") for name in MODELS}
     prepared = {name: cropper.prepare(Picture.open(image)) for name, cropper in croppers.items()}
     times = {name: [] for name in croppers}
     for _ in range(rounds + 3):

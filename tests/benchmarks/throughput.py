@@ -162,7 +162,7 @@ class S2Crop:
     """The run of the command, in this process, with the network loaded."""
 
     def __init__(self, paths: list[Path]):
-        self.request = CropRequest(tuple(map(parse_ratio, RATIOS)))
+        self.request = CropRequest(ratios=tuple(map(parse_ratio, RATIOS)))
         self.sources = find_sources([str(path) for path in paths])
         self.cropper = loading.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS)
 

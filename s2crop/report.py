@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
@@ -52,10 +52,14 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def failed(record: Record, error: Exception) -> Record:
-    """The record of a failure, with one line of reason; the traceback of a bug goes to the log."""
+def failed(record: Record, error: Exception, spell: Callable[[str], str] = str) -> Record:
+    """The record of a failure, with one line of reason; the traceback of a bug goes to the log.
+
+    Args:
+        spell: how the caller calls an option.
+    """
     if isinstance(error, S2CropError):
-        reason = str(error)
+        reason = error.spelled(spell)
     elif isinstance(error, MemoryError):
         reason = "not enough memory"
     else:

@@ -1,0 +1,152 @@
+"""Whether the options of `s2crop` fit each other, and what follows from them."""
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from s2crop.choices import DEFAULT_COVERS
+from s2crop.cli.options import Options, Target
+from s2crop.files.formats import (
+    ALPHA_FORMATS,
+    FILE_SUFFIXES,
+    SAME,
+    WRITTEN,
+    Kind,
+    can_hold_circles,
+    either,
+    format_to_write,
+)
+from s2crop.geometry.ratio import FREE, Ratio, parse_ratio
+
+if TYPE_CHECKING:
+    from s2crop.files.sizes import Size
+    from s2crop.files.sources import Source
+
+
+def settle(given: dict[str, Any]) -> Options:
+    """Settle ratios, format and kind of output; click.UsageError where options contradict each other.
+
+    Args:
+        given: what click read, by the names of the fields.
+    """
+    options = Options(**given | {"ratios": _ratios(given)})
+    output = options.output
+    if not output:
+        raise click.UsageError("--output is empty: give a folder, a file, or - for standard output")
+    options = replace(options, target=_target(output))
+    if options.target is Target.FILE:
+        options = replace(options, fmt=_format_of_file(options))
+    elif options.target is Target.FOLDER and Path(output).exists() and not Path(output).is_dir():
+        raise click.UsageError(f"--output {output} exists and is no folder")
+    if options.circle and not can_hold_circles(options.fmt):
+        name = next(row.name for row in WRITTEN if row.choice == options.fmt)
+        raise click.UsageError(f"{name} has no transparency for --shape circle: use {either(ALPHA_FORMATS)}")
+    if options.folder is None:
+        if options.template is not None:
+            raise click.UsageError("--name is for outputs in a folder, and --output is none")
+        for option in ("overlay", "heatmap", "keep_frames"):
+            if getattr(options, option):
+                option = f"--{option.replace('_', '-')}"
+                raise click.UsageError(f"{option} writes a picture beside the crops: give --output a folder")
+        if (count := len(options.ratios) * options.top) > 1:
+            raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
+    if options.sheet:
+        _check_sheet(options, options.sheet)
+    if sys.stdout is None and (options.to_stdout or options.as_json or options.verbose):
+        raise click.UsageError("--json, --verbose and --output - need standard output, which is closed")
+    if options.to_stdout and options.as_json:
+        raise click.UsageError("--json and the picture (--output -) cannot share standard output")
+
+    if options.start_s is not None and options.end_s is not None and options.start_s >= options.end_s:
+        raise click.UsageError(f"--start {options.start_s:g} is not before --end {options.end_s:g}")
+    if not options.inputs and not options.files_from:
+        raise click.UsageError("nothing to crop: give images, folders, globs, - or --files-from")
+    if options.null_separated and not options.files_from:
+        raise click.UsageError("-0 says how the list of --files-from is separated: give --files-from too")
+    return options
+
+
+def settle_covers(options: Options, sources: "Sequence[Source]") -> Options:
+    """Settle the number of covers; click.UsageError for options of videos where there is none."""
+    if all(source.kind is Kind.PICTURE for source in sources):
+        for option, given in (
+            ("--covers", options.covers), ("--start", options.start_s), ("--end", options.end_s),
+            ("--keep-frames", options.keep_frames or None),
+        ):  # fmt: skip
+            if given is not None:
+                raise click.UsageError(f"{option} is for videos, and none is among the inputs")
+    elif options.folder is None and (options.covers or 1) > 1:
+        raise click.UsageError(
+            f"--output {options.output} takes one crop, and {options.covers} covers are asked for: give a folder"
+        )
+    return replace(options, covers=options.covers or (1 if options.folder is None else DEFAULT_COVERS))
+
+
+def _ratios(given: dict[str, Any]) -> tuple[Ratio, ...]:
+    """The ratios asked for, each once, or those that follow from size and shape."""
+    asked: Sequence[Ratio] = list({ratio.label: ratio for ratios in given["ratios"] for ratio in ratios}.values())
+    size = given["size"]
+    if size and size.width and size.height:
+        asked = [_ratio_of_size(asked, size)]
+    if given["shape"] == "circle":
+        if any(ratio.value != 1 and ratio.label != FREE for ratio in asked):
+            raise click.UsageError(
+                "--shape circle makes square crops: leave --ratio out or give square, and --size one number"
+            )
+        asked = [Ratio("1:1", 1.0)]
+    return tuple(asked) or (Ratio(FREE, None),)
+
+
+def _target(output: str) -> Target:
+    if output == "-":
+        return Target.STDOUT
+    is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
+    return Target.FILE if not is_folder and Path(output).suffix.lower() in FILE_SUFFIXES else Target.FOLDER
+
+
+def _check_sheet(options: Options, path: Path) -> None:
+    from s2crop.preview import sheet
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--sheet {path}: the page is HTML; give a name like crops.html")
+    if path.is_dir():
+        raise click.UsageError(f"--sheet {path} is a folder; give a name in it")
+    if not options.overwrite and not sheet.may_replace(path):
+        raise click.UsageError(f"--sheet {path} exists and is none of ours: --overwrite replaces it")
+
+
+def _ratio_of_size(ratios: Sequence[Ratio], size: "Size") -> Ratio:
+    """The ratio that a width and a height fix, under the name it was asked for by."""
+    assert size.width and size.height
+    value = size.width / size.height
+    if not ratios:
+        divisor = math.gcd(size.width, size.height)
+        try:
+            return parse_ratio(f"{size.width // divisor}:{size.height // divisor}")
+        except ValueError as error:
+            raise click.UsageError(f"--size {size.width}x{size.height}: {error}") from None
+    asked = ratios[0].value if len(ratios) == 1 else None
+    # 1200x628 is what people mean by 1.91, to the pixel.
+    if not asked or size.height != round(size.width / asked) and size.width != round(size.height * asked):
+        labels = ", ".join(ratio.label for ratio in ratios)
+        raise click.UsageError(
+            f"--size {size.width}x{size.height} fixes the ratio, and --ratio {labels} asks for another: leave one out"
+        )
+    return replace(ratios[0], value=value)
+
+
+def _format_of_file(options: Options) -> str:
+    written = format_to_write(Path(options.output).suffix)
+    if written is None:
+        raise click.UsageError(
+            f"--output {options.output}: pictures are written as {either(row.choice for row in WRITTEN)}"
+        )
+    if options.fmt not in (SAME, written.choice):
+        raise click.UsageError(f"--output {options.output} and --format {options.fmt} contradict each other")
+    return written.choice

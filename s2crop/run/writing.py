@@ -1,0 +1,192 @@
+"""What happens to one picture in a worker thread of a run: its crops, and what is drawn of it, become files."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from s2crop import report
+from s2crop.cropping.request import Crop
+from s2crop.files import encode, pixels, write
+from s2crop.files.names import STDOUT
+from s2crop.files.picture import Picture
+from s2crop.preview import heatmap, overlay, sheet
+from s2crop.preview.overlay import Outline
+from s2crop.preview.sheet import Thumbnail, Thumbnails
+from s2crop.report import Clock, Record
+from s2crop.run.work import BatchOptions, Job, Stopped, Work, batch_size_on
+
+if TYPE_CHECKING:
+    from s2crop.cropping.cropper import Cropper
+
+log = logging.getLogger(__name__)
+
+
+class Workers(Work):
+    """Work of a run, on as many threads as it has jobs."""
+
+    def __init__(self, cropper: "Cropper", options: BatchOptions, clock: Clock, on_progress: Callable[[float], None]):
+        super().__init__(cropper, options, options.jobs + (options.batch_size or batch_size_on(cropper.device)), clock)
+        self._on_progress = on_progress
+        self._gate = threading.Semaphore(options.jobs)  # held while a file is written
+        self._folder = None if options.folder is None else Path(os.path.realpath(options.folder))
+        self.stop = threading.Event()
+
+    def wait_for_files(self) -> None:
+        """Wait until the files that are being written are whole; once `stop` is set no others are begun."""
+        for _ in range(self._options.jobs):
+            self._gate.acquire()
+        self._gate.release(self._options.jobs)
+
+    def prepare(self, job: Job) -> list[Record] | None:
+        """Open and decode as far as scoring needs; records if that was all there is to do."""
+        if self._is_done(job):
+            return self._skipped(job)
+        self._check_stop()
+        try:
+            self.load(job)
+        except Exception as error:
+            return [self.failed(self.record(job), error)]
+        return None
+
+    def _skipped(self, job: Job) -> list[Record]:
+        records = [
+            self.record(job, ratio=ratio, rank=rank, output=str(path), status=report.SKIPPED)
+            for (ratio, rank), path in job.plan.crops.items()
+        ]  # fmt: skip
+        job.thumbnails = self._thumbnails(job, records)
+        return records
+
+    def _keep_frame(self, job: Job) -> list[Record]:
+        """Write a cover whole if it is to be kept; a record if it cannot be written."""
+        output = job.plan.frame
+        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
+            return []
+        try:
+            self._check_stop()
+            with self._clock("encode"):
+                whole = job.opened.crop((0, 0, job.opened.width, job.opened.height))
+                data = encode.encode(whole, output.suffix, self._options.quality)
+            self._write_data(output, data)
+        except Exception as error:
+            return [self.failed(self.record(job, output=str(output)), error)]
+        return []
+
+    def write(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
+        """Cut, encode and write the crops of a picture, up to the first that fails."""
+        try:
+            records = self.each(job, crops, lambda record: self._write_crop(job, record))
+            if records[-1].status != report.ERROR:
+                records += self._overlay(job, crops) + self._heatmap(job, crops) + self._keep_frame(job)
+            if crops:
+                job.thumbnails = self._thumbnails(job, records)
+            return records
+        finally:
+            self.drop_pixels(job)
+
+    def _is_done(self, job: Job) -> bool:
+        if self._options.overwrite or self._options.dry_run:
+            return False
+        return all(self._exists(path) for path in job.plan.paths())
+
+    def _exists(self, output: Path) -> bool:
+        """Whether there is an output already; an input in its place is none."""
+        if output == STDOUT or not output.is_file():
+            return False
+        return Path(os.path.realpath(output)) not in self._options.protected
+
+    def _write_crop(self, job: Job, record: Record) -> Record:
+        self._check_stop()
+        assert record.ratio is not None and record.rank is not None
+        options, output = self._options, job.plan.crops[record.ratio, record.rank]
+        if not options.overwrite and self._exists(output):
+            return replace(record, status=report.SKIPPED)
+        sized = self.sized(record)
+        if options.dry_run:
+            return replace(sized, status=report.PLANNED)
+        suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
+        if not self._write_data(output, self.encoded(job, sized, suffix, self._check_stop)):
+            return replace(record, status=report.SKIPPED)  # someone else wrote it meanwhile
+        return replace(sized, status=report.WRITTEN)
+
+    def _write_data(self, output: Path, data: bytes) -> bool:
+        options = self._options
+        with self._gate, self._clock("write"):
+            self._check_stop()
+            if output == STDOUT:
+                assert options.stream is not None
+                return write.write_stream(options.stream, data)
+            return write.write_atomic(
+                output, data, overwrite=options.overwrite, protected=options.protected, folder=self._folder
+            )
+
+    def _overlay(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
+        def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
+            return overlay.draw(whole, size_wh, outlines, overlay.proposal_outlines(job.proposals))
+
+        return self._for_looking(job, job.plan.overlay, crops, draw)
+
+    def _heatmap(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
+        def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
+            return heatmap.draw(whole, size_wh, job.heatmaps, outlines)
+
+        return self._for_looking(job, job.plan.heatmap, crops[:1], draw)
+
+    def _for_looking(
+        self, job: Job, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
+    ) -> list[Record]:
+        """Write what is drawn on a picture, if that is planned; a record if it cannot be written.
+
+        Args:
+            output: where it goes; None if it is not planned.
+            draw: called with the picture as it is to be drawn on, the size that boxes are in, and outlines of the crops.
+        """
+        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
+            return []
+        try:
+            self._check_stop()
+            size_wh = job.opened.width, job.opened.height
+            with self._clock("overlay and thumbnails"):
+                job.opened.decode(job.scale)
+                whole = pixels.for_screens(job.opened.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
+                outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
+                data = encode.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
+            self._write_data(output, data)
+        except Exception as error:
+            return [self.failed(self.record(job, output=str(output)), error)]
+        return []
+
+    def _thumbnails(self, job: Job, records: Sequence[Record]) -> list[Thumbnails]:
+        """Of a picture and of its crops, if asked for: as they are cut, or of the files that there were already."""
+        if not self._options.thumbnails:
+            return []
+        with self._clock("overlay and thumbnails"):
+            crops = []
+            for record in records:
+                if record.status == report.SKIPPED:
+                    crops.append(self._thumbnail(partial(Picture.open, record.output or "")))
+                else:
+                    crops.append(
+                        self._thumbnail(lambda: job.opened, record.box) if record.status != report.ERROR else None
+                    )
+            return [Thumbnails(self._thumbnail(lambda: job.picture or self.open(job)), crops)]
+
+    def _thumbnail(
+        self, opened: Callable[[], Picture], box: tuple[int, int, int, int] | None = None
+    ) -> Thumbnail | None:
+        self._check_stop()
+        try:
+            return sheet.thumbnail(opened(), box)
+        except Exception as error:  # a page without it is better than none
+            log.debug("no thumbnail: %s", report.one_line(str(error)))
+            return None
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
