@@ -140,7 +140,9 @@ def test_what_is_no_file_costs_one_line_or_nothing():
     code, _, err = s2crop("in", "-r")
     loop = "too many levels of symbolic links"
     assert (code, err.splitlines()[:-1]) == (1, [
-        "s2crop: in/dangling.jpg: no such file", f"s2crop: in/ping.jpg: {loop}", "s2crop: in/pipe.jpg: not a regular file",
+        "s2crop: in/dangling.jpg: no such file",
+        f"s2crop: in/ping.jpg: {loop}",
+        "s2crop: in/pipe.jpg: not a regular file",
         f"s2crop: in/pong.jpg: {loop}", f"s2crop: in/self.jpg: {loop}",
     ])  # fmt: skip
     assert files("s2crop-out") == ["sub/a_free.jpg", "x.jpg/inside_free.jpg"]
@@ -309,7 +311,8 @@ def test_the_contents_count_and_not_the_extension():
     }  # fmt: skip
 
 
-ODD = ["a b.jpg", " .jpg", "line\nbreak.jpg", "tab\t.jpg", "-dash.jpg", "--overwrite.jpg", "snö-雪-👀.jpg", "e\u0301.jpg",
+ODD = ["a b.jpg", " .jpg", "line\nbreak.jpg", "tab\t.jpg", "-dash.jpg", "--overwrite.jpg", "snö-雪-👀.jpg",
+       "e\u0301.jpg",
        "[1].jpg", "*.jpg", "{stem}.jpg", "%s.jpg", "$(id).jpg", "a'\"b.jpg", "a\\b.jpg", "~.jpg", "con.jpg", "a..jpg",
        os.fsdecode(b"latin\xe9.jpg"), "\x1b[31mred.jpg", "<script>.jpg", "[bold].jpg"]  # fmt: skip
 

@@ -32,7 +32,8 @@ def grey(size=(1200, 800)):
 
 
 @pytest.mark.parametrize(
-    "size, expected", [((4000, 3000), (1600, 1200)), ((1200, 800), (1200, 800)), ((48, 32), (1024, 683)), ((8000, 40), (1600, 8)),
+    "size, expected", [((4000, 3000), (1600, 1200)), ((1200, 800), (1200, 800)), ((48, 32), (1024, 683)),
+    ((8000, 40), (1600, 8)),
                        ((1, 4000), (1, 1600)), ((1, 1), (1024, 1024))]
 )  # fmt: skip
 def test_size(size, expected):
@@ -124,7 +125,8 @@ def plan(*names, **options):
 def test_an_overlay_has_a_name_that_nothing_else_has():
     assert plan("sub/a.png") == [["sub/a_16x9.png", "sub/a_overlay.jpg"]]
     assert plan("a.jpg", "a.png", "A.jpg") == [
-        ["a_16x9.jpg", "a_overlay.jpg"], ["a_png_16x9.png", "a_png_overlay.jpg"], ["A_jpg_16x9.jpg", "A_jpg_overlay.jpg"],
+        ["a_16x9.jpg", "a_overlay.jpg"], ["a_png_16x9.png", "a_png_overlay.jpg"], ["A_jpg_16x9.jpg",
+        "A_jpg_overlay.jpg"],
     ]  # fmt: skip
     assert plan("a.jpg", template="{ratio}/{stem}") == [["16x9/a.jpg", "overlay/a.jpg"]]
     assert plan("a.jpg", "a_overlay.jpg", template="{stem}") == [

@@ -136,7 +136,8 @@ def test_two_workers_make_what_one_machine_makes(weights, tmp_path):
         path.write_bytes(data)
     driver = tmp_path / "driver.py"
     driver.write_text(
-        "import ray, runpy\nif __name__ == '__main__':\n    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)\n"
+        "import ray, runpy\nif __name__ == '__main__':\n"
+        "    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)\n"
         f"    runpy.run_path({str(ROOT / 'examples/ray_batch.py')!r}, run_name='__main__')\n"
     )
     asked = ["-a", "16:9,1:1", "-k", "2", "-s", "64", "--weights", str(weights)]

@@ -33,9 +33,12 @@ def measured(frames, fps=25.0):
 def made(count, fps=25.0, **given):
     """Measures of unremarkable still frames, with some of them given."""
     usual = {
-        "time_s": np.arange(count) / fps, "luminance": np.full(count, 0.5), "gradient": np.full(count, 0.3), "focus": np.full(count, 1.8),
-        "energy": np.ones(count), "uniformity": np.full(count, 0.2), "step": np.append(np.inf, np.full(count - 1, 0.01)),
-        "edge_change": np.zeros(count), "bars": np.zeros((count, 4), np.float32), "small": np.zeros((count, 9, 16), np.uint8),
+        "time_s": np.arange(count) / fps, "luminance": np.full(count, 0.5), "gradient": np.full(count, 0.3),
+        "focus": np.full(count, 1.8),
+        "energy": np.ones(count), "uniformity": np.full(count, 0.2),
+        "step": np.append(np.inf, np.full(count - 1, 0.01)),
+        "edge_change": np.zeros(count), "bars": np.zeros((count, 4), np.float32),
+        "small": np.zeros((count, 9, 16), np.uint8),
     }  # fmt: skip
     return Measures(**usual | {name: np.asarray(values) for name, values in given.items()})
 

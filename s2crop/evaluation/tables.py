@@ -55,7 +55,8 @@ def models_table(results: dict) -> str:
     kinds = ("face", "text", "lettering")
     titles = [title for _, title, _ in fcdb.COLUMNS]
     lines = [
-        f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost | SRCC, boxes alone | published |",
+        f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost "
+        "| SRCC, boxes alone | published |",
         "|---|---|---|" + "---|" * len(titles) + "---|---|---|",
     ]
     for model in results["models"]["rows"]:
