@@ -55,7 +55,7 @@ class Backbone(nn.Module):
                 channels = channels_out
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Run the layers on a normalised image.
 
         Args:
