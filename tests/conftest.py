@@ -2,9 +2,39 @@
 
 import os
 import signal
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: spinning threads starve each other
 if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # as shells start jobs in the background: tests interrupt what they start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and a command without a network."""
+    from fake_cropper import FakeCropper
+    from s2crop.cli import loading
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: FakeCropper())
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def shipped_cropper():
+    """The shipped weights, loaded once."""
+    from s2crop import Cropper
+
+    return Cropper(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small untrained network."""
+    from networks import make_weights
+
+    return make_weights(tmp_path_factory.mktemp("weights"))

@@ -10,11 +10,10 @@ import pytest
 from PIL import Image, ImageFile
 
 import pictures
+from commands import files, records, s2crop, usage_error
 from s2crop import Cropper
 from s2crop.cli import loading
 from s2crop.files.pixels import to_srgb
-from test_cli import files, records, s2crop, usage_error
-from test_cropper import make_weights
 
 PHOTO = pictures.photo(160, 100)
 JPEG, PNG = pictures.encoded(PHOTO), pictures.encoded(PHOTO, "PNG")
@@ -23,8 +22,8 @@ WITH_ALPHA.putalpha(Image.linear_gradient("L").resize(PHOTO.size))
 
 
 @pytest.fixture(scope="module")
-def cropper(tmp_path_factory):
-    return Cropper(weights=make_weights(tmp_path_factory.mktemp("weights")), device="cpu")
+def cropper(small_weights):
+    return Cropper(weights=small_weights, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +281,7 @@ def test_huge_metadata_is_no_obstacle_and_stays_behind():
         assert size < 50_000 or "profile" in record["input"]
 
 
+@pytest.mark.slow
 def test_text_that_unpacks_to_more_than_anyone_writes_is_refused():
     packed = zlib.compress(bytes(40 << 20), 9)
     for kind, head in ((b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0")):

@@ -8,27 +8,17 @@ import pytest
 from PIL import Image
 
 import pictures
+from commands import draw, files, records, s2crop, usage_error
+from pictures import grey, mask_of
 from s2crop.files.names import plan_names
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.preview import overlay
 from s2crop.preview.overlay import COLOURS, Outline
-from test_cli import draw, files, folder, records, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 WIDE = parse_ratio("16:9")
-
-
-def rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
-def mask_of(image, colour):
-    """Pixels that have a colour, but for what blending and JPEG make of it."""
-    return np.abs(np.asarray(image.convert("RGB"), int) - rgb(colour)).max(axis=-1) < 30
-
-
-def grey(size=(1200, 800)):
-    return Image.new("RGB", size, (128, 128, 128))
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import pictures
+from networks import SCORE_TOLERANCE
 from s2crop import Cropper, CropRequest, WeightsError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from test_cropper import SCORE_TOLERANCE, make_weights
 
 pytest.importorskip("pyarrow", reason="pip install 's2crop[ray]'")
 
@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[1]
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "avif": "AVIF"}
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return make_weights(tmp_path_factory.mktemp("weights"))
+@pytest.fixture
+def weights(small_weights):
+    return small_weights
 
 
 def files():

@@ -565,6 +565,7 @@ def decoders(monkeypatch) -> list[ffmpeg.Decoder]:
     return started
 
 
+@pytest.mark.slow
 def test_ffmpeg_is_ended_when_its_reader_stops(tmp_path, decoders):
     path = clips.lavfi_clip(tmp_path / "a.mp4", "testsrc2=size=640x360:rate=25:duration=40")
     frames = Video.open(path).frames(None)
@@ -600,6 +601,7 @@ class TestWhenFfmpegFails:
             Video.open(clip)
         assert time.monotonic() - start < 30
 
+    @pytest.mark.slow
     def test_a_decoder_that_stops_in_the_middle_is_ended(self, tmp_path, monkeypatch):
         path = clips.numbered_clip(tmp_path / "a.mp4", 40)
         fake_ffmpeg(
@@ -615,6 +617,7 @@ class TestWhenFfmpegFails:
         (warning,) = video.warnings
         assert warning.startswith("damaged after ") and warning.endswith("everything behind were left out")
 
+    @pytest.mark.slow
     def test_a_slow_reader_is_no_stall(self, clip, monkeypatch):
         video = Video.open(clip)
         monkeypatch.setattr(ffmpeg, "STALL_S", 2.0)

@@ -67,6 +67,7 @@ def test_options_in_the_examples_exist(page):
     assert checked or page == "weights/README.md"
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch):
     block = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     (tmp_path / "a.jpg").write_bytes((ROOT / "examples/group.jpg").read_bytes())

@@ -16,11 +16,13 @@ import pytest
 from PIL import Image
 
 import pictures
+from commands import draw, files, process, s2crop, usage_error
 from s2crop.errors import OutputError
 from s2crop.files.picture import Picture
 from s2crop.preview import sheet
 from s2crop.run.report import Record
-from test_cli import draw, files, folder, process, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 VOID = {"img", "input", "meta", "rect", "br", "link"}
 
