@@ -13,6 +13,18 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+NOT_CHECKED = "not checked"  # how a skip begins that says so in the summary, where nobody overlooks it
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [report.longrepr[2] for report in terminalreporter.getreports("skipped")]
+    told = sorted({reason.removeprefix("Skipped: ") for reason in reasons if NOT_CHECKED in reason})
+    if told:
+        terminalreporter.section("NOT CHECKED IN THIS RUN", sep="!", red=True, bold=True)
+        for reason in told:
+            terminalreporter.write_line(reason, red=True, bold=True)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a command without a network."""
