@@ -5,6 +5,7 @@ python -m s2crop.evaluation.tables
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from s2crop.evaluation import boxes, fcdb, integrity
@@ -77,7 +78,7 @@ def models_table(results: dict) -> str:
 
 
 def key_of(evaluation: str, model: str) -> str:
-    """Under which `s2crop-eval --results` keeps the figures of a model."""
+    """The key under which `s2crop-eval --results` keeps the figures of a model."""
     return evaluation if model == "s2cnet" else f"{evaluation}_{model}"
 
 
@@ -91,6 +92,25 @@ def throughput_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def tools_table(results: dict) -> str:
+    """s2crop beside other tools, what they cut or lose and how fast they are, as a Markdown table."""
+    kinds = ("face", "text", "lettering")
+    speeds = {row["tool"]: f"{row['pictures_per_second']:.1f}" for row in results["throughput"]["speed"]["rows"]}
+    lines = [f"| tool | {' | '.join(f'{kind} cut or lost' for kind in kinds)} | pictures a second |", "|---|---|---|---|---|"]
+    for scorer, (title, tool) in OTHERS.items():
+        rows = {row["kind"]: row for row in results["integrity"]["rows"] if row["scorer"] == scorer}
+        shares = [f"{rows[kind]['cut'] + rows[kind]['lost']:.3f}" for kind in kinds]
+        lines.append(f"| {title} | {' | '.join(shares)} | {speeds.get(tool, '')} |")
+    return "\n".join(lines)
+
+
+# scorer of the integrity evaluation -> title, and tool of the throughput benchmark
+OTHERS = {
+    "s2cnet": ("s2crop", "s2crop"),
+    "centre crop": ("centre crop", None),
+    "smartcrop.py": ("smartcrop.py", "smartcrop"),
+    "libvips attention": ("libvips, attention", "pyvips"),
+}
 TOOLS = {
     "s2crop": "s2crop",
     "floor": "the same crops, none chosen: Pillow",
@@ -129,7 +149,8 @@ def video_table(result: dict) -> str:
     return "\n".join(lines)
 
 
-TABLES = {
+TABLES: dict[str, Callable[[dict], str]] = {
+    "tools": tools_table,
     "fcdb": lambda results: fcdb.table(results["fcdb"]),
     "models": models_table,
     "boxes": lambda results: boxes.table(results["boxes"]),
@@ -158,6 +179,7 @@ def filled(text: str, results: dict) -> str:
 
 
 def main() -> None:
+    """Fill the tables of both pages, and the scores in the manifest."""
     results = json.loads(RESULTS.read_text())
     for path in (ROOT / "README.md", ROOT / "weights" / "README.md"):
         path.write_text(filled(path.read_text(), results))
