@@ -1,4 +1,4 @@
-"""Draw the picture of the README: each original with what matters outlined, the centre crop, and the crop that s2crop chose.
+"""Draw the picture of the README: each original with what matters outlined, the centre crop, and the crop of s2crop.
 
 python examples/readme_picture.py
 

@@ -1,4 +1,4 @@
-"""What the scores rest on: the maps of each network, how they are drawn, and when they are written."""
+"""What drove a score: the maps of each network, how they are drawn, and when they are written."""
 
 from pathlib import Path
 

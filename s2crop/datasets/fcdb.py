@@ -20,7 +20,7 @@ class CropLabels:
 
 
 def read_fcdb(path: Path) -> dict[str, CropLabels]:
-    """Labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
+    """Read the labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
     labels = {}
     for row in json.loads(path.read_text()):
         pairs = [[p["a"], p["b"]] for p in row["pairs"]]

@@ -24,7 +24,7 @@ def letter(
     Args:
         picture: uint8 [H, W, 3].
         fonts: scalable font files to choose from; Pillow's own font where there are none.
-        layout: None draws one by lot.
+        layout: one of LAYOUTS; None chooses one at random.
     Returns:
         The lettered copy; boxes [K, 4] of its lines in pixels (x1, y1, x2, y2); the box [4] that was
         painted over behind them, without area where nothing was.
@@ -88,7 +88,7 @@ def letter(
 
 
 def find_fonts(folder: Path) -> tuple[Path, ...]:
-    """The fonts that come with the data; empty where there are none."""
+    """The font files in the `fonts` of a data folder; empty where there are none."""
     return tuple(sorted(path for path in (folder / "fonts").glob("*") if path.suffix.lower() in (".ttf", ".otf")))
 
 
@@ -115,7 +115,7 @@ def _line(rng: np.random.Generator, font: Font, max_width: float) -> str:
 
 
 def _colours(picture: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> tuple[Colour, Colour]:
-    """A colour for what lies behind letters, and one for the letters that can be read on it and on the picture."""
+    """A colour for what lies behind the letters, and one for letters that is legible on it and on the picture."""
     x1, y1 = np.maximum(boxes[:, :2].min(axis=0), 0).astype(int)
     x2, y2 = np.maximum(boxes[:, 2:].max(axis=0), (x1 + 1, y1 + 1)).astype(int)
     light = picture[y1:y2, x1:x2].mean() > 127 if picture[y1:y2, x1:x2].size else True

@@ -128,7 +128,7 @@ def _teacher_boxes(rows: list[dict]) -> Boxes:
 
 
 def _trust(row: dict) -> float:
-    """How far a teacher's box is believed, 0 to 1 (its known faults are in the data README)."""
+    """How far a teacher's box is believed, 0 to 1."""
     score = row["score"]
     if row["kind"] == "face":  # false alarms mostly between 0.60 and 0.75
         return min(1.0, 0.3 + (score - 0.6) * 3.5)

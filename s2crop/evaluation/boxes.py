@@ -65,7 +65,7 @@ def evaluate(
 
 @torch.inference_mode()
 def score_boxes(model: S2CNet, rating: Ratings) -> np.ndarray:
-    """Normalised scores [K] of the candidates of a picture that is not at hand."""
+    """Normalised scores [K] of the candidates of a picture from its boxes alone."""
     size = input_size(*rating.size_wh, model.config.short_side)
     scale = np.array([size[1], size[0]] * 2, np.float32)
     device = next(model.parameters()).device

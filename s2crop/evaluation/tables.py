@@ -37,7 +37,7 @@ def recall_table(result: dict) -> str:
 
 
 def folds_table(result: dict) -> str:
-    """What cross-validation gave, and its mean over photos, as a Markdown table."""
+    """Figures of each fold of a cross-validation, and their mean over photos, as a Markdown table."""
     rows = [{"scorer": f"fold {row['fold']}, {row['pictures']} photos"} | row for row in result["folds"]]
     rows.append({"scorer": f"all, {result['pictures']} photos"} | result["mean"])
     return fcdb.table({"rows": rows})
@@ -96,7 +96,10 @@ def tools_table(results: dict) -> str:
     """s2crop beside other tools, what they cut or lose and how fast they are, as a Markdown table."""
     kinds = ("face", "text", "lettering")
     speeds = {row["tool"]: f"{row['pictures_per_second']:.1f}" for row in results["throughput"]["speed"]["rows"]}
-    lines = [f"| tool | {' | '.join(f'{kind} cut or lost' for kind in kinds)} | pictures a second |", "|---|---|---|---|---|"]
+    lines = [
+        f"| tool | {' | '.join(f'{kind} cut or lost' for kind in kinds)} | pictures a second |",
+        "|---|---|---|---|---|",
+    ]
     for scorer, (title, tool) in OTHERS.items():
         rows = {row["kind"]: row for row in results["integrity"]["rows"] if row["scorer"] == scorer}
         shares = [f"{rows[kind]['cut'] + rows[kind]['lost']:.3f}" for kind in kinds]
@@ -128,7 +131,7 @@ def memory_table(result: dict) -> str:
 
 
 def start_table(result: dict) -> str:
-    """Seconds until something is there as a Markdown table."""
+    """Seconds until help, torch and the first crop are there, as a Markdown table."""
     titles = {
         "interpreter_s": "Python alone",
         "help_s": "`s2crop --help`",

@@ -63,11 +63,13 @@ def to_pixels(
     """Round a box to whole pixels inside the picture.
 
     With a ratio, the result is as near to it as whole pixels allow: one side is at most half a
-    pixel from the other's exact match (a side is at least 1). A box that must stay inside is
-    not cut.
+    pixel from the other's exact match (a side is at least 1).
 
     Args:
-        box: [4] floats; must: [4] floats that the box contains, up to rounding.
+        box: [4] floats.
+        size_wh: of the picture.
+        ratio: width over height of the result; None keeps the box as it is, up to rounding.
+        must: [4] floats that the box contains, up to rounding; the result contains them too.
     """
     picture = np.array(size_wh)
     held = None if must is None else _covering(must, picture)
