@@ -829,6 +829,7 @@ def test_an_interrupt_that_an_import_makes_something_else_of(monkeypatch, where,
     assert len(files("s2crop-out")) < 9
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_a_video_is_decoded():
     clips.lavfi_clip(Path("long.mp4"), "testsrc2=size=1280x720:rate=30:duration=20", "-c:v", "mpeg4", "-q:v", "9")
     for name in ("a.png", "b.png", "c.png"):
@@ -865,6 +866,7 @@ def test_interrupt(number):
         Image.open(Path("s2crop-out") / name).load()
 
 
+@pytest.mark.slow
 def test_interrupt_does_not_wait_for_a_slow_encoder():
     draw("photos/a.png")
     draw("photos/b.png", (32, 48))

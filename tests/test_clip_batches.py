@@ -255,6 +255,7 @@ def test_progress_adds_up(here):
     assert sum(told) == pytest.approx(3) and min(told) >= 0 and len(told) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["watching", "showing", "scoring"])
 def test_an_interrupt_ends_ffmpeg_and_leaves_no_partial_files(here, film, monkeypatch, when):
     for i in range(6):

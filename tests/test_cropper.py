@@ -192,6 +192,7 @@ def test_devices_precisions_and_proposals_that_are_not_there(tmp_path, monkeypat
         Cropper(weights=weights, device="cpu", proposals="torchvision")
 
 
+@pytest.mark.slow
 def test_torchvision_proposals_come_from_a_cached_file(tmp_path, monkeypatch):
     from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 

@@ -19,7 +19,9 @@ def golden():
     return json.loads(GOLDEN.read_text())
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module", params=[MODELS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS[1:])]
+)
 def model(request):
     return request.param
 

@@ -116,6 +116,7 @@ def test_last_layer_is_the_given_one_with_its_batch_norm_folded(folder):
     torch.testing.assert_close(torch.nn.functional.conv2d(x, **state), expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_transductive_setting_adds_the_photos_held_out_without_their_labels(folder, monkeypatch):
     seen = {}
 

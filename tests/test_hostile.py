@@ -317,6 +317,7 @@ ODD = ["a b.jpg", " .jpg", "line\nbreak.jpg", "tab\t.jpg", "-dash.jpg", "--overw
        os.fsdecode(b"latin\xe9.jpg"), "\x1b[31mred.jpg", "<script>.jpg", "[bold].jpg"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_odd_names_are_cropped_and_told_on_one_line():
     for name in ODD:
         put(f"in/{name}", JPEG)
@@ -348,6 +349,7 @@ def test_a_name_too_long_for_its_output_costs_one_line():
     assert files("s2crop-out") == ["ok_16x9.jpg"]
 
 
+@pytest.mark.slow
 def test_one_stem_in_several_formats_and_folders():
     kinds = {"jpg": "JPEG", "JPG": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF"}
     for folder in ("in", "in/sub", "in/Sub", "other"):
@@ -373,6 +375,7 @@ def test_a_stem_that_climbs_is_refused():
 # Originals
 
 
+@pytest.mark.slow
 def test_no_way_of_asking_changes_an_input():
     before = {name: put(name, JPEG).read_bytes() for name in ("in/a.jpg", "in/a_free.jpg", "in/b.jpg")}
     Path("alias").symlink_to("in")

@@ -332,6 +332,7 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     assert heart["pairs"] == 1.0  # all ten photos have the same votes
 
 
+@pytest.mark.slow
 def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch):
     straight, _ = fit(tmp_path / "a", 2)
     monkeypatch.setattr(

@@ -83,6 +83,7 @@ def test_splits_are_those_of_the_training(data, weights):
     assert counts["training"] == sum(not is_validation(f"p{i}") for i in range(20)) and counts["all"] == 20
 
 
+@pytest.mark.slow
 def test_integrity_counts_what_could_be_held(data, weights):
     out = CliRunner().invoke(
         cli.evaluate,
