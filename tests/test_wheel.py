@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -63,7 +64,8 @@ def test_the_wheel_crops_away_from_the_checkout(wheel, tmp_path):
         main(["group.jpg", "-a", "1:1", "-s", "64", "--json", "--sheet", "page.html"])
     """
     command = [sys.executable, "-P", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={}, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     (record,) = map(json.loads, done.stdout.splitlines())
     assert record["status"] == "written" and (tmp_path / record["output"]).is_file()
