@@ -8,10 +8,17 @@ for crop in cropper.crop("a.jpg", ratios=["16:9", "1:1"]):
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from s2crop.errors import DeviceError, InputError, OutputError, S2CropError, VideoError, WeightsError
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from s2crop.cropping.cropper import Cropper
+    from s2crop.cropping.request import Crop, CropRequest
+    from s2crop.models.weights import load_model
+    from s2crop.video.covers import Frame, covers
+
+__version__ = "0.2.0"
 
 # Loaded when first used: torch takes seconds to import, `s2crop --help` must not.
 _LATER = {
@@ -22,10 +29,25 @@ _LATER = {
     "covers": "s2crop.video.covers",
     "Frame": "s2crop.video.covers",
 }
-__all__ = ["DeviceError", "InputError", "OutputError", "S2CropError", "VideoError", "WeightsError", *_LATER]
+__all__ = [
+    "Crop",
+    "CropRequest",
+    "Cropper",
+    "DeviceError",
+    "Frame",
+    "InputError",
+    "OutputError",
+    "S2CropError",
+    "VideoError",
+    "WeightsError",
+    "covers",
+    "load_model",
+]
 
 
-def __getattr__(name: str):
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    raise AttributeError(f"module 's2crop' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker sees the imports above, and reports names that are not there
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
+        raise AttributeError(f"module 's2crop' has no attribute {name!r}")

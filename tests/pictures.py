@@ -158,3 +158,22 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
     )
     header += bytes(68 - len(header)) + struct.pack(">3i", 63190, 65536, 54061)
     return header + bytes(128 - len(header)) + table + data
+
+
+def picture(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (8, 12, 3), dtype=np.uint8))
+    return np.asarray(small.resize((width, height), Image.BICUBIC))
+
+
+def rgb(colour):
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def mask_of(image, colour):
+    """Pixels that have a colour, but for what blending and JPEG make of it."""
+    return np.abs(np.asarray(image.convert("RGB"), int) - rgb(colour)).max(axis=-1) < 30
+
+
+def grey(size=(1200, 800)):
+    return Image.new("RGB", size, (128, 128, 128))

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import clips
+from commands import draw, files, process, records, s2crop, usage_error
 from fake_cropper import FakeCropper
 from s2crop import choices, cli, covers
 from s2crop.cli import crop as command
@@ -24,7 +25,7 @@ from s2crop.cli import loading
 from s2crop.errors import DeviceError, OutputError, WeightsError
 from s2crop.files import encode
 from s2crop.files.formats import FORMATS
-from test_shots import scene
+from scenes import scene
 
 KEYS = [
     "input",
@@ -47,47 +48,7 @@ KEYS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty working folder, and no network."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "load_cropper", lambda *asked: FakeCropper())
-    return tmp_path
-
-
-def draw(name, size=(48, 32), mode="RGB"):
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.linear_gradient("L").resize(size).convert(mode).save(path)
-    return path
-
-
-def s2crop(*args, input=None):
-    """Run the command; its exit status, and what it wrote to standard output and standard error."""
-    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], input=input)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def usage_error(*args, input=None):
-    """The message of a usage error; nothing else may have happened."""
-    before = files()
-    code, out, err = s2crop(*args, input=input)
-    assert (code, out, files()) == (2, "", before), err
-    assert err.startswith("Usage: s2crop [OPTIONS] INPUT...\n")
-    return " ".join(err.partition("Error: ")[2].split())
-
-
-def records(*args, input=None, code=0):
-    """The JSON lines of a run."""
-    got, out, err = s2crop(*args, "--json", input=input)
-    assert got == code, err
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def files(folder="."):
-    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file() and not p.is_symlink())
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def sizes(folder="s2crop-out"):
@@ -868,27 +829,7 @@ def test_an_interrupt_that_an_import_makes_something_else_of(monkeypatch, where,
     assert len(files("s2crop-out")) < 9
 
 
-def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
-    """The command in a process of its own, which is not to spend seconds on importing torch."""
-    script = f"""if True:
-        import sys, time
-        from s2crop import cli
-        from s2crop.cli import loading
-        from s2crop.files import encode
-        from fake_cropper import FakeCropper
-        loading.load_cropper = lambda *asked: {cropper}
-        cli.main(prog_name="s2crop")
-    """
-    here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, args)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-    )
-
-
+@pytest.mark.slow
 def test_an_interrupt_while_a_video_is_decoded():
     clips.lavfi_clip(Path("long.mp4"), "testsrc2=size=1280x720:rate=30:duration=20", "-c:v", "mpeg4", "-q:v", "9")
     for name in ("a.png", "b.png", "c.png"):
@@ -925,6 +866,7 @@ def test_interrupt(number):
         Image.open(Path("s2crop-out") / name).load()
 
 
+@pytest.mark.slow
 def test_interrupt_does_not_wait_for_a_slow_encoder():
     draw("photos/a.png")
     draw("photos/b.png", (32, 48))

@@ -18,7 +18,7 @@ from s2crop.geometry.ratio import parse_ratio
 from s2crop.run.pipeline import Interrupted, Interrupts, run
 from s2crop.run.work import BatchOptions
 from s2crop.video import ffmpeg
-from test_shots import scene
+from scenes import scene
 
 FPS = 25
 SIZE = 96, 160  # height, width
@@ -118,6 +118,7 @@ def test_a_folder_of_pictures_and_clips(here):
         assert np.argmin(distances) == seed - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "batch_size"), [(1, 1), (4, 3)])
 def test_any_jobs_and_batch_size_give_the_same_records(here, film, jobs, batch_size):
     for i in range(4):
@@ -254,6 +255,7 @@ def test_progress_adds_up(here):
     assert sum(told) == pytest.approx(3) and min(told) >= 0 and len(told) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["watching", "showing", "scoring"])
 def test_an_interrupt_ends_ffmpeg_and_leaves_no_partial_files(here, film, monkeypatch, when):
     for i in range(6):

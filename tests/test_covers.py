@@ -15,7 +15,7 @@ from s2crop.video import covers, keyframes
 from s2crop.video.covers import Shown
 from s2crop.video.keyframes import Winner, find_winners, watch
 from s2crop.video.reader import Video
-from test_shots import BLACK, WHITE, between, blurred, scene
+from scenes import BLACK, WHITE, between, blurred, scene
 
 FPS = 25
 

@@ -7,6 +7,8 @@ from PIL import Image
 
 import pictures
 import s2crop
+from networks import SCORE_TOLERANCE, make_weights
+from pictures import picture
 from s2crop import Cropper, CropRequest, DeviceError, InputError, WeightsError
 from s2crop.cropping.cropper import to_mos
 from s2crop.cropping.request import Crop, required
@@ -15,44 +17,11 @@ from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
 from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import MAX_PROPOSALS, Proposals
-from s2crop.models.s2cnet import S2CNet, S2CNetConfig
-from s2crop.models.weights import save_weights
-
-SCORE_TOLERANCE = 1e-4  # float32, batched or not
-CONFIG = S2CNetConfig(
-    short_side=64,
-    align_size=3,
-    node_dim=32,
-    relation_dim=16,
-    mlp_dim=48,
-    num_proposals=4,
-    antialias=True,
-    padding="same",
-    node_geometry=True,
-    overlap_messages=True,
-    proposal_head=True,
-)
-
-
-def make_weights(folder, **choices):
-    torch.manual_seed(0)
-    model = S2CNet(S2CNetConfig(**{**vars(CONFIG), **choices}))
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-    save_weights(model, folder / "small.safetensors", torch.float32)
-    return folder / "small.safetensors"
 
 
 @pytest.fixture(scope="module")
-def cropper(tmp_path_factory):
-    return Cropper(weights=make_weights(tmp_path_factory.mktemp("weights")), device="cpu")
-
-
-def picture(width, height, seed=0):
-    rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 255, (8, 12, 3), dtype=np.uint8))
-    return np.asarray(small.resize((width, height), Image.BICUBIC))
+def cropper(small_weights):
+    return Cropper(weights=small_weights, device="cpu")
 
 
 def test_crops_come_ratio_by_ratio_ranked_and_inside(cropper):
@@ -224,6 +193,7 @@ def test_devices_precisions_and_proposals_that_are_not_there(tmp_path, monkeypat
         Cropper(weights=weights, device="cpu", proposals="torchvision")
 
 
+@pytest.mark.slow
 def test_torchvision_proposals_come_from_a_cached_file(tmp_path, monkeypatch):
     from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from networks import published_state
 from s2crop import Cropper, covers
-from test_weights import published_state
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -29,6 +29,7 @@ def s2crop(*arguments, **options):
     )
 
 
+@pytest.mark.slow
 def test_examples_are_cropped_to_three_ratios_at_the_exact_size(tmp_path):
     done = s2crop(EXAMPLES, "-a", "16:9,1:1,4:5", "-s", "640", "--json", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr.decode()
@@ -49,6 +50,7 @@ def test_examples_are_cropped_to_three_ratios_at_the_exact_size(tmp_path):
     assert again.returncode == 0 and {json.loads(line)["status"] for line in again.stdout.splitlines()} == {"skipped"}
 
 
+@pytest.mark.slow
 def test_a_picture_through_a_pipeline():
     data = io.BytesIO()
     with Image.open(EXAMPLES / "landscape.jpg") as image:
@@ -59,7 +61,8 @@ def test_a_picture_through_a_pipeline():
         assert image.format == "JPEG" and image.width == image.height
 
 
-def test_covers_of_the_clip_are_of_both_its_shots(tmp_path):
+@pytest.mark.slow
+def test_covers_of_the_clip_are_of_both_its_shots(tmp_path, shipped_cropper):
     done = s2crop(
         EXAMPLES / "clip.mp4", "--cover", "-n", "2", "-a", "9:16", "--keep-frames", "--json", "-o", tmp_path / "out"
     )
@@ -72,14 +75,9 @@ def test_covers_of_the_clip_are_of_both_its_shots(tmp_path):
             assert image.size == (480, 270)
     presenter = max(first, second, key=lambda record: record["time_s"])
     assert presenter["box"][0] <= 480 * 0.62 and presenter["box"][2] >= 480 * 0.72  # her face
-    image, *_ = frames = covers(EXAMPLES / "clip.mp4", top=2, ratios=["9:16"], cropper=Cropper(device="cpu"))
+    image, *_ = frames = covers(EXAMPLES / "clip.mp4", top=2, ratios=["9:16"], cropper=shipped_cropper)
     assert [round(frame.time_s, 3) for frame in frames] == [first["time_s"], second["time_s"]]
     assert image.image.size == (480, 270) and round(image.score, 4) == first["score"]
-
-
-@pytest.fixture(scope="module")
-def cropper():
-    return Cropper(device="cpu")
 
 
 # Boxes of things in the drawn pictures, in fractions, as looked at: (left, top, right, bottom).
@@ -97,29 +95,34 @@ def holds(crop, box, size):
     return crop.box[0] <= x1 and crop.box[1] <= y1 and crop.box[2] >= x2 and crop.box[3] >= y2
 
 
-def test_a_group_keeps_its_heads(cropper):
+def test_a_group_keeps_its_heads(shipped_cropper):
     path = EXAMPLES / "group.jpg"
     with Image.open(path) as image:
         size = image.size
-    for crop in cropper.crop(path, ["16:9", "1:1", "free"]):
+    for crop in shipped_cropper.crop(path, ["16:9", "1:1", "free"]):
         assert all(holds(crop, face, size) for face in FACES), crop
 
 
-def test_proposals_see_the_faces_of_a_group(cropper):
-    faces = [box for box, score, kind in cropper.proposals(EXAMPLES / "group.jpg") if kind == "face" and score > 0.3]
+def test_proposals_see_the_faces_of_a_group(shipped_cropper):
+    faces = [
+        box for box, score, kind in shipped_cropper.proposals(EXAMPLES / "group.jpg") if kind == "face" and score > 0.3
+    ]
     assert len(faces) >= 4
 
 
-def test_a_published_checkpoint_crops_with_the_shipped_proposals(tmp_path):
+def test_a_published_checkpoint_crops_with_the_shipped_proposals(tmp_path, shipped_cropper):
     torch.save(published_state(), tmp_path / "GAICv1.pth")
     published = Cropper(weights=tmp_path / "GAICv1.pth", device="cpu")
     (crop,) = published.crop(EXAMPLES / "group.jpg", ["1:1"])
     assert crop.box[2] - crop.box[0] == crop.box[3] - crop.box[1]
-    ours = Cropper(device="cpu").proposals(EXAMPLES / "group.jpg")
+    ours = shipped_cropper.proposals(EXAMPLES / "group.jpg")
     assert {kind for _, _, kind in published.proposals(EXAMPLES / "group.jpg")} == {kind for _, _, kind in ours}
 
 
-def test_mirrored_picture_gives_a_crop_of_like_score(cropper):
+def test_mirrored_picture_gives_a_crop_of_like_score(shipped_cropper):
     with Image.open(EXAMPLES / "landscape.jpg") as image:
-        crops = cropper.crop(image, ["1:1"]), cropper.crop(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), ["1:1"])
+        crops = (
+            shipped_cropper.crop(image, ["1:1"]),
+            shipped_cropper.crop(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), ["1:1"]),
+        )
     assert abs(crops[0][0].score - crops[1][0].score) < 0.3

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import pictures
-from test_cli import files, process
+from commands import files, process
 
 EACH = 150  # mutants of each format
 TIMEOUT_S = 120  # some 3 s are usual
@@ -82,6 +82,7 @@ def test_mutants_are_mutants_and_the_same_each_time():
     assert with_checksums(png) == png
 
 
+@pytest.mark.slow
 def test_mutants_cost_one_line_each_at_most(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(20240229)

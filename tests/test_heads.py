@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from made_up_data import made_up_gaicd, write_tiny_data
 from s2crop.errors import InputError
 from s2crop.models import weights
 from s2crop.models.asmnet import ASMNet, ASMNetConfig, Features
@@ -15,7 +16,6 @@ from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training import asmnet, gaic, heads, publish, sfrc
 from s2crop.training.recipe import run_recipe
-from test_training import made_up_gaicd, write_tiny_data
 
 NETWORKS = {
     "sfrc": dict(
@@ -74,6 +74,7 @@ def train(folder, name, *more, **options):
     return results, lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monkeypatch):
     monkeypatch.setattr(
@@ -95,8 +96,9 @@ def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monk
     assert len((folder / f"runs/{name}/log.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_ten_photos_are_learned_by_heart(name, folder):
+def test_ten_photos_are_overfit(name, folder):
     results, _ = train(folder, name, sanity=True)
     assert results["pairs"] == 1.0  # all ten photos have the same votes
     assert (folder / f"runs/{name}-sanity/weights.safetensors").is_file()
@@ -116,7 +118,8 @@ def test_last_layer_is_the_given_one_with_its_batch_norm_folded(folder):
     torch.testing.assert_close(torch.nn.functional.conv2d(x, **state), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_transductive_setting_adds_the_photos_kept_aside_without_their_labels(folder, monkeypatch):
+@pytest.mark.slow
+def test_transductive_setting_adds_the_photos_held_out_without_their_labels(folder, monkeypatch):
     seen = {}
 
     def keep(head, teacher, run, training, validation, resume):
@@ -137,6 +140,7 @@ def test_proposals_need_the_backbone_that_they_were_trained_on(folder):
         train(folder, "asmnet", "network.backbone=vgg16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_papers_own_training_learns_a_right_ranking(name, folder, tmp_path, monkeypatch):
     made_up_gaicd(tmp_path / "data", 24)
@@ -157,6 +161,7 @@ def test_the_papers_own_training_learns_a_right_ranking(name, folder, tmp_path, 
     assert load_model(name, tmp_path / f"runs/{name}-gaic/weights.safetensors").config.short_side == 64
 
 
+@pytest.mark.slow
 def test_vgg16_is_trained_from_a_file_alone(tmp_path):
     made_up_gaicd(tmp_path / "data", 1)
     with pytest.raises(InputError, match="no VGG16 is shipped"):

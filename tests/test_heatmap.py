@@ -1,4 +1,4 @@
-"""What the scores rest on: the maps of each network, how they are drawn, and when they are written."""
+"""What drove a score: the maps of each network, how they are drawn, and when they are written."""
 
 from pathlib import Path
 
@@ -8,7 +8,11 @@ import torch
 from PIL import Image
 
 import clips
+from commands import draw, files, records, s2crop, usage_error
 from fake_cropper import FakeCropper
+from loops import CHOICES, SIZE, make, one_crop_scores, random_boxes
+from networks import CONFIG, make_weights
+from pictures import grey, mask_of, picture
 from s2crop import Cropper
 from s2crop.cropping.request import Heatmap
 from s2crop.errors import InputError
@@ -26,11 +30,9 @@ from s2crop.preview import heatmap, overlay
 from s2crop.preview.heatmap import CROP
 from s2crop.preview.overlay import Outline
 from s2crop.video import covers
-from test_cli import draw, files, folder, records, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
-from test_cropper import CONFIG, make_weights, picture
-from test_graph import CHOICES, SIZE, make, one_crop_scores, random_boxes
-from test_overlay import grey, mask_of
-from test_shots import scene
+from scenes import scene
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 ATOL = 1e-5  # float32 sums in another order
 WIDE = parse_ratio("16:9")

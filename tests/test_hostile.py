@@ -10,11 +10,10 @@ import pytest
 from PIL import Image, ImageFile
 
 import pictures
+from commands import files, records, s2crop, usage_error
 from s2crop import Cropper
 from s2crop.cli import loading
 from s2crop.files.pixels import to_srgb
-from test_cli import files, records, s2crop, usage_error
-from test_cropper import make_weights
 
 PHOTO = pictures.photo(160, 100)
 JPEG, PNG = pictures.encoded(PHOTO), pictures.encoded(PHOTO, "PNG")
@@ -23,8 +22,8 @@ WITH_ALPHA.putalpha(Image.linear_gradient("L").resize(PHOTO.size))
 
 
 @pytest.fixture(scope="module")
-def cropper(tmp_path_factory):
-    return Cropper(weights=make_weights(tmp_path_factory.mktemp("weights")), device="cpu")
+def cropper(small_weights):
+    return Cropper(weights=small_weights, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +139,9 @@ def test_what_is_no_file_costs_one_line_or_nothing():
     code, _, err = s2crop("in", "-r")
     loop = "too many levels of symbolic links"
     assert (code, err.splitlines()[:-1]) == (1, [
-        "s2crop: in/dangling.jpg: no such file", f"s2crop: in/ping.jpg: {loop}", "s2crop: in/pipe.jpg: not a regular file",
+        "s2crop: in/dangling.jpg: no such file",
+        f"s2crop: in/ping.jpg: {loop}",
+        "s2crop: in/pipe.jpg: not a regular file",
         f"s2crop: in/pong.jpg: {loop}", f"s2crop: in/self.jpg: {loop}",
     ])  # fmt: skip
     assert files("s2crop-out") == ["sub/a_free.jpg", "x.jpg/inside_free.jpg"]
@@ -280,6 +281,7 @@ def test_huge_metadata_is_no_obstacle_and_stays_behind():
         assert size < 50_000 or "profile" in record["input"]
 
 
+@pytest.mark.slow
 def test_text_that_unpacks_to_more_than_anyone_writes_is_refused():
     packed = zlib.compress(bytes(40 << 20), 9)
     for kind, head in ((b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0")):
@@ -309,11 +311,13 @@ def test_the_contents_count_and_not_the_extension():
     }  # fmt: skip
 
 
-ODD = ["a b.jpg", " .jpg", "line\nbreak.jpg", "tab\t.jpg", "-dash.jpg", "--overwrite.jpg", "snö-雪-👀.jpg", "e\u0301.jpg",
+ODD = ["a b.jpg", " .jpg", "line\nbreak.jpg", "tab\t.jpg", "-dash.jpg", "--overwrite.jpg", "snö-雪-👀.jpg",
+       "e\u0301.jpg",
        "[1].jpg", "*.jpg", "{stem}.jpg", "%s.jpg", "$(id).jpg", "a'\"b.jpg", "a\\b.jpg", "~.jpg", "con.jpg", "a..jpg",
        os.fsdecode(b"latin\xe9.jpg"), "\x1b[31mred.jpg", "<script>.jpg", "[bold].jpg"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_odd_names_are_cropped_and_told_on_one_line():
     for name in ODD:
         put(f"in/{name}", JPEG)
@@ -345,6 +349,7 @@ def test_a_name_too_long_for_its_output_costs_one_line():
     assert files("s2crop-out") == ["ok_16x9.jpg"]
 
 
+@pytest.mark.slow
 def test_one_stem_in_several_formats_and_folders():
     kinds = {"jpg": "JPEG", "JPG": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF"}
     for folder in ("in", "in/sub", "in/Sub", "other"):
@@ -370,6 +375,7 @@ def test_a_stem_that_climbs_is_refused():
 # Originals
 
 
+@pytest.mark.slow
 def test_no_way_of_asking_changes_an_input():
     before = {name: put(name, JPEG).read_bytes() for name in ("in/a.jpg", "in/a_free.jpg", "in/b.jpg")}
     Path("alias").symlink_to("in")

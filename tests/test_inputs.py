@@ -211,6 +211,7 @@ class TestOrientation:
 
 
 class TestReducing:
+    @pytest.mark.slow
     def test_jpeg_is_decoded_at_reduced_size(self, monkeypatch):
         decoded_sizes = []
         load = ImageFile.ImageFile.load

@@ -8,31 +8,22 @@ import pytest
 from PIL import Image
 
 import pictures
+from commands import draw, files, records, s2crop, usage_error
+from pictures import grey, mask_of
 from s2crop.files.names import plan_names
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.preview import overlay
 from s2crop.preview.overlay import COLOURS, Outline
-from test_cli import draw, files, folder, records, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 WIDE = parse_ratio("16:9")
 
 
-def rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
-def mask_of(image, colour):
-    """Pixels that have a colour, but for what blending and JPEG make of it."""
-    return np.abs(np.asarray(image.convert("RGB"), int) - rgb(colour)).max(axis=-1) < 30
-
-
-def grey(size=(1200, 800)):
-    return Image.new("RGB", size, (128, 128, 128))
-
-
 @pytest.mark.parametrize(
-    "size, expected", [((4000, 3000), (1600, 1200)), ((1200, 800), (1200, 800)), ((48, 32), (1024, 683)), ((8000, 40), (1600, 8)),
+    "size, expected", [((4000, 3000), (1600, 1200)), ((1200, 800), (1200, 800)), ((48, 32), (1024, 683)),
+    ((8000, 40), (1600, 8)),
                        ((1, 4000), (1, 1600)), ((1, 1), (1024, 1024))]
 )  # fmt: skip
 def test_size(size, expected):
@@ -124,7 +115,8 @@ def plan(*names, **options):
 def test_an_overlay_has_a_name_that_nothing_else_has():
     assert plan("sub/a.png") == [["sub/a_16x9.png", "sub/a_overlay.jpg"]]
     assert plan("a.jpg", "a.png", "A.jpg") == [
-        ["a_16x9.jpg", "a_overlay.jpg"], ["a_png_16x9.png", "a_png_overlay.jpg"], ["A_jpg_16x9.jpg", "A_jpg_overlay.jpg"],
+        ["a_16x9.jpg", "a_overlay.jpg"], ["a_png_16x9.png", "a_png_overlay.jpg"], ["A_jpg_16x9.jpg",
+        "A_jpg_overlay.jpg"],
     ]  # fmt: skip
     assert plan("a.jpg", template="{ratio}/{stem}") == [["16x9/a.jpg", "overlay/a.jpg"]]
     assert plan("a.jpg", "a_overlay.jpg", template="{stem}") == [

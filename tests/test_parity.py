@@ -1,7 +1,8 @@
 """What the reference S2CNet answers on seeded checkpoints, where those cases are at hand.
 
-They cannot be part of the project. The folder is looked for beside the checkout and at
-S2CROP_PARITY. `python -m pytest tests/test_parity.py -s` prints the largest differences.
+They cannot be part of the project. The folder is looked for at S2CROP_PARITY, where it has to be if that is set, or
+else beside the checkout; without it, the summary of the tests says in red what was not checked.
+`python -m pytest tests/test_parity.py -s` prints the largest differences.
 """
 
 import importlib.util
@@ -12,14 +13,22 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import NOT_CHECKED
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.weights import load_model
 
-FOLDER = Path(os.environ.get("S2CROP_PARITY", Path(__file__).parents[2] / "shared" / "parity"))
+GIVEN = os.environ.get("S2CROP_PARITY")
+FOLDER = Path(GIVEN or Path(__file__).parents[2] / "shared" / "parity")
 CASES = [(layout, seed) for layout in ("gaicv1", "gaicv2") for seed in (0, 1)]
 SCORE_TOLERANCE, FEATURE_TOLERANCE = 1e-4, 1e-5
 
-pytestmark = pytest.mark.skipif(not (FOLDER / "state.py").is_file(), reason="the reference cases are not at hand")
+
+@pytest.fixture(autouse=True)
+def reference_cases():
+    if GIVEN:
+        assert (FOLDER / "state.py").is_file(), f"S2CROP_PARITY is {GIVEN}, and there is no state.py in it"
+    elif not (FOLDER / "state.py").is_file():
+        pytest.skip(f"{NOT_CHECKED}: S2CNet against its reference, whose cases are not in {FOLDER}")
 
 
 @pytest.mark.parametrize(("layout", "seed"), CASES)

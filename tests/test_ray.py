@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import pictures
+from networks import SCORE_TOLERANCE
 from s2crop import Cropper, CropRequest, WeightsError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from test_cropper import SCORE_TOLERANCE, make_weights
 
 pytest.importorskip("pyarrow", reason="pip install 's2crop[ray]'")
 
@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[1]
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "avif": "AVIF"}
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return make_weights(tmp_path_factory.mktemp("weights"))
+@pytest.fixture
+def weights(small_weights):
+    return small_weights
 
 
 def files():
@@ -154,7 +154,8 @@ def test_two_workers_make_what_one_machine_makes(weights, tmp_path):
         path.write_bytes(data)
     driver = tmp_path / "driver.py"
     driver.write_text(
-        "import ray, runpy\nif __name__ == '__main__':\n    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)\n"
+        "import ray, runpy\nif __name__ == '__main__':\n"
+        "    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)\n"
         f"    runpy.run_path({str(ROOT / 'examples/ray_batch.py')!r}, run_name='__main__')\n"
     )
     asked = ["-a", "16:9,1:1", "-k", "2", "-s", "64", "--weights", str(weights)]

@@ -187,6 +187,7 @@ def test_frames_at_gives_back_the_order_that_was_asked_for(tmp_path):
     assert video.frames_at([]) == []
 
 
+@pytest.mark.slow
 def test_reading_again_ends_behind_the_last_frame_asked_for(tmp_path, monkeypatch):
     path = clips.numbered_clip(tmp_path / "a.mp4", 900, codec=clips.H264, size_wh=(320, 180))
     video, times, _ = read(path)
@@ -502,6 +503,7 @@ def test_square_pixels_count_for_the_limit(tmp_path):
         Video.open(path, max_pixels=100_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.mkv", "a.avi", "a.flv", "a.mpg"])
 def test_frames_damaged_in_the_middle_are_left_out_and_told(tmp_path, name):
     path = tmp_path / name
@@ -565,6 +567,7 @@ def decoders(monkeypatch) -> list[ffmpeg.Decoder]:
     return started
 
 
+@pytest.mark.slow
 def test_ffmpeg_is_ended_when_its_reader_stops(tmp_path, decoders):
     path = clips.lavfi_clip(tmp_path / "a.mp4", "testsrc2=size=640x360:rate=25:duration=40")
     frames = Video.open(path).frames(None)
@@ -600,6 +603,7 @@ class TestWhenFfmpegFails:
             Video.open(clip)
         assert time.monotonic() - start < 30
 
+    @pytest.mark.slow
     def test_a_decoder_that_stops_in_the_middle_is_ended(self, tmp_path, monkeypatch):
         path = clips.numbered_clip(tmp_path / "a.mp4", 40)
         fake_ffmpeg(
@@ -615,6 +619,7 @@ class TestWhenFfmpegFails:
         (warning,) = video.warnings
         assert warning.startswith("damaged after ") and warning.endswith("everything behind were left out")
 
+    @pytest.mark.slow
     def test_a_slow_reader_is_no_stall(self, clip, monkeypatch):
         video = Video.open(clip)
         monkeypatch.setattr(ffmpeg, "STALL_S", 2.0)

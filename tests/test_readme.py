@@ -25,7 +25,8 @@ def test_tables_are_those_of_the_results_file():
     results = json.loads(tables.RESULTS.read_text())
     for name in ("README.md", "weights/README.md"):
         assert tables.filled(PAGES[name], results) == PAGES[name], f"run python -m s2crop.evaluation.tables ({name})"
-    assert set(re.findall(r"<!-- table: (\w+) -->", README)) == set(tables.TABLES)
+    shown = re.findall(r"<!-- table: (\w+) -->", README + PAGES["weights/README.md"])
+    assert sorted(shown) == sorted(tables.TABLES), "each table is shown once"
 
 
 def test_the_manifest_has_the_measured_scores():
@@ -67,6 +68,19 @@ def test_options_in_the_examples_exist(page):
     assert checked or page == "weights/README.md"
 
 
+def test_the_options_by_task_exist():
+    known = {option for parameter in cli.main.params for option in parameter.opts}
+    named = re.findall(r"`(--[a-z-]+)", README)
+    assert len(named) > 20 and set(named) <= known
+
+
+def test_the_readme_is_short_and_shows_a_small_picture():
+    assert len(README.split()) <= 900
+    pictures = [ROOT / path for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)]
+    assert pictures and all(path.stat().st_size < 150_000 for path in pictures)
+
+
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch):
     block = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     (tmp_path / "a.jpg").write_bytes((ROOT / "examples/group.jpg").read_bytes())

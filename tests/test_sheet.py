@@ -16,11 +16,13 @@ import pytest
 from PIL import Image
 
 import pictures
+from commands import draw, files, process, s2crop, usage_error
 from s2crop.errors import OutputError
 from s2crop.files.picture import Picture
 from s2crop.preview import sheet
 from s2crop.report import Record
-from test_cli import draw, files, folder, process, s2crop, usage_error  # noqa: F401  (folder: a fixture for all here)
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 VOID = {"img", "input", "meta", "rect", "br", "link"}
 
@@ -54,7 +56,7 @@ class Page(HTMLParser):
     def all(self, tag, **wanted):
         """Attributes and text of the elements of a kind."""
         return [(attrs, " ".join("".join(text).split())) for kind, attrs, text in self.elements
-                if kind == tag and all(attrs.get(key.rstrip("_")) == value for key, value in wanted.items())]  # fmt: skip
+                if kind == tag and all(attrs.get(key.rstrip("_")) == wanted[key] for key in wanted)]  # fmt: skip
 
 
 def page(path="sheet.html"):
@@ -115,7 +117,8 @@ def test_boxes_are_drawn_over_the_input():
     assert svgs == ["0 0 960 640", "0 0 480 640"]
     drawn = [a for a, _ in got.all("rect") if "data-crop" in a]
     assert [(a["x"], a["y"], a["width"], a["height"], a["class"], a["data-crop"]) for a in drawn[:3]] == [
-        ("160", "0", "640", "640", "c0", "0"), ("192", "32", "576", "576", "c0", "1"), ("0", "50", "960", "540", "c1", "2"),
+        ("160", "0", "640", "640", "c0", "0"), ("192", "32", "576", "576", "c0", "1"),
+        ("0", "50", "960", "540", "c1", "2"),
     ]  # fmt: skip
 
 
@@ -179,7 +182,8 @@ def test_a_thumbnail_is_in_srgb_and_opaque(tmp_path):
 
 
 def test_times_of_frames_are_shown(tmp_path):
-    frames = [Record(input="a.mp4", type="video", ratio="1:1", rank=1, score=3.0, status="planned", box=(0, 0, 9, 9), time_s=time_s,
+    frames = [Record(input="a.mp4", type="video", ratio="1:1", rank=1, score=3.0, status="planned",
+                     box=(0, 0, 9, 9), time_s=time_s,
                      width=9, height=9) for time_s in (0.04, 75.26, 3723.0)]  # fmt: skip
     with sheet.Sheet(tmp_path / "s.html", ["1:1"], total=1) as made:
         made.add(frames)
@@ -190,7 +194,8 @@ def test_times_of_frames_are_shown(tmp_path):
 
 def test_each_cover_of_a_clip_has_an_entry_of_its_own(tmp_path):
     image = sheet.thumbnail(Picture.open(Image.new("RGB", (160, 90))))
-    frames = [Record(input="a.mp4", type="video", ratio="1:1", rank=1, score=3.0, status="planned", box=(0, 0, 90, 90), time_s=rank,
+    frames = [Record(input="a.mp4", type="video", ratio="1:1", rank=1, score=3.0, status="planned",
+                     box=(0, 0, 90, 90), time_s=rank,
                      cover_rank=rank, width=160, height=90) for rank in (1, 2)]  # fmt: skip
     with sheet.Sheet(tmp_path / "s.html", ["1:1"], total=1) as made:
         made.add(frames, [sheet.Thumbnails(image, [image])] * 2)
@@ -201,7 +206,8 @@ def test_each_cover_of_a_clip_has_an_entry_of_its_own(tmp_path):
 # What strangers' names cannot do
 
 HOSTILE = [
-    "<script>alert(1)<", '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)", "&lt;b&gt;", "-->", "]]>", "javascript:alert(1)",
+    "<script>alert(1)<",
+    '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)", "&lt;b&gt;", "-->", "]]>", "javascript:alert(1)",
     "\x1b[31m\nnew line", os.fsdecode(b"latin\xe9"), "\u202egpj.exe", "{{7*7}}", "%3Cscript%3E",
 ]  # fmt: skip
 
@@ -221,8 +227,10 @@ def test_names_are_text_and_nothing_else():
     got = hostile_page()
     text = Path("sheet.html").read_text("utf-8")
     assert {tag for tag, _, _ in got.elements} == {
-        "html", "head", "meta", "title", "style", "body", "form", "label", "input", "select", "option", "output", "span", "main",
-        "article", "h2", "a", "div", "img", "svg", "rect", "figure", "figcaption", "i", "b", "p", "header", "h1", "script",
+        "html", "head", "meta", "title", "style", "body", "form", "label", "input", "select", "option", "output",
+        "span", "main",
+        "article", "h2", "a", "div", "img", "svg", "rect", "figure", "figcaption", "i", "b", "p", "header", "h1",
+        "script",
     }  # fmt: skip
     assert len(got.all("script")) == 1 and len(got.all("article")) == len(HOSTILE)
     assert not any(key.startswith("on") or key == "style" for _, attrs, _ in got.elements for key in attrs)
@@ -331,7 +339,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 
 # Opens the page in a frame, uses its controls as a person does, and notes what is then to be seen.
-HARNESS = """<!DOCTYPE html><title>harness</title><iframe src="%s" width="1200" height="900"></iframe><pre id="out"></pre><script>
+HARNESS = """<!DOCTYPE html><title>harness</title><iframe src="%s" width="1200" height="900"></iframe><pre id=out></pre>
+<script>
 const frame = document.querySelector("iframe"), log = [];
 frame.onload = () => {
   const page = frame.contentDocument, find = (id) => page.getElementById(id);
@@ -368,8 +377,10 @@ def in_browser(steps, tmp_path, path="sheet.html"):
     harness = tmp_path / "harness.html"
     harness.write_text(HARNESS % (Path(path).resolve().as_uri(), json.dumps(steps)))
     flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}",
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}",
         "--allow-file-access-from-files", "--disable-web-security", "--virtual-time-budget=20000", "--dump-dom",
     ]  # fmt: skip
     for _ in range(5):  # now and then it tells before the page in the frame is there
@@ -388,18 +399,23 @@ def test_sorting_and_filtering_in_a_browser(tmp_path):
     image = sheet.thumbnail(Picture.open(pictures.encoded(pictures.photo())))
     with sheet.Sheet(Path("sheet.html"), ["1:1", "16:9"], total=4) as made:
         for name, scored in zip(names, crops, strict=False):
-            records = [Record(input=name, width=320, height=200, ratio=ratio, rank=1, box=(9, 9, 99, 99), score=score, output="x.jpg",
+            records = [Record(input=name, width=320, height=200, ratio=ratio, rank=1, box=(9, 9, 99, 99),
+                              score=score, output="x.jpg",
                               status="written") for ratio, score in scored]  # fmt: skip
             made.add(records, [sheet.Thumbnails(image, [image] * 2)])
         made.add([Record(input=names[3], status="error", error="not an image")])
     b10, b2, a, c = names
-    steps = [("order", "best"), ("order", "worst"), ("order", "name"), ("ratio", "0"), ("order", "best"), ("least", "3.4"), ("ratio", ""),
-             ("order", ""), ("least", "1"), ("name", " B"), ("name", ""), ("status", "error"), ("status", "written"), ("name", "nowhere")]  # fmt: skip
+    steps = [("order", "best"), ("order", "worst"), ("order", "name"), ("ratio", "0"), ("order", "best"),
+             ("least", "3.4"), ("ratio", ""),
+             ("order", ""), ("least", "1"), ("name", " B"), ("name", ""), ("status", "error"),
+             ("status", "written"), ("name", "nowhere")]  # fmt: skip
     got = in_browser(steps, tmp_path)
     assert got[0] == {"names": names, "crops": 6, "count": "4 shown", "nothing": False, "controls": True}
     assert [(step["names"], step["crops"]) for step in got[1:-1]] == [
-        ([b2, a, b10, c], 6), ([b10, a, b2, c], 6), ([a, b2, b10, c], 6), ([a, b2, b10], 3), ([a, b10, b2], 3), ([a, b10], 2),
-        ([b2, a, b10], 3), ([b10, b2, a], 3), (names, 6), ([b10, b2], 4), (names, 6), ([c], 0), ([b10, b2, a], 6), ([], 0),
+        ([b2, a, b10, c], 6), ([b10, a, b2, c], 6), ([a, b2, b10, c], 6), ([a, b2, b10], 3), ([a, b10, b2], 3),
+        ([a, b10], 2),
+        ([b2, a, b10], 3), ([b10, b2, a], 3), (names, 6), ([b10, b2], 4), (names, 6), ([c], 0), ([b10, b2, a], 6),
+        ([], 0),
     ]  # fmt: skip
     assert got[-2]["nothing"] and got[-2]["count"] == "0 of 4 shown"
     assert got[-1]["chosen"] == ["1"] and got[-1]["decoded"] == [1] * 9

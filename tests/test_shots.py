@@ -2,28 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
 
 from s2crop.video import shots
 from s2crop.video.shots import Measures, measure
-
-SIZE = 90, 160  # height, width
-
-
-def scene(seed, size=SIZE):
-    """A picture of a seed's own colours and blocks, uint8 [h, w, 3]: bright, sharp, not uniform."""
-    rng = np.random.default_rng(seed)
-    height, width = size
-    ground = np.linspace(rng.uniform(60, 120, 3), rng.uniform(130, 220, 3), width)
-    frame = np.repeat(ground[None], height, axis=0)
-    for _ in range(25):
-        y, x = rng.integers(height * 3 // 4), rng.integers(width * 3 // 4)
-        frame[y : y + rng.integers(4, height // 3), x : x + rng.integers(4, width // 4)] = rng.integers(20, 236, 3)
-    return frame.astype(np.uint8)
-
-
-def blurred(frame, radius):
-    return np.asarray(Image.fromarray(frame).filter(ImageFilter.GaussianBlur(radius)))
+from scenes import BLACK, SIZE, WHITE, between, blurred, scene
 
 
 def measured(frames, fps=25.0):
@@ -33,9 +15,12 @@ def measured(frames, fps=25.0):
 def made(count, fps=25.0, **given):
     """Measures of unremarkable still frames, with some of them given."""
     usual = {
-        "time_s": np.arange(count) / fps, "luminance": np.full(count, 0.5), "gradient": np.full(count, 0.3), "focus": np.full(count, 1.8),
-        "energy": np.ones(count), "uniformity": np.full(count, 0.2), "step": np.append(np.inf, np.full(count - 1, 0.01)),
-        "edge_change": np.zeros(count), "bars": np.zeros((count, 4), np.float32), "small": np.zeros((count, 9, 16), np.uint8),
+        "time_s": np.arange(count) / fps, "luminance": np.full(count, 0.5), "gradient": np.full(count, 0.3),
+        "focus": np.full(count, 1.8),
+        "energy": np.ones(count), "uniformity": np.full(count, 0.2),
+        "step": np.append(np.inf, np.full(count - 1, 0.01)),
+        "edge_change": np.zeros(count), "bars": np.zeros((count, 4), np.float32),
+        "small": np.zeros((count, 9, 16), np.uint8),
     }  # fmt: skip
     return Measures(**usual | {name: np.asarray(values) for name, values in given.items()})
 
@@ -153,16 +138,6 @@ def test_the_first_and_the_last_frame_are_never_still():
 
 
 # Blends
-
-
-def between(first, second, count):
-    """A dissolve."""
-    return [
-        np.rint(first + (second.astype(float) - first) * (i + 1) / (count + 1)).astype(np.uint8) for i in range(count)
-    ]
-
-
-BLACK, WHITE = np.zeros((*SIZE, 3), np.uint8), np.full((*SIZE, 3), 255, np.uint8)
 
 
 @pytest.mark.parametrize("length_s", [0.4, 1.0, 2.0])

@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from pictures import picture
 from s2crop import Cropper, CropRequest, cli
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
@@ -15,7 +16,6 @@ from s2crop.models.asmnet import ASMNet, ASMNetConfig
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import save_weights
-from test_cropper import picture
 
 COMMON = dict(short_side=64, padding="same", proposal_head=True)
 NETWORKS = {
@@ -127,6 +127,7 @@ def test_the_command_crops_with_it(weights, tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_vgg16_crops_with_the_shipped_proposals(tmp_path):
     torch.manual_seed(0)
     save_weights(ASMNet(ASMNetConfig(backbone="vgg16", short_side=64, map_stride=8)), tmp_path / "vgg.safetensors")

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from networks import make_weights
 from s2crop import cli
 from s2crop.choices import SPLITS
 from s2crop.cropping.cropper import Cropper
@@ -15,7 +16,6 @@ from s2crop.datasets.split import is_validation
 from s2crop.evaluation import baselines, fcdb, gaic, integrity, tables
 from s2crop.evaluation.metrics import srcc
 from s2crop.files.picture import Picture
-from test_cropper import make_weights
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return str(make_weights(tmp_path_factory.mktemp("weights")))
+@pytest.fixture
+def weights(small_weights):
+    return str(small_weights)
 
 
 def test_fcdb_prints_a_table_and_keeps_the_figures(data, weights, tmp_path):
@@ -83,6 +83,7 @@ def test_splits_are_those_of_the_training(data, weights):
     assert counts["training"] == sum(not is_validation(f"p{i}") for i in range(20)) and counts["all"] == 20
 
 
+@pytest.mark.slow
 def test_integrity_counts_what_could_be_held(data, weights):
     out = CliRunner().invoke(
         cli.evaluate,

@@ -219,7 +219,7 @@ class Cropper:
         maps = features.maps
         if self._sight is not self.net:
             maps = self._sight.backbone(self._sight.normalise(pixels))
-        proposals, subjects = self._sight.look(maps, features.size)
+        proposals, subjects = self._sight.see(maps, features.size)
         if self._detector is not None:
             proposals = self._detector.propose(pixels)
         return features, proposals, subjects

@@ -20,19 +20,20 @@ class CropLabels:
 
 
 def read_fcdb(path: Path) -> dict[str, CropLabels]:
-    """Labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
+    """Read the labels of the Flickr Cropping Dataset (Chen et al. 2017), best crops clipped to the photo."""
     labels = {}
     for row in json.loads(path.read_text()):
         pairs = [[p["a"], p["b"]] for p in row["pairs"]]
         votes = [[p["votes_a"], p["votes_b"]] for p in row["pairs"]]
         labels[row["id"]] = CropLabels(
             (row["width"], row["height"]),
-            np.clip(np.float32(row["best"]), 0, 1),
-            np.float32(pairs).reshape(-1, 2, 4),
-            np.float32(votes).reshape(-1, 2),
+            np.clip(np.array(row["best"], np.float32), 0, 1),
+            np.array(pairs, np.float32).reshape(-1, 2, 4),
+            np.array(votes, np.float32).reshape(-1, 2),
         )
     return labels
 
 
 def find_photo(folder: Path, name: str) -> Path | None:
+    """The file of a photo, whichever of SUFFIXES it has; None where there is none."""
     return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)

@@ -72,9 +72,9 @@ def read_gaicd_boxes(path: Path) -> list[Ratings]:
         Ratings(
             row["id"],
             (row["width"], row["height"]),
-            np.float32(row["proposals"]),
-            np.float32(row["candidates"]),
-            np.float32(row["mos"]),
+            np.array(row["proposals"], np.float32),
+            np.array(row["candidates"], np.float32),
+            np.array(row["mos"], np.float32),
         )
         for row in json.loads(path.read_text())
     ]

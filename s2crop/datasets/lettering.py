@@ -12,13 +12,19 @@ HEIGHTS = (0.035, 0.16)  # of a line's letters, in picture heights, from small t
 MIN_LETTER_PX = 6  # a smaller line cannot be read
 
 
-def letter(picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...] = (), layout: str | None = None):
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def letter(
+    picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...] = (), layout: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Letter a picture in one of the LAYOUTS.
 
     Args:
         picture: uint8 [H, W, 3].
         fonts: scalable font files to choose from; Pillow's own font where there are none.
-        layout: None draws one by lot.
+        layout: one of LAYOUTS; None chooses one at random.
     Returns:
         The lettered copy; boxes [K, 4] of its lines in pixels (x1, y1, x2, y2); the box [4] that was
         painted over behind them, without area where nothing was.
@@ -31,10 +37,10 @@ def letter(picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...
     size = float(np.exp(rng.uniform(np.log(small), np.log(large))))
     count = {
         "banner": 1,
-        "title": rng.integers(1, 4),
-        "subtitle": rng.integers(1, 3),
-        "lyrics": rng.integers(2, 6),
-        "sign": rng.integers(1, 3),
+        "title": int(rng.integers(1, 4)),
+        "subtitle": int(rng.integers(1, 3)),
+        "lyrics": int(rng.integers(2, 6)),
+        "sign": int(rng.integers(1, 3)),
     }[layout]
     font = _font(fonts[rng.integers(len(fonts))] if fonts else None, max(6, round(size * 1.35)))
     lines = [_line(rng, font, 0.92 * width if layout != "sign" else 0.5 * width) for _ in range(count)]
@@ -82,16 +88,16 @@ def letter(picture: np.ndarray, rng: np.random.Generator, fonts: tuple[Path, ...
 
 
 def find_fonts(folder: Path) -> tuple[Path, ...]:
-    """The fonts that come with the data; empty where there are none."""
+    """The font files in the `fonts` of a data folder; empty where there are none."""
     return tuple(sorted(path for path in (folder / "fonts").glob("*") if path.suffix.lower() in (".ttf", ".otf")))
 
 
 @lru_cache(maxsize=512)
-def _font(path: Path | None, size: int) -> ImageFont.FreeTypeFont:
+def _font(path: Path | None, size: int) -> Font:
     return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
 
 
-def _line(rng: np.random.Generator, font: ImageFont.FreeTypeFont, max_width: float) -> str:
+def _line(rng: np.random.Generator, font: Font, max_width: float) -> str:
     """Made-up words that fit; at least one letter."""
     text = ""
     for _ in range(rng.integers(1, 8)):
@@ -108,8 +114,8 @@ def _line(rng: np.random.Generator, font: ImageFont.FreeTypeFont, max_width: flo
     return (text.upper, text.title, text.capitalize, lambda: text)[rng.integers(4)]()
 
 
-def _colours(picture: np.ndarray, boxes: np.ndarray, rng: np.random.Generator):
-    """A colour for what lies behind letters, and one for the letters that can be read on it and on the picture."""
+def _colours(picture: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> tuple[Colour, Colour]:
+    """A colour for what lies behind the letters, and one for letters that is legible on it and on the picture."""
     x1, y1 = np.maximum(boxes[:, :2].min(axis=0), 0).astype(int)
     x2, y2 = np.maximum(boxes[:, 2:].max(axis=0), (x1 + 1, y1 + 1)).astype(int)
     light = picture[y1:y2, x1:x2].mean() > 127 if picture[y1:y2, x1:x2].size else True
@@ -117,10 +123,17 @@ def _colours(picture: np.ndarray, boxes: np.ndarray, rng: np.random.Generator):
     if rng.random() < 0.3:
         dark, bright = np.full(3, rng.integers(0, 40)), np.full(3, rng.integers(230, 256))
     behind, ink = (bright, dark) if light else (dark, bright)
-    return tuple(map(int, behind)), tuple(map(int, ink))
+    return _colour(behind), _colour(ink)
 
 
-def _turned(layer: Image.Image, boxes: np.ndarray, plate: np.ndarray, degrees: float):
+def _colour(channels: np.ndarray) -> Colour:
+    red, green, blue = map(int, channels)
+    return red, green, blue
+
+
+def _turned(
+    layer: Image.Image, boxes: np.ndarray, plate: np.ndarray, degrees: float
+) -> tuple[Image.Image, np.ndarray, np.ndarray]:
     """Layer and boxes turned about the plate's centre; boxes become upright hulls of what they were."""
     centre = (plate[:2] + plate[2:]) / 2
     layer = layer.rotate(degrees, Image.Resampling.BILINEAR, center=tuple(centre))

@@ -2,7 +2,7 @@
 
 The folder holds `fcdb/photos`, `fcdb/labels_train.json`, `text/photos`, `text/boxes.json`, `unlabelled`,
 `teacher_boxes.json.gz`, `osie_fixations.json`, `gaicd_boxes_mos_train.json`, `teachers`, and `fonts`, scalable
-fonts that composites are lettered with (without them: Pillow's own). Coordinates in all of them are fractions of the photo.
+fonts that composites are lettered with (without them: Pillow's own). All coordinates are fractions of the photo.
 """
 
 import gzip
@@ -42,7 +42,7 @@ class Photo:
     boxes: Boxes | None = None
     labels: CropLabels | None = None
     fixations: np.ndarray | None = None  # [K, 2] fractions, where viewers looked
-    pixels: np.ndarray = field(default=None, repr=False)
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8), repr=False)
 
 
 def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
@@ -57,7 +57,9 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
         for path in sorted((folder / "unlabelled").glob("*.webp")):
             points = looks.get(path.stem.removeprefix("osie_"))
             photos.append(
-                Photo(path.stem, path, fixations=None if points is None else np.float32(points).reshape(-1, 2))
+                Photo(
+                    path.stem, path, fixations=None if points is None else np.array(points, np.float32).reshape(-1, 2)
+                )
             )
     if sources & {"fcdb", "unlabelled"}:
         with gzip.open(folder / "teacher_boxes.json.gz") as file:
@@ -98,7 +100,7 @@ def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
                     break
             if joined:
                 break
-    return np.float32(lines).reshape(-1, 4) / np.float32([aspect, 1, aspect, 1])
+    return np.array(lines, np.float32).reshape(-1, 4) / np.array([aspect, 1, aspect, 1], np.float32)
 
 
 def decode(path: Path) -> np.ndarray:
@@ -108,23 +110,25 @@ def decode(path: Path) -> np.ndarray:
 
 def _teacher_boxes(rows: list[dict]) -> Boxes:
     """A teacher's boxes as soft labels: weak ones dropped, an object with two labels counted once."""
-    boxes, kinds, quality = [], [], []
+    boxes: list[np.ndarray] = []
+    kinds: list[int] = []
+    quality: list[float] = []
     for row in sorted(rows, key=lambda r: -trust(r)):
-        trust, kind = trust(row), KINDS.index(row["kind"])
-        if trust < 0.2:
+        trusted, kind = trust(row), KINDS.index(row["kind"])
+        if trusted < 0.2:
             continue
-        box = np.float32(row["box"])
+        box = np.array(row["box"], np.float32)
         same = [b for b, k in zip(boxes, kinds, strict=True) if k == kind]
         if kind == OBJECT and same and iou_matrix(box[None], np.stack(same)).max() > SAME_OBJECT_IOU:
             continue
         boxes.append(box)
         kinds.append(kind)
-        quality.append(trust)
-    return Boxes(np.float32(boxes).reshape(-1, 4), np.int64(kinds), np.float32(quality))
+        quality.append(trusted)
+    return Boxes(np.array(boxes, np.float32).reshape(-1, 4), np.array(kinds, np.int64), np.array(quality, np.float32))
 
 
 def trust(row: dict) -> float:
-    """How far a teacher's box is believed, 0 to 1 (its known faults are in the data README)."""
+    """How far a teacher's box is believed, 0 to 1."""
     score = row["score"]
     if row["kind"] == "face":  # false alarms mostly between 0.60 and 0.75
         return min(1.0, 0.3 + (score - 0.6) * 3.5)

@@ -6,7 +6,7 @@ VALIDATION_SHARE = 0.127  # of the photos: 170 of the 1,335 of FCDB
 
 
 def is_validation(photo_id: str, fold: int = 0) -> bool:
-    """Whether a photo is kept aside: by a hash of its name, so the split never moves.
+    """Whether a photo is held out for validation: by a hash of its name, so the split never moves.
 
     Folds 0 to 6 are disjoint and cover 0.889 of the photos.
     """
@@ -15,5 +15,5 @@ def is_validation(photo_id: str, fold: int = 0) -> bool:
 
 
 def in_split(photo_id: str, split: str, fold: int = 0) -> bool:
-    """Whether a photo belongs to a split: "validation" (kept aside by the shipped recipes), "training" or "all"."""
+    """Whether a photo belongs to a split: "validation" (held out by the shipped recipes), "training" or "all"."""
     return split == "all" or is_validation(photo_id, fold) == (split == "validation")

@@ -1,6 +1,6 @@
-"""Crops of other tools, to measure ours beside: centre, smartcrop.py, libvips attention.
+"""Crops of other tools, for comparison: centre, smartcrop.py, libvips attention.
 
-smartcrop.py and pyvips are used where they are installed; they are no dependencies of ours.
+smartcrop.py and pyvips are used where they are installed; s2crop does not depend on them.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def vips_crop(pixels: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def baselines() -> dict[str, Baseline]:
-    """Those that can be run here, by name."""
+    """The tools that are installed, by name."""
     found: dict[str, Baseline] = {"centre crop": centre_crop}
     if find_spec("smartcrop"):
         found["smartcrop.py"] = smartcrop_crop

@@ -27,18 +27,19 @@ def evaluate(
 
     Args:
         path: JSON, a list of {id, width, height, proposals, candidates, mos}, boxes in fractions.
-        split: "validation" (kept aside by the shipped recipes), "training" or "all".
+        split: "validation" (held out by the shipped recipes), "training" or "all".
     Raises:
         InputError: weights that cannot score without pixels, or no picture in the split.
     """
-    if not getattr(cropper.config, "node_geometry", False):
+    net = cropper.net
+    if not isinstance(net, S2CNet) or not net.config.node_geometry:
         raise InputError("these weights score pixels only: they know nothing of boxes alone")
     ratings = [r for r in read_gaicd_boxes(path) if in_split(r.id, split, fold)]
     if not ratings:
         raise InputError(f"{path}: no picture in the {split} split")
     measures = []
     for done, rating in enumerate(ratings, start=1):
-        scores = score_boxes(cropper.net, rating)
+        scores = score_boxes(net, rating)
         measures.append(
             [
                 srcc(scores, rating.mos),
@@ -64,9 +65,9 @@ def evaluate(
 
 @torch.inference_mode()
 def score_boxes(model: S2CNet, rating: Ratings) -> np.ndarray:
-    """Normalised scores [K] of the candidates of a picture that is not at hand."""
+    """Normalised scores [K] of the candidates of a picture from its boxes alone."""
     size = input_size(*rating.size_wh, model.config.short_side)
-    scale = np.float32([size[1], size[0]] * 2)
+    scale = np.array([size[1], size[0]] * 2, np.float32)
     device = next(model.parameters()).device
     crops, proposals = (torch.from_numpy(b * scale)[None].to(device) for b in (rating.candidates, rating.proposals))
     return model.score(None, crops, proposals, size)[0].cpu().numpy()

@@ -31,7 +31,7 @@ def evaluate(
 
     Args:
         photos: folder of `<id>.webp|jpg|jpeg|png`; labels_path: `labels_train.json`.
-        split: "validation" (kept aside by the shipped recipes), "training" or "all".
+        split: "validation" (held out by the shipped recipes), "training" or "all".
     Returns:
         {"data", "split", "pictures", "rows": [{"scorer", "iou", "disp", "pairs", "pairs_3"[, "iou_ratio"]}]}.
         iou_ratio is the IoU where the ratio asked for is that of the crop that people chose.
@@ -57,7 +57,9 @@ def evaluate(
             ("mean training box", mean),
         )
     ]
-    free, at_ratio, scores = [], [], []
+    free: list[np.ndarray] = []
+    at_ratio: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
     for done, (path, label) in enumerate(zip(paths.values(), wanted, strict=True)):
         with Picture.open(path) as picture:
             prepared = cropper.prepare(picture)
@@ -65,19 +67,21 @@ def evaluate(
         sides = (label.best[2:] - label.best[:2]) * scale[:2]
         request = CropRequest(ratios=(Ratio("free", None), Ratio("chosen", float(sides[0] / sides[1]))))
         (crops,) = cropper.rank([prepared], request)
+        if isinstance(crops, InputError):
+            raise crops
         free.append(np.array(crops[0].box) / scale)
         at_ratio.append(np.array(crops[1].box) / scale)
         scores.append(cropper.score_prepared(prepared, label.pairs.reshape(-1, 4) * scale, clip=False).reshape(-1, 2))
         progress(done + 1, len(paths))
-    free, at_ratio, scores = np.stack(free), np.stack(at_ratio), np.concatenate(scores)
+    boxes, pair_scores = np.stack(free), np.concatenate(scores)
     rows.append(
         {
             "scorer": cropper.model,
-            "iou": float(iou(free, best).mean()),
-            "disp": float(displacement(free, best).mean()),
-            "pairs": pair_agreement(scores, votes)[0],
-            "pairs_3": pair_agreement(scores, votes, 3)[0],
-            "iou_ratio": float(iou(at_ratio, best).mean()),
+            "iou": float(iou(boxes, best).mean()),
+            "disp": float(displacement(boxes, best).mean()),
+            "pairs": pair_agreement(pair_scores, votes)[0],
+            "pairs_3": pair_agreement(pair_scores, votes, 3)[0],
+            "iou_ratio": float(iou(np.stack(at_ratio), best).mean()),
         }
     )
     return {"data": f"FCDB, {labels_path.name}", "split": split, "pictures": len(paths), "rows": rows}

@@ -5,6 +5,7 @@ python -m s2crop.evaluation.tables
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from s2crop.evaluation import boxes, fcdb, integrity
@@ -36,7 +37,7 @@ def recall_table(result: dict) -> str:
 
 
 def folds_table(result: dict) -> str:
-    """What cross-validation gave, and its mean over photos, as a Markdown table."""
+    """Figures of each fold of a cross-validation, and their mean over photos, as a Markdown table."""
     rows = [{"scorer": f"fold {row['fold']}, {row['pictures']} photos"} | row for row in result["folds"]]
     rows.append({"scorer": f"all, {result['pictures']} photos"} | result["mean"])
     return fcdb.table({"rows": rows})
@@ -55,7 +56,8 @@ def models_table(results: dict) -> str:
     kinds = ("face", "text", "lettering")
     titles = [title for _, title, _ in fcdb.COLUMNS]
     lines = [
-        f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost | SRCC, boxes alone | published |",
+        f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost "
+        "| SRCC, boxes alone | published |",
         "|---|---|---|" + "---|" * len(titles) + "---|---|---|",
     ]
     for model in results["models"]["rows"]:
@@ -76,7 +78,7 @@ def models_table(results: dict) -> str:
 
 
 def key_of(evaluation: str, model: str) -> str:
-    """Under which `s2crop-eval --results` keeps the figures of a model."""
+    """The key under which `s2crop-eval --results` keeps the figures of a model."""
     return evaluation if model == "s2cnet" else f"{evaluation}_{model}"
 
 
@@ -90,6 +92,28 @@ def throughput_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def tools_table(results: dict) -> str:
+    """s2crop beside other tools, what they cut or lose and how fast they are, as a Markdown table."""
+    kinds = ("face", "text", "lettering")
+    speeds = {row["tool"]: f"{row['pictures_per_second']:.1f}" for row in results["throughput"]["speed"]["rows"]}
+    lines = [
+        f"| tool | {' | '.join(f'{kind} cut or lost' for kind in kinds)} | pictures a second |",
+        "|---|---|---|---|---|",
+    ]
+    for scorer, (title, tool) in OTHERS.items():
+        rows = {row["kind"]: row for row in results["integrity"]["rows"] if row["scorer"] == scorer}
+        shares = [f"{rows[kind]['cut'] + rows[kind]['lost']:.3f}" for kind in kinds]
+        lines.append(f"| {title} | {' | '.join(shares)} | {speeds.get(tool, '')} |")
+    return "\n".join(lines)
+
+
+# scorer of the integrity evaluation -> title, and tool of the throughput benchmark
+OTHERS = {
+    "s2cnet": ("s2crop", "s2crop"),
+    "centre crop": ("centre crop", None),
+    "smartcrop.py": ("smartcrop.py", "smartcrop"),
+    "libvips attention": ("libvips, attention", "pyvips"),
+}
 TOOLS = {
     "s2crop": "s2crop",
     "floor": "the same crops, none chosen: Pillow",
@@ -107,7 +131,7 @@ def memory_table(result: dict) -> str:
 
 
 def start_table(result: dict) -> str:
-    """Seconds until something is there as a Markdown table."""
+    """Seconds until help, torch and the first crop are there, as a Markdown table."""
     titles = {
         "interpreter_s": "Python alone",
         "help_s": "`s2crop --help`",
@@ -128,7 +152,8 @@ def video_table(result: dict) -> str:
     return "\n".join(lines)
 
 
-TABLES = {
+TABLES: dict[str, Callable[[dict], str]] = {
+    "tools": tools_table,
     "fcdb": lambda results: fcdb.table(results["fcdb"]),
     "models": models_table,
     "boxes": lambda results: boxes.table(results["boxes"]),
@@ -157,6 +182,7 @@ def filled(text: str, results: dict) -> str:
 
 
 def main() -> None:
+    """Fill the tables of both pages, and the scores in the manifest."""
     results = json.loads(RESULTS.read_text())
     for path in (ROOT / "README.md", ROOT / "weights" / "README.md"):
         path.write_text(filled(path.read_text(), results))

@@ -22,7 +22,10 @@ def inside_share(boxes: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def inside_circle_share(boxes: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """How much of each part [M, 4] lies inside the circle (of other than squares: ellipse) that each box [K, 4] holds -> [K, M]."""
+    """How much of each part [M, 4] lies inside the ellipse that each box [K, 4] circumscribes -> [K, M], 0 to 1.
+
+    The ellipse of a square is its inscribed circle.
+    """
     place = (np.stack(np.meshgrid(*[np.arange(CIRCLE_POINTS) + 0.5] * 2), axis=-1) / CIRCLE_POINTS).reshape(-1, 2)
     points = parts[:, None, :2] + place * (parts[:, None, 2:] - parts[:, None, :2])  # [M, P, 2]
     centre, radius = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum((boxes[:, 2:] - boxes[:, :2]) / 2, 1e-9)
@@ -36,12 +39,17 @@ def _overlap(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
+    """Areas of boxes [..., 4] -> [...]."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def mirrored(boxes: np.ndarray, width: float = 1.0) -> np.ndarray:
-    """Boxes [..., 4] of a picture that was turned left to right. Args: width of the picture, 1 for fractions."""
-    return boxes[..., [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([width, 0, width, 0])
+    """Boxes [..., 4] of a picture that was mirrored left to right.
+
+    Args:
+        width: of the picture; 1 where boxes are fractions.
+    """
+    return boxes[..., [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32) + np.array([width, 0, width, 0], np.float32)
 
 
 def largest_of_ratio(ratio: float, width: float, height: float) -> tuple[float, float]:
@@ -55,33 +63,39 @@ def to_pixels(
     """Round a box to whole pixels inside the picture.
 
     With a ratio, the result is as near to it as whole pixels allow: one side is at most half a
-    pixel from the other's exact match (a side is at least 1). A box that must stay inside is
-    not cut.
+    pixel from the other's exact match (a side is at least 1).
 
     Args:
-        box: [4] floats; must: [4] floats that the box contains, up to rounding.
+        box: [4] floats.
+        size_wh: of the picture.
+        ratio: width over height of the result; None keeps the box as it is, up to rounding.
+        must: [4] floats that the box contains, up to rounding; the result contains them too.
     """
     picture = np.array(size_wh)
-    lowest = highest = None
-    if must is not None:  # whole pixels that cover it, less what a float's noise adds
-        lowest = np.maximum(np.floor(must[:2] + 1e-6), 0).astype(int)
-        highest = np.minimum(np.ceil(must[2:] - 1e-6), picture).astype(int)
+    held = None if must is None else _covering(must, picture)
     if ratio is None:
         start = np.clip(np.round(box[:2]), 0, picture - 1).astype(int)
         end = np.minimum(np.maximum(np.round(box[2:]).astype(int), start + 1), picture)
-        if must is not None:
-            start, end = np.minimum(start, lowest), np.maximum(end, highest)
-        return (*map(int, start), *map(int, end))
+        if held is not None:
+            start, end = np.minimum(start, held[0]), np.maximum(end, held[1])
+        return int(start[0]), int(start[1]), int(end[0]), int(end[1])
     sides = np.array(_whole_sides(box[2] - box[0], box[3] - box[1], ratio, size_wh))
-    if must is not None and (sides < highest - lowest).any():
-        grow = ((highest - lowest) / sides).max()
+    if held is not None and (sides < held[1] - held[0]).any():
+        grow = ((held[1] - held[0]) / sides).max()
         sides = np.array(_whole_sides(sides[0] * grow, sides[1] * grow, ratio, size_wh))
-        sides = np.minimum(np.maximum(sides, highest - lowest), picture)  # at the picture's limit: a pixel off
+        sides = np.minimum(np.maximum(sides, held[1] - held[0]), picture)  # at the picture's limit: a pixel off
     start = np.round((box[:2] + box[2:] - sides) / 2).astype(int)
-    if must is not None:
-        start = np.minimum(np.maximum(start, highest - sides), lowest)
+    if held is not None:
+        start = np.minimum(np.maximum(start, held[1] - sides), held[0])
     start = np.clip(start, 0, picture - sides)
-    return (*map(int, start), *map(int, start + sides))
+    end = start + sides
+    return int(start[0]), int(start[1]), int(end[0]), int(end[1])
+
+
+def _covering(box: np.ndarray, size_wh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last corner [2] of the whole pixels that cover a box, less what a float's noise adds."""
+    lowest = np.maximum(np.floor(box[:2] + 1e-6), 0).astype(int)
+    return lowest, np.minimum(np.ceil(box[2:] - 1e-6), size_wh).astype(int)
 
 
 def _whole_sides(width: float, height: float, ratio: float, size_wh: tuple[int, int]) -> tuple[int, int]:

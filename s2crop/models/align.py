@@ -41,7 +41,13 @@ def rod_align_avg(features: Tensor, boxes: Tensor, size: int, scale: float) -> T
     an axis, the points inside the box (edges included) are set to 0, then a 2x2 average with
     stride 1. The grid is sampled once for a picture; what a box removes is again separable.
 
-    Args and returns: as `roi_align_avg`.
+    Args:
+        features: [B, C, H, W] feature map.
+        boxes: [B, K, 4] (x1, y1, x2, y2) in network-input pixels.
+        size: output side A, in bins.
+        scale: map cells for each input pixel, 1/16 here.
+    Returns:
+        [B, K, C, A, A].
     """
     height, width = features.shape[-2:]
     rows, y = _whole_map_sampling(height, size + 1, features)

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import vgg16
 
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.proposals import Proposals
@@ -75,7 +74,7 @@ class ASMNetConfig:
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
     subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, allowed in (
             ("backbone", BACKBONES),
             ("padding", ("one", "same")),
@@ -99,11 +98,13 @@ class Vgg16(nn.Module):
 
     CUTS = {15: 256, 22: 512, 29: 512}  # layer -> channels of the maps at strides 4, 8 and 16
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
+        from torchvision.models import vgg16  # here, because importing torchvision takes a second
+
         self.features = vgg16(weights=None).features[: max(self.CUTS) + 1]
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """[B, 3, H, W] -> maps [B, 256, H/4, W/4], [B, 512, H/8, W/8] and [B, 512, H/16, W/16]."""
         maps = []
         for number, layer in enumerate(self.features):
@@ -123,7 +124,7 @@ BACKBONES = {
 class Features(NamedTuple):
     """What one backbone pass gives for a batch of pictures."""
 
-    maps: tuple[Tensor, ...]  # four of MobileNetV2, strides 4 to 32; three of VGG16, strides 4 to 16
+    maps: tuple[Tensor, ...]  # of the backbone: strides 4 to 32 of MobileNetV2, 4 to 16 of VGG16
     scores: Tensor  # [B, L, h, w] the aesthetic score map M
     integral: Tensor  # [B, L, h+1, w+1] its sums over all cells above and to the left
     size: tuple[int, int]  # (height, width) of the network input
@@ -143,7 +144,8 @@ class ScoreMap(nn.Module):
         super().__init__()
         self.channels, self.stride = channels, stride
         self.reduce = nn.Conv2d(sum(channels), hidden_dim or partitions, 1)
-        self.mix = self.out = None
+        self.mix: nn.ModuleList | None = None
+        self.out: nn.Conv2d | None = None
         if hidden_dim:
             self.mix = nn.ModuleList(
                 nn.Sequential(
@@ -157,11 +159,12 @@ class ScoreMap(nn.Module):
         """Maps, finest first, of an input of (height, width) -> M [B, L, height/stride, width/stride]."""
         final = size[0] // self.stride, size[1] // self.stride
         maps = maps[-len(self.channels) :]  # MobileNetV2's first is for proposals alone
-        joined = tuple(maps[0].shape[-2:]) if self.out else final
+        joined = (maps[0].shape[-2], maps[0].shape[-1]) if self.out else final
         weights = self.reduce.weight.split(self.channels, dim=1)
         biases = (self.reduce.bias, *[None] * (len(maps) - 1))
-        x = sum(_resize(F.conv2d(m, w, b), joined) for m, w, b in zip(maps, weights, biases, strict=True))
-        if self.out is None:
+        finest, *others = (_resize(F.conv2d(m, w, b), joined) for m, w, b in zip(maps, weights, biases, strict=True))
+        x = sum(others, start=finest)
+        if self.out is None or self.mix is None:
             return x
         for block in self.mix:
             x = x + block(F.relu(x))
@@ -274,7 +277,7 @@ class ASMNet(Scorer):
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
         check_image(image)
         maps = self.backbone(image.to(next(self.backbone.parameters()).dtype))
-        return self.head_features(tuple(m.float() for m in maps), tuple(image.shape[-2:]))
+        return self.head_features(tuple(m.float() for m in maps), (image.shape[-2], image.shape[-1]))
 
     def head_features(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Features:
         """What the head makes of the backbone's maps, of an input of (height, width)."""
@@ -284,11 +287,11 @@ class ASMNet(Scorer):
     def rate(
         self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False
     ) -> Tensor:
-        """See `Scorer.rate`; proposals are not looked at."""
+        """Score crops [B, N, 4], or the circles inscribed in them -> [B, N]; proposals are not looked at."""
         return self.pooling(features.integral, crops / self.config.map_stride, circle).to(crops.dtype)
 
     def explain(self, features: Features, crop: Tensor, proposals: Proposals | None = None) -> list[Heat]:
-        """The two statistics of the score map (eq. 5 and 6), the same for every crop. See `Scorer.explain`."""
+        """The two statistics of the score map (eq. 5 and 6), the same for every crop."""
         return [
             Heat("Content-important: what good crops contain", content_importance(features.scores)[0]),
             Heat(

@@ -37,7 +37,7 @@ class Backbone(nn.Module):
     Padding "one" is torchvision's (padding 1 all round) and that of the published S2CNet
     checkpoints. Padding "same" is TensorFlow's, which at stride 2 on even sizes pads only
     after the end. A convolution with padding 1 never reads its last padded row there, so
-    "same" equals "one" on a picture turned by half a turn, with kernels turned likewise:
+    "same" equals "one" on a picture turned by half a turn, with kernels turned the same way:
     that costs one flip of the input instead of a copy of every padded map. Kernels are
     stored turned (see `turn_kernels`).
     """
@@ -55,7 +55,7 @@ class Backbone(nn.Module):
                 channels = channels_out
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Run the layers on a normalised image.
 
         Args:

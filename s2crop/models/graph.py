@@ -6,11 +6,18 @@ computed once for a picture, and where only the crop node is read the last layer
 that node.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from s2crop.models.s2cnet import S2CNetConfig
 
 
 class SemanticEdges(nn.Module):
@@ -101,7 +108,9 @@ class GraphAttention(nn.Module):
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, mlp_dim), nn.GELU(), nn.Linear(mlp_dim, dim))
 
-    def shared(self, crops: Tensor, proposals: Tensor, gated: Tensor, bias: Tensor | None, messages) -> Tensor:
+    def shared(
+        self, crops: Tensor, proposals: Tensor, gated: Tensor, bias: Tensor | None, messages: Messages | None
+    ) -> Tensor:
         """First layer: nodes [B, N, E] and [B, D, E], proposals not yet different for each crop.
 
         There are far fewer different nodes than rows in all graphs, so the maps before and after
@@ -111,7 +120,7 @@ class GraphAttention(nn.Module):
             All nodes of all graphs, [B, N, D+1, E].
         """
         batch, count, nodes, dim = gated.shape
-        # [B, N, h*E] and [B, D, h*E] for keys, likewise for values
+        # keys and values: [B, N, h*E] of crops, [B, D, h*E] of proposals
         crop_key, crop_value = self._moved_maps(self.norm(crops))
         proposal_key, proposal_value = self._moved_maps(self.norm(proposals))
         to_proposals = gated.flatten(1, 2) @ proposal_key.reshape(batch, -1, dim).mT  # [B, N*(D+1), D*h]
@@ -134,7 +143,7 @@ class GraphAttention(nn.Module):
         value = torch.einsum("bkhd,ehd->bkhe", self.value(normed).unflatten(-1, split), out)
         return key.flatten(2), value.flatten(2)
 
-    def every_node(self, nodes: Tensor, gated: Tensor, bias: Tensor | None, messages) -> Tensor:
+    def every_node(self, nodes: Tensor, gated: Tensor, bias: Tensor | None, messages: Messages | None) -> Tensor:
         """A later layer, all nodes: [B, N, D+1, E] -> the same."""
         batch, count, size, dim = nodes.shape
         normed = self.norm(nodes)
@@ -147,7 +156,7 @@ class GraphAttention(nn.Module):
             pooled[:, :, 0] += messages.gather(weights)
         return self._feed_forward(nodes + self.out(pooled))
 
-    def crop_node(self, nodes: Tensor, gated: Tensor, bias: Tensor | None, messages) -> Tensor:
+    def crop_node(self, nodes: Tensor, gated: Tensor, bias: Tensor | None, messages: Messages | None) -> Tensor:
         """A later layer, crop node alone: nodes [B, N, D+1, E], gated [B, N, E] -> [B, N, E].
 
         With one query, key and value maps move to its side: q'(K x) = (K'q)'x and
@@ -170,7 +179,7 @@ class GraphAttention(nn.Module):
     def _node_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)  # [B, h, N, D+1, d]
 
-    def _softmax(self, logits: Tensor, bias: Tensor | None, messages) -> Tensor:
+    def _softmax(self, logits: Tensor, bias: Tensor | None, messages: Messages | None) -> Tensor:
         """Attention weights over dimension 3: [B, N, rows, D+1, h], heads last for speed."""
         logits = logits * self.scale
         if bias is not None:
@@ -219,7 +228,8 @@ class OverlapMessages(nn.Module):
         """[B, N, D, FEATURES], proposal nodes [B, D, E] -> one Messages for each layer."""
         hidden = F.gelu(self.overlap(overlaps) + self.proposal(proposals)[:, None])
         return [
-            Messages(bias(hidden), hidden, value.weight) for bias, value in zip(self.biases, self.values, strict=True)
+            Messages(bias(hidden), hidden, cast(nn.Linear, value).weight)
+            for bias, value in zip(self.biases, self.values, strict=True)
         ]
 
 
@@ -232,13 +242,14 @@ class AttentionGraph(nn.Module):
     LayerNorm and ReLU, is shared by all layers, and gives the queries alone.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: S2CNetConfig):
         super().__init__()
         dim, heads = config.node_dim, config.heads
         self.config = config
         self.semantic = SemanticEdges(dim, config.relation_dim) if config.semantic_bias else None
         self.semantic_heads = nn.Linear(1, heads) if config.semantic_bias else None
-        self.spatial = self.spatial_heads = None
+        self.spatial: DisEmb | DisDrop | None = None
+        self.spatial_heads: nn.Linear | None = None
         if config.spatial_bias and config.spatial_edges == "disemb":
             self.spatial, self.spatial_heads = DisEmb(config.relation_dim), nn.Linear(1, heads)
         elif config.spatial_bias:
@@ -270,8 +281,10 @@ class AttentionGraph(nn.Module):
             [B, N, E], or all nodes [B, N, D+1, E].
         """
         bias, adjacency = self._edges(crops, proposals, crop_centres, proposal_centres, aspect)
-        messages = [None] * len(self.layers) if self.messages is None else self.messages(overlaps, proposals)
-        first, *later = self.layers
+        messages: Sequence[Messages | None] = [None] * len(self.layers)
+        if self.messages is not None:
+            messages = self.messages(overlaps, proposals)
+        first, *later = cast("list[GraphAttention]", list(self.layers))
         nodes = first.shared(crops, proposals, self._gate_shared(first, crops, proposals, adjacency), bias, messages[0])
         for number, layer in enumerate(later, start=1):
             if crop_only and number == len(later):
@@ -280,16 +293,19 @@ class AttentionGraph(nn.Module):
             nodes = layer.every_node(nodes, self._gate(layer, nodes, adjacency), bias, messages[number])
         return nodes[:, :, 0] if crop_only else nodes
 
-    def _edges(self, crops, proposals, crop_centres, proposal_centres, aspect):
+    def _edges(
+        self, crops: Tensor, proposals: Tensor, crop_centres: Tensor, proposal_centres: Tensor, aspect: float
+    ) -> tuple[Tensor | None, Tensor | None]:
         """Attention bias [B, N, D+1, D+1, heads] (or None) and the gate's adjacency [B, N, D+1, D+1]."""
-        per_head = []
+        per_head: list[tuple[nn.Linear | None, Tensor]] = []
         if self.semantic is not None:
             per_head.append((self.semantic_heads, self.semantic(crops, proposals)))
         if isinstance(self.spatial, DisEmb):
             per_head.append((self.spatial_heads, self.spatial(crop_centres, proposal_centres)))
         elif self.spatial is not None:
             per_head.append((None, self.spatial(crop_centres, proposal_centres, aspect)))
-        bias, product = None, None
+        bias: Tensor | None = None
+        product: Tensor | None = None
         for linear, edge in per_head:
             if linear is None:
                 heads, mean = edge, edge.mean(-1)
@@ -306,8 +322,8 @@ class AttentionGraph(nn.Module):
             product = crops.new_zeros(*crops.shape[:2], nodes, nodes)
         return bias, product.softmax(dim=-1)
 
-    def _gate_shared(self, layer: GraphAttention, crops: Tensor, proposals: Tensor, adjacency: Tensor) -> Tensor:
-        if self.gate is None:
+    def _gate_shared(self, layer: GraphAttention, crops: Tensor, proposals: Tensor, adjacency: Tensor | None) -> Tensor:
+        if self.gate is None or self.gate_norm is None or adjacency is None:
             return layer.norm(_join_nodes(crops, proposals))
         # A (X Z) = (A X) Z: each node goes through Z once for a picture
         mapped_crops, mapped_proposals = self.gate(crops), self.gate(proposals)
@@ -318,7 +334,7 @@ class AttentionGraph(nn.Module):
 
     def _gate(self, layer: GraphAttention, nodes: Tensor, adjacency: Tensor | None, rows: int | None = None) -> Tensor:
         """Feature aggregation gate (eq. 5) for the first `rows` nodes of each graph."""
-        if self.gate is None:
+        if self.gate is None or self.gate_norm is None or adjacency is None:
             return layer.norm(nodes[:, :, :rows])
         return F.relu(self.gate_norm(self.gate(adjacency[:, :, :rows] @ nodes)))
 

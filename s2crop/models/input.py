@@ -14,8 +14,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     """(height, width) of the network input: short side as configured, both multiples of 32."""
     scale = min(short_side / min(width, height), MAX_LONG_SIDE / max(width, height))
-    sides = [max(MIN_SIDE, round(side * scale / GRID) * GRID) for side in (height, width)]
-    return tuple(sides)
+    rows, columns = (max(MIN_SIDE, round(side * scale / GRID) * GRID) for side in (height, width))
+    return rows, columns
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> torch.Tensor:

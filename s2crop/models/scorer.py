@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
 from s2crop.models.choice import Choice
+from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
 from s2crop.models.proposals import ProposalHead, Proposals
 from s2crop.models.subjects import SubjectHead, Subjects
 
@@ -50,7 +50,7 @@ class Scorer(nn.Module):
         if self.config.subject_head:
             self.subject_head, self.choice = SubjectHead(), Choice()
 
-    def look(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Proposals, Subjects]:
+    def see(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Proposals, Subjects]:
         """What pictures show, from the backbone's maps. Args: size (height, width) of the input."""
         trunk = self.proposal_head.trunk(maps)
         return self.proposal_head.propose_on(trunk, size), self.subject_head.look(maps, trunk, size)

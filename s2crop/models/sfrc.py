@@ -42,7 +42,7 @@ class SFRCConfig:
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
     subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.padding not in ("one", "same"):
             raise ValueError(f"padding is one or same, not {self.padding!r}")
         for name, value in vars(self).items():
@@ -55,7 +55,7 @@ class SFRCConfig:
 class Features(NamedTuple):
     """What one backbone pass gives for a batch of pictures."""
 
-    maps: tuple[Tensor, ...]  # strides 4, 8, 16, 32
+    maps: tuple[Tensor, ...]  # of the backbone, strides 4, 8, 16 and 32
     reduced: Tensor  # [B, C, H/16, W/16]
     attention: Tensor  # [B, k] weight of each layer
     weighted: Tensor  # [B, k, S, S] the layers' responses times their weights
@@ -136,6 +136,8 @@ class SFRC(Scorer):
         self.multi_scale = MultiScale(config.reduced_dim)
         self.region = RegionFeature(config)
         layers = LAYERS + 1
+        self.response_mean: Tensor
+        self.response_std: Tensor
         # Responses are counted from a mean and in deviations, measured over training photos: layers differ in scale.
         self.register_buffer("response_mean", torch.zeros(layers))
         self.register_buffer("response_std", torch.ones(layers))
@@ -149,15 +151,15 @@ class SFRC(Scorer):
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
         check_image(image)
         maps, responses = self.look(image)
-        return self.head_features(maps, responses, tuple(image.shape[-2:]))
+        return self.head_features(maps, responses, (image.shape[-2], image.shape[-1]))
 
-    def look(self, image: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    def look(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The backbone's four maps, and how strongly each of its k layers responds where: [B, k, S, S].
 
         Each layer's map is max-pooled over channels and resized (sec. 3.2, F-bar).
         """
         maps, responses = [], []
-        for number, x in enumerate(self.backbone.activations(image.to(self.backbone.layers[0].weight.dtype))):
+        for number, x in enumerate(self.backbone.activations(image.to(next(self.backbone.parameters()).dtype))):
             responses.append(self._response(self.backbone.upright(x.amax(dim=1, keepdim=True)).float()))
             if number in CUTS:
                 maps.append(self.backbone.upright(x).float())
@@ -187,11 +189,11 @@ class SFRC(Scorer):
     def rate(
         self, features: Features, crops: Tensor, proposals: Proposals | None = None, circle: bool = False
     ) -> Tensor:
-        """See `Scorer.rate`; proposals are not looked at, a circle is scored as its square."""
+        """Score crops [B, N, 4] -> [B, N]; proposals are not looked at, a circle is scored as its square."""
         return self.head(self.crop_features(features, crops)).squeeze(-1)
 
     def explain(self, features: Features, crop: Tensor, proposals: Proposals | None = None) -> list[Heat]:
-        """Where the layers respond more than they usually do, each by its weight: the same for every crop. See `Scorer.explain`."""
+        """Where the layers respond more than on average, each by its weight: the same map for every crop."""
         return [
             Heat(
                 "What the layers respond to, by the weight of each layer", features.weighted[0].sum(dim=0).clamp(min=0)

@@ -234,7 +234,7 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
         height, width = photo.pixels.shape[:2]
         size = input_size(width, height, model.config.short_side)
         pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
-        _, seen = model.look(model.features(model.normalise(pixels)).maps, size)
+        _, seen = model.see(model.features(model.normalise(pixels)).maps, size)
         if photo.mask_weight:
             guess = Image.fromarray(seen.subject[0].float().cpu().numpy()).resize(photo.mask.shape[::-1])
             guess, truth = np.asarray(guess), photo.mask / 255

@@ -6,7 +6,8 @@ The whole network is features, node embedding and graph for 83 crops and 10 prop
 picture, float32; the backbone is the folded channels-last MobileNetV2 that it contains. Both run in
 turn, so that a busy machine slows both; the ratio is the median over rounds of paired times.
 
-Then the shipped models in turn: scoring, search and choice for one picture of 1536x1024 at 16:9, 1:1 and 4:5, once it is resized.
+Then the shipped models in turn: scoring, search and choice for one picture of 1536x1024 at 16:9, 1:1 and 4:5, once it
+is resized.
 """
 
 import argparse

@@ -2,13 +2,14 @@
 
     python tests/benchmarks/throughput.py [--rounds 3] [--photos FOLDER] [--results weights/results.json]
 
-Sixty JPEGs of 12 megapixels, drawn in code with the entropy of photos, are cropped to 16:9, 1:1 and 4:5 at 640 pixels of width
-and written as JPEG of quality 90. All tools do the same files in turn, on as many threads or processes as there are CPUs, so that
-a busy machine slows all of them; ratios are medians over rounds. `pip install '.[bench]'` for the other tools:
+Sixty JPEGs of 12 megapixels, drawn in code with the entropy of photos, are cropped to 16:9, 1:1 and 4:5 at 640 pixels
+of width and written as JPEG of quality 90. All tools do the same files in turn, on as many threads or processes as
+there are CPUs, so that a busy machine slows all of them; ratios are medians over rounds. `pip install '.[bench]'`
+installs the other tools:
 
-* pyvips: `thumbnail(..., crop="attention")`, which is what `vipsthumbnail --smartcrop attention` runs, called for each ratio.
+* pyvips: `thumbnail(..., crop="attention")`, as `vipsthumbnail --smartcrop attention` runs it, called for each ratio.
 * smartcrop: smartcrop.py as its own command does it, with one decode for all ratios.
-* floor: the boxes that s2crop chose, without choosing: reduced-size decode, resize and encode in Pillow, one decode for all.
+* floor: the boxes that s2crop chose, without choosing: reduced-size decode, resize and encode in Pillow, one decode.
 * own floor: the same boxes through s2crop's own decode, resize, encode and write.
 """
 

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/video.py [--minutes 1] [--rounds 5] [--results weights/results.json]
 
-The clip is 1280x720, 30 frames a second, H.264, made here. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo` into
-nowhere. All parts run in turn, so that a busy machine slows all; a ratio is the median over rounds of paired times: wall, and
-processor time of ffmpeg and Python together, which a busy machine disturbs less.
+The clip is 1280x720, 30 frames a second, H.264, made here. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo`
+into nowhere. All parts run in turn, so that a busy machine slows all; a ratio is the median over rounds of paired
+times: wall, and processor time of ffmpeg and Python together, which a busy machine disturbs less.
 """
 
 import argparse
