@@ -158,6 +158,18 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
     _run(lambda: _measure("integrity", photos, boxes, **options))
 
 
+@evaluate.command()
+@click.argument("rankings", type=_FILE)
+@click.argument("photos", type=_FOLDER)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+def editor(rankings: Path, photos: Path, **options) -> None:
+    """Agreement with an editor who ranked crops of one ratio, beside other croppers.
+
+    RANKINGS is a JSON list of {photo, ratio, candidates, rank, bad}, boxes in fractions; PHOTOS is searched in depth.
+    """
+    _run(lambda: _measure("editor", rankings, photos, **options))
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
 @click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/datasets/photos.py says.")

@@ -321,7 +321,8 @@ class _Candidates:
     def _expected(self, content, boxes, features, value, weights, score, circle):
         """Candidates that the network rated, [K, 4], their scores and what they are worth."""
         search = self.search
-        first = np.sort(np.argsort(-(features @ weights), kind="stable")[: search.rated])
+        rated = search.rated if value is not None else len(boxes)
+        first = np.sort(np.argsort(-(features @ weights), kind="stable")[:rated])
         boxes, features = boxes[first], features[first]
         scores = np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
         worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)

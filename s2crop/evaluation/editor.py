@@ -35,7 +35,7 @@ def evaluate(
         photos: folder with the photos, however deep.
         split: "validation", "training" or "all"; fold: which part is held out.
     Returns:
-        {"data", "split", "rankings", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked pairs
+        {"data", "split", "pictures", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked pairs
         ordered right, of those who score. best, bad: how often the candidate nearest to the own choice is among the best,
         or would be refused; near: mean IoU with it.
     Raises:
@@ -71,7 +71,7 @@ def evaluate(
         }
         for name, values in found.items()
     ]
-    return {"data": rankings_path.name, "split": split, "rankings": len(wanted), "rows": rows}
+    return {"data": rankings_path.name, "split": split, "pictures": len(wanted), "rows": rows}
 
 
 def ordered(ranking: Ranking, utilities: np.ndarray) -> list[float]:

@@ -1,5 +1,6 @@
 """What a picture is about, from the same backbone pass: subject map, map of looks, whole heads and persons."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -53,7 +54,7 @@ class SubjectHead(nn.Module):
         self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
         self.heat = nn.Conv2d(channels, len(FIGURES), 1)
         self.sides = nn.Conv2d(channels, 4 * len(FIGURES), 1)
-        nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR)).item())
+        nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
     def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Maps of the backbone and the proposal head's trunk -> logits and boxes.

@@ -22,6 +22,8 @@ from s2crop.models.scorer import Scorer
 from s2crop.models.sfrc import SFRC, SFRCConfig
 
 FORMAT = "s2crop-1"
+SHARED = "shared.safetensors"  # beside a weights file that says so: what it has in common with its siblings
+SHARED_PARTS = ("backbone.", "proposal_head.", "subject_head.")
 MODELS = {"s2cnet": (S2CNet, S2CNetConfig), "sfrc": (SFRC, SFRCConfig), "asmnet": (ASMNet, ASMNetConfig)}
 Config = S2CNetConfig | SFRCConfig | ASMNetConfig
 MAX_SIZE = 8192  # of any whole number in a configuration; the published networks have 1024 at most
@@ -92,11 +94,25 @@ def _check_shapes(name: str, config: Config, state: dict[str, Tensor]) -> None:
         raise WeightsError(f"{min(unknown)} is in no network of this kind ({len(unknown)} such tensors)")
 
 
-def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a file of ours: tensors, with the network's name and configuration in the header."""
+def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16, shared: bool = False) -> None:
+    """Write a file of ours: tensors, with the network's name and configuration in the header.
+
+    Args:
+        shared: put the SHARED_PARTS into a file of their own beside it; siblings that have the same write the same one.
+    """
     state = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
-    config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
-    data = save(state, metadata={"format": FORMAT, "model": name_of(model.config), "config": config})
+    metadata = {"format": FORMAT, "model": name_of(model.config)}
+    metadata["config"] = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+    if shared:
+        common = {key: value for key, value in state.items() if key.startswith(SHARED_PARTS)}
+        state = {key: value for key, value in state.items() if key not in common}
+        data = save(common, metadata={"format": FORMAT, "model": "shared"})
+        metadata["shared_sha256"] = hashlib.sha256(data).hexdigest()
+        _write(path.with_name(SHARED), data)
+    _write(path, save(state, metadata=metadata))
+
+
+def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(data)
     temporary.replace(path)
@@ -130,6 +146,24 @@ def shipped_weights(name: str) -> Path:
 
 
 def _read_ours(path: Path, name: str) -> tuple[Config, dict[str, Tensor]]:
+    metadata, state = _read_tensors(path, name)
+    if "shared_sha256" in metadata:
+        beside = path.with_name(SHARED)
+        try:
+            digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+        except OSError as error:
+            raise WeightsError(f"{path} needs {beside}: {error.strerror or error}") from None
+        if digest != metadata["shared_sha256"]:
+            raise WeightsError(f"{beside}: not the file that {path.name} was written with")
+        state = _read_tensors(beside, "shared")[1] | state
+    try:
+        return MODELS[name][1](**json.loads(metadata["config"])), state
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: unusable configuration ({error})") from None
+
+
+def _read_tensors(path: Path, name: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and float32 tensors of a safetensors file of ours."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -140,10 +174,7 @@ def _read_ours(path: Path, name: str) -> tuple[Config, dict[str, Tensor]]:
         raise WeightsError(f"{path}: a safetensors file, but not one of s2crop's")
     if metadata.get("model") != name:
         raise WeightsError(f"{path}: weights of {metadata.get('model')}, not of {name}")
-    try:
-        return MODELS[name][1](**json.loads(metadata["config"])), state
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: unusable configuration ({error})") from None
+    return metadata, state
 
 
 def _read_published(path: Path) -> tuple[S2CNetConfig, dict[str, Tensor]]:

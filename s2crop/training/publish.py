@@ -6,16 +6,19 @@ python -m s2crop.training.publish runs/s2cnet
 import argparse
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 from safetensors import safe_open
 
-from s2crop.models.weights import MODELS, read_weights, weights_folder
+from s2crop.models.weights import MODELS, SHARED, load_model, save_weights, weights_folder
 
 DATA = {
     "fcdb": "Flickr Cropping Dataset, official training part (photos: Flickr Creative Commons, for research; labels: MIT)",
     "osie": "eye fixations on OSIE photos (MIT)",
+    "subjects": "masks of U2NetP (converted; U-2-Net is Apache-2.0) on all photos here; human masks of Clothing Co-Parsing (Apache-2.0)",
+    "crowd": "human head boxes and eye fixations of EyeCrowd (MIT; photos from the web, research)",
+    "people": "human person and head boxes of Clothing Co-Parsing (Apache-2.0; photos from the web, research)",
+    "rankings": "crops of one ratio of 1,080 of these photos, ranked by a vision-language model in an editor's place",
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
     "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
@@ -26,9 +29,9 @@ DATA = {
 
 
 RECIPES = {
-    "s2cnet": ("proposals", "s2cnet"),
-    "sfrc": ("proposals", "s2cnet", "sfrc"),
-    "asmnet": ("proposals", "s2cnet", "asmnet"),
+    "s2cnet": ("proposals", "s2cnet", "subjects", "choice"),
+    "sfrc": ("proposals", "s2cnet", "sfrc", "subjects", "choice --set training.model=sfrc"),
+    "asmnet": ("proposals", "s2cnet", "asmnet", "subjects", "choice --set training.model=asmnet"),
 }
 
 
@@ -42,8 +45,9 @@ def publish(run: Path) -> dict:
     assert MODELS.keys() == RECIPES.keys()
     folder = weights_folder()
     target = folder / f"{name}.safetensors"
-    shutil.copyfile(run / "weights.safetensors", target)
-    config, _ = read_weights(target, name)
+    net = load_model(name, run / "weights.safetensors")
+    config = net.config
+    save_weights(net, target, shared=True)
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) if path.exists() else {"models": {}}
     resize = "bilinear with antialiasing" if config.antialias else "bilinear without antialiasing"
@@ -51,6 +55,7 @@ def publish(run: Path) -> dict:
         "file": target.name,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "bytes": target.stat().st_size,
+        "shared": SHARED,
         "precision": "float16, computed in float32",
         "config": vars(config),
         "preprocessing": f"RGB, short side {config.short_side}, sides rounded to multiples of 32, {resize}, divided by "

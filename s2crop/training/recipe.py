@@ -10,7 +10,7 @@ from typing import Any
 from s2crop.errors import InputError
 
 FOLDER = Path(__file__).parent / "recipes"
-KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic")
+KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic", "subjects", "choice")
 
 
 def recipe_names() -> list[str]:
@@ -101,7 +101,7 @@ def run_recipe(
         InputError: a recipe or data that cannot be used.
     """
     from s2crop.models.weights import MODELS
-    from s2crop.training import gaic, graph, heads, proposals
+    from s2crop.training import choice, gaic, graph, heads, proposals, subjects
     from s2crop.training.asmnet import ASMNetHead
     from s2crop.training.sfrc import SFRCHead
 
@@ -110,6 +110,7 @@ def run_recipe(
     folder = out / (Path(name).stem + ("-sanity" if sanity else ""))
     of_siblings: dict[str, Any] = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
     kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
+    kinds |= {"subjects": subjects.SubjectRecipe, "choice": choice.ChoiceRecipe}
     kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}
     try:
         model = recipe["kind"] if recipe["kind"] in of_siblings else recipe.get("model", "s2cnet")
@@ -121,13 +122,19 @@ def run_recipe(
         raise InputError(f"recipe {name}: {error}") from None
     if folds and (sanity or recipe["kind"] != "graph"):
         raise InputError(f"recipe {name} is not cross-validated: only recipes of kind graph are, and not with --sanity")
-    if sanity and recipe["kind"] == "proposals":
-        raise InputError(f"recipe {name} has no --sanity: boxes of ten photos take it far more than a minute")
+    if sanity and recipe["kind"] in ("proposals", "subjects", "choice"):
+        raise InputError(f"recipe {name} has no --sanity: ten photos do not show in a minute whether it works")
+    if recipe["kind"] == "choice" and choices.model != "s2cnet":
+        folder = folder.with_name(f"{folder.name}-{choices.model}")
     remember(folder.with_name(f"{folder.name}-folds") if folds else folder, recipe["kind"], config, choices, resume)
     common: dict[str, Any] = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
             return proposals.train(choices, config, data, folder, **common)
+        if recipe["kind"] == "subjects":
+            return subjects.train(choices, data, folder, **common)
+        if recipe["kind"] == "choice":
+            return choice.train(choices, data, folder, device=device, report=report)
         if recipe["kind"] == "gaic":
             return gaic.train(choices, config, data, folder, sanity=sanity, **common)
         if model in of_siblings:
