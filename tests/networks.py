@@ -2,6 +2,7 @@
 
 import torch
 
+from s2crop.cropping.features import ALL_NAMES
 from s2crop.models import weights as weights_module
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import save_weights
@@ -21,7 +22,9 @@ CONFIG = S2CNetConfig(
     node_geometry=True,
     overlap_messages=True,
     proposal_head=True,
+    subject_head=True,
 )
+CHOICE = {"score": 2.0, "lost": -1.0, "head_cut": -2.0, "head_lost": -2.0, "eyes_lost": -1.0, "text_lost": -1.0}
 
 
 def make_weights(folder, **choices):
@@ -30,6 +33,9 @@ def make_weights(folder, **choices):
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
+    if model.choice is not None:
+        for name, weight in CHOICE.items():
+            model.choice.fixed[ALL_NAMES.index(name)] = model.choice.free[ALL_NAMES.index(name)] = weight
     save_weights(model, folder / "small.safetensors", torch.float32)
     return folder / "small.safetensors"
 

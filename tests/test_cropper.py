@@ -16,7 +16,7 @@ from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
 from s2crop.models.input import input_size, resize
-from s2crop.models.proposals import MAX_PROPOSALS, Proposals
+from s2crop.models.proposals import KINDS, MAX_PROPOSALS, Proposals
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_crops_come_ratio_by_ratio_ranked_and_inside(cropper):
         assert 1 <= crop.score <= 5 and crop.image.size == (x2 - x1, y2 - y1)
         if crop.ratio != "free":
             wanted = parse_ratio(crop.ratio).for_size(640, 400)
-            assert abs((x2 - x1) - wanted * (y2 - y1)) <= max(0.5, wanted / 2)
+            assert abs((x2 - x1) - wanted * (y2 - y1)) <= max(0.5, wanted / 2) + 1e-6
 
 
 def test_path_pil_image_and_array_give_the_same(cropper, tmp_path):
@@ -120,38 +120,67 @@ def test_proposals_are_in_picture_pixels_best_first(cropper):
         assert kind in ("object", "face", "text") and 0 <= box[0] < box[2] <= 640 and 0 <= box[1] < box[3] <= 400
 
 
-def face_at(box, size):
-    """A detector that finds one sure face, box in fractions."""
+def with_a_face(look, box):
+    """What is seen of pictures, with one sure face, box in fractions, and nothing else."""
 
-    def detect(features, pixels):
+    def looking(prepared):
+        features, proposals, subjects = look(prepared)
         height, width = features.size
-        boxes = torch.tensor([0.0, 0, width, height]).repeat(len(pixels), MAX_PROPOSALS, 1)
-        scores, kinds = (
-            torch.zeros(len(pixels), MAX_PROPOSALS),
-            torch.zeros(len(pixels), MAX_PROPOSALS, dtype=torch.int64),
-        )
+        scores = torch.zeros_like(proposals.scores)
+        scores[:, 0] = 0.9
+        boxes = proposals.boxes.clone()
         boxes[:, 0] = torch.tensor(box) * torch.tensor([width, height] * 2)
-        scores[:, 0], kinds[:, 0] = 0.9, 1
-        return Proposals(boxes, scores, kinds)
+        face = torch.full_like(proposals.kinds, KINDS.index("face"))
+        nothing = subjects._replace(subject=0 * subjects.subject, scores=0 * subjects.scores)
+        return features, Proposals(boxes, scores, face), nothing
 
-    return detect
+    return looking
 
 
 def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch):
     array = picture(900, 300)
     monkeypatch.setattr(
-        cropper, "_score", lambda features, proposals, boxes, circle: [np.zeros(len(b)) for b in boxes]
+        cropper, "_score", lambda features, proposals, boxes, circle=False: [np.zeros(len(b)) for b in boxes]
     )  # no taste
-    kept = 0
+    look, kept = cropper._look, 0
     for x in (0.02, 0.3, 0.6, 0.85):
-        monkeypatch.setattr(cropper, "_detect", face_at((x, 0.3, x + 0.1, 0.6), None))
+        monkeypatch.setattr(cropper, "_look", with_a_face(look, (x, 0.3, x + 0.1, 0.6)))
         (crop,) = cropper.crop(array, ["1:1"])
-        assert crop.box[0] <= x * 900 and crop.box[2] >= (x + 0.1) * 900
+        assert crop.box[0] <= x * 900 and crop.box[2] >= (x + 0.1) * 900 and not crop.cut and not crop.lost
         (free,) = cropper.crop(array, ["1:1"], protect="none")
         (text,) = cropper.crop(array, ["1:1"], protect="text")
-        assert free == text  # no text here
+        assert free.box == text.box and not free.lost  # no text here, and nothing to tell of
         kept += free.box[0] <= x * 900 and free.box[2] >= (x + 0.1) * 900
     assert kept < 4  # without protection the middle is as good as any
+
+
+def test_what_a_crop_cuts_and_loses_is_told_in_pixels(cropper, monkeypatch):
+    array, look = picture(900, 300), cropper._look
+    monkeypatch.setattr(cropper, "_look", with_a_face(look, (0.4, 0.3, 0.6, 0.6)))
+    (lost,) = cropper.crop(array, ["1:1"], focus=(0, 150), keep=(0, 0, 299, 299))
+    assert [thing.kind for thing in lost.lost] == ["face"] and not lost.cut
+    x1, y1, x2, y2 = lost.lost[0].box
+    assert x1 <= 360 < 540 <= x2 and y1 <= 90 < 180 <= y2  # the face, grown to the head
+    (cut,) = cropper.crop(array, ["1:1"], keep=(170, 0, 299, 299))
+    assert [thing.kind for thing in cut.cut] == ["face"] and not cut.lost
+
+
+def test_worth_never_rises_with_the_rank_and_the_focus_lies_inside(cropper):
+    for ratio in ("1:1", "free", "16:9"):
+        crops = cropper.crop(picture(640, 400), [ratio], top=4)
+        worths = [crop.worth for crop in crops]
+        assert worths == sorted(worths, reverse=True) and all(0 <= worth <= 1 for worth in worths)
+        for crop in crops:
+            x, y = crop.focus[0] * 640, crop.focus[1] * 400
+            assert crop.box[0] <= x <= crop.box[2] and crop.box[1] <= y <= crop.box[3]
+
+
+def test_a_ratio_has_the_same_crops_whichever_others_are_asked_for(cropper):
+    for size in ((640, 400), (333, 500), (900, 300)):
+        array = picture(*size)
+        together = cropper.crop(array, ["16:9", "1:1", "4:5", "free"])
+        alone = [cropper.crop(array, [ratio])[0] for ratio in ("16:9", "1:1", "4:5", "free")]
+        assert [crop.box for crop in together] == [crop.box for crop in alone]
 
 
 def test_argmax_search_gives_a_grid_anchor(tmp_path):

@@ -7,12 +7,10 @@ from s2crop.errors import InputError
 from s2crop.geometry.boxes import inside_circle_share, inside_share, iou_matrix, to_pixels
 from s2crop.geometry.search import (
     SAME_CROP_IOU,
-    Protected,
-    SearchConfig,
     candidates,
     choose,
     neighbours,
-    penalties,
+    scales,
     worth,
 )
 
@@ -70,27 +68,32 @@ def test_keep_too_large_for_the_ratio_is_an_input_error():
         candidates(1.0, (640, 480), np.array([10.0, 10.0, 600.0, 100.0]))
 
 
-def test_argmax_takes_the_best_score_and_expected_iou_an_agreement():
-    """One outlier scores best; the good neighbours together outweigh it."""
+def test_expected_agreement_outweighs_one_outlier():
+    """One outlier has the highest utility; the good neighbours together outweigh it."""
     cluster = np.array([[10.0, 10, 90, 90], [12, 10, 92, 90], [10, 12, 90, 92], [11, 11, 91, 91]])
     boxes = np.concatenate([[[0.0, 0, 30, 30]], cluster])
-    scores = np.array([1.1, 1.0, 1.0, 1.0, 1.0])
-    assert worth(boxes, scores, SearchConfig(method="argmax")).argmax() == 0
-    assert worth(boxes, scores, SearchConfig(method="expected", temperature=1.0)).argmax() in (1, 2, 3, 4)
+    utilities = np.array([1.1, 1.0, 1.0, 1.0, 1.0])
+    assert worth(boxes, utilities, 1e-3).argmax() == 0
+    assert worth(boxes, utilities, 1.0).argmax() in (1, 2, 3, 4)
 
 
 def test_low_temperature_is_argmax():
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 40, (50, 2))
-    boxes, scores = np.concatenate([corner, corner + 50], axis=1), rng.normal(size=50)
-    assert worth(boxes, scores, SearchConfig(temperature=1e-4)).argmax() == scores.argmax()
+    boxes, utilities = np.concatenate([corner, corner + 50], axis=1), rng.normal(size=50)
+    assert worth(boxes, utilities, 1e-4).argmax() == utilities.argmax()
 
 
 def test_expected_iou_by_hand():
     boxes = np.array([[0.0, 0, 2, 2], [0, 0, 2, 1]])
-    chance = 1 / (1 + np.exp(-1))  # of the first, whose score is one temperature higher
+    chance = 1 / (1 + np.exp(-1))  # of the first, whose utility is one temperature higher
     expected = [chance + 0.5 * (1 - chance), 0.5 * chance + 1 - chance]
-    np.testing.assert_allclose(worth(boxes, np.array([0.3, 0.1]), SearchConfig(temperature=0.2)), expected)
+    np.testing.assert_allclose(worth(boxes, np.array([0.3, 0.1]), 0.2), expected)
+
+
+def test_scale_is_1_where_a_crop_is_as_large_as_its_shape_allows():
+    boxes = np.array([[0.0, 0, 100, 50], [0, 0, 200, 20], [10, 10, 60, 60], [0, 0, 100, 100]])
+    np.testing.assert_allclose(scales(boxes, (200, 100)), [0.5, 1, 0.5, 1])
 
 
 @pytest.mark.parametrize("ratio", [None, 1.0, 16 / 9])
@@ -112,30 +115,13 @@ def test_neighbours_are_near_inside_and_of_the_ratio(ratio):
 def test_top_crops_are_distinct_and_fewer_where_there_are_no_more():
     boxes = candidates(None, (300, 200))
     scores = np.random.default_rng(0).normal(size=len(boxes))
-    worths = worth(boxes, scores, SearchConfig())
+    worths = worth(boxes, scores, 0.3)
     chosen = choose(boxes, worths, 5)
     assert list(worths[chosen]) == sorted(worths[chosen], reverse=True) and chosen[0] == worths.argmax()
     assert len(chosen) == 5 == len(set(chosen))
     overlap = iou_matrix(boxes[chosen], boxes[chosen])
     assert (overlap[~np.eye(5, dtype=bool)] < SAME_CROP_IOU).all()
     assert choose(boxes[:1].repeat(3, axis=0), worths[:1].repeat(3), 5) == [0]
-
-
-def test_cut_and_lost_parts_cost_and_whole_ones_do_not():
-    config = SearchConfig(cut_penalty=2.0, lost_penalty=0.5)
-    face = Protected(np.array([[40.0, 40, 60, 60]]), np.array([0.5]), np.array([[40.0, 40, 60, 60]]))
-    boxes = np.array([[0.0, 0, 100, 100], [50, 0, 100, 100], [70, 0, 100, 100]])
-    np.testing.assert_allclose(penalties(boxes, face, config), [0, 0.5 * (2 + 0.25), 0.5 * 0.5])
-    assert (penalties(boxes, Protected.nothing(), config) == 0).all()
-
-
-def test_a_face_in_the_corner_is_outside_of_the_circle():
-    corner, middle = np.array([[0.0, 0, 20, 20]]), np.array([[40.0, 40, 60, 60]])
-    boxes = np.array([[0.0, 0, 100, 100], [-40, -40, 60, 60]])
-    for face, best in ((corner, 1), (middle, 0)):
-        cost = penalties(boxes, Protected(face, np.array([1.0]), face), SearchConfig(), circle=True)
-        assert cost.argmin() == best and cost[best] == 0 < cost[1 - best]
-    assert penalties(boxes, Protected(corner, np.array([1.0]), corner), SearchConfig())[0] == 0
 
 
 def test_share_inside_a_circle_equals_the_loop():
@@ -148,28 +134,3 @@ def test_share_inside_a_circle_equals_the_loop():
             u, v = np.meshgrid(np.linspace(u1, u2, 400), np.linspace(v1, v2, 400))
             inside = ((u - (x1 + x2) / 2) / (x2 - x1) * 2) ** 2 + ((v - (y1 + y2) / 2) / (y2 - y1) * 2) ** 2 <= 1
             assert found[i, j] == pytest.approx(inside.mean(), abs=0.05)
-
-
-def test_a_face_too_large_for_the_ratio_is_held_as_far_as_it_goes():
-    box = np.array([[20.0, 10, 80, 90]])
-    face = Protected(box, np.array([1.0]), box)
-    boxes = np.array([[0.0, 0, 100, 40], [0, 30, 100, 70], [0, 90, 100, 130]])
-    cost = penalties(boxes, face, SearchConfig())
-    assert cost[1] == 0 < cost[0] < cost[2]
-    assert worth(boxes, np.array([0.0, 0, 0.2]), SearchConfig(), cost).argmax() == 1
-
-
-def test_of_a_face_too_large_for_the_ratio_the_eyes_are_not_cut():
-    face = Protected(np.array([[20.0, 10, 80, 90]]), np.array([1.0]), np.array([[20.0, 15, 80, 45]]))
-    boxes = np.array([[0.0, 0, 100, 40], [0, 10, 100, 50], [0, 30, 100, 70], [0, 50, 100, 90]])
-    cost = penalties(boxes, face, SearchConfig())
-    assert cost[1] == 0 < min(cost[[0, 2, 3]])
-    taller = np.concatenate([boxes, [[0.0, 0, 100, 100]]])  # as soon as one holds it all, all of it counts
-    assert penalties(taller, face, SearchConfig()).argmin() == 4 and penalties(taller, face, SearchConfig())[1] > 0
-
-
-def test_a_penalty_outweighs_agreement_with_its_neighbours():
-    boxes = np.array([[0.0, 0, 60, 60], [2, 0, 62, 60], [4, 0, 64, 60], [20, 0, 80, 60]])
-    scores = np.zeros(4)
-    assert worth(boxes, scores, SearchConfig(temperature=1.0)).argmax() in (1, 2)
-    assert worth(boxes, scores, SearchConfig(temperature=1.0, penalty_iou=1.0), np.array([2.0, 2, 2, 0])).argmax() == 3

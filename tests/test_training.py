@@ -80,7 +80,7 @@ def test_split_is_fixed_and_its_folds_are_disjoint():
 
 def test_targets_decode_to_the_boxes_they_were_made_from():
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
-    heat, known, sides, weight = proposals.make_targets(
+    heat, known, sides, weight = proposals.box_targets(
         boxes, np.array([OBJECT, FACE, TEXT]), np.float32([0.9, 0.8, 1.0]), (True, True, True), (256, 384)
     )
     assert known.min() == 1 and (weight.max(axis=(1, 2)) > 0).all()
@@ -92,7 +92,7 @@ def test_targets_decode_to_the_boxes_they_were_made_from():
 
 
 def test_boxes_mostly_outside_a_view_are_left_open():
-    heat, known, _, weight = proposals.make_targets(
+    heat, known, _, weight = proposals.box_targets(
         np.float32([[-0.5, 0.2, 0.1, 0.4]]), np.array([FACE]), np.float32([1]), (True, True, False), (256, 256)
     )
     assert heat.max() == 0 and weight.max() == 0
@@ -102,7 +102,7 @@ def test_boxes_mostly_outside_a_view_are_left_open():
 def test_proposal_losses_lead_to_the_boxes():
     """Free maps that follow the losses' gradients end in the labelled boxes, each of its kind."""
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
-    targets = proposals.make_targets(
+    targets = proposals.box_targets(
         boxes, np.array([OBJECT, FACE, TEXT]), np.float32([1, 1, 1]), (True,) * 3, (128, 192)
     )
     targets = [torch.from_numpy(t)[None] for t in targets]

@@ -149,11 +149,13 @@ def fcdb(photos: Path, labels: Path, **options) -> None:
 @evaluate.command()
 @click.argument("photos", type=_FOLDER)
 @click.argument("boxes", type=_FILE)
+@click.option("--masks", type=_FILE, help="An .npz with a mask of its subject for each photo.")
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options) -> None:
-    """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces and text, beside the centre crop.
+    """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons and subjects, beside others.
 
-    BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo.
+    BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo; or
+    {id: {heads: [{box, kind}, ...], head: box, person: box}} of human labels. PHOTOS is searched in depth.
     """
     _run(lambda: _measure("integrity", photos, boxes, **options))
 

@@ -6,10 +6,9 @@ import numpy as np
 
 from s2crop.geometry.boxes import inside_share
 from s2crop.models.proposals import KINDS, Proposals
-from s2crop.models.subjects import FIGURES, Subjects
+from s2crop.models.subjects import FACE_MARGIN, FIGURES, Subjects
 
 MIN_SCORE = {"text": 0.3, "object": 0.3, "face": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
-FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: to the whole head
 EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
 SAME_HEAD = 0.5  # of a face inside a head that was found already
 

@@ -313,9 +313,8 @@ class _Candidates:
                 box = to_pixels(boxes[i], self.size_wh, value, self.must)
                 cut, lost = cut_and_lost(content, box, request.protect)
                 focus = focus_of(content, box)
-                crops.append(
-                    Crop(box, float(to_mos(scores[i])), ratio.label, rank, float(worths[i]), cut, lost, focus)
-                )
+                told = {"worth": float(worths[i]), "cut": cut, "lost": lost, "focus": focus}
+                crops.append(Crop(box, float(to_mos(scores[i])), ratio.label, rank, **told))
         return crops
 
     def _expected(self, content, boxes, features, value, weights, score, circle):

@@ -37,19 +37,31 @@ def cut_and_lost(content: Content, box: tuple[int, ...], protect: str) -> tuple[
         for part_box, share in zip(boxes, held_shares(crop[None], boxes)[0], strict=True):
             if share < WHOLE:
                 (cut if share > LOST else lost).append(_thing(kind, part_box * scale))
-    if protect in ("subject", "all") and (around := subject_box(content)) is not None:
-        mask = (content.subject > SUBJECT_LEVEL).astype(float)
-        width, height = content.size_wh
-        summed = Integral(mask[None] / mask.size)
-        held = summed.over(crop[None])[0, 0] / mask.mean()
-        edge = EDGE_FRAC * max(width, height) / np.array([width, height])
-        along = summed.over(strips(crop[None], edge)[:, 0])[:, 0] / np.tile(edge, 2) * [height, width, height, width]
-        inner = np.concatenate([crop[:2] > 1e-3, crop[2:] < 1 - 1e-3])
+    mask = content.subject > SUBJECT_LEVEL
+    if protect in ("subject", "all") and (around := subject_box(mask)) is not None:
+        held, through = mask_inside(mask, crop, content.size_wh)
         if held <= LOST:
             lost.append(_thing("subject", around * scale))
-        elif (inner * along).max() > SUBJECT_CUT * np.sqrt(mask.mean() * width * height):
+        elif through > SUBJECT_CUT:
             cut.append(_thing("subject", around * scale))
     return cut, lost
+
+
+def mask_inside(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) -> tuple[float, float]:
+    """How much of a subject a crop holds, and how far a border of it runs through the subject.
+
+    Args:
+        mask: bool [h, w], not empty; crop: [4] in fractions of a picture of size_wh pixels.
+    Returns:
+        Share of the mask inside, and the longest way through it of a border that is not the picture's, in roots of its area.
+    """
+    width, height = size_wh
+    summed = Integral(mask[None] / mask.size)
+    held = summed.over(crop[None])[0, 0] / mask.mean()
+    edge = EDGE_FRAC * max(width, height) / np.array([width, height])
+    along = summed.over(strips(crop[None], edge)[:, 0])[:, 0] / np.tile(edge, 2) * [height, width, height, width]
+    inner = np.concatenate([crop[:2] > 1e-3, crop[2:] < 1 - 1e-3])
+    return float(held), float((inner * along).max() / np.sqrt(mask.mean() * width * height))
 
 
 def _thing(kind: str, box: np.ndarray) -> Thing:
@@ -57,9 +69,8 @@ def _thing(kind: str, box: np.ndarray) -> Thing:
     return Thing(kind, (x1, y1, x2, y2))
 
 
-def subject_box(content: Content) -> np.ndarray | None:
-    """The box [4] around what the picture is about, in fractions; None where that is not known."""
-    mask = content.subject > SUBJECT_LEVEL
+def subject_box(mask: np.ndarray) -> np.ndarray | None:
+    """The box [4] around a subject's mask, bool [h, w], in fractions; None where there is next to nothing."""
     if mask.mean() < SUBJECT_MIN_AREA:
         return None
     edges = []

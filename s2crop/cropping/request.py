@@ -69,11 +69,11 @@ class Crop:
     score: float  # on the MOS scale, 1 to 5
     ratio: str  # the label that was asked for
     rank: int  # 1 is the best of its ratio
+    picture: Picture | None = field(default=None, repr=False, compare=False)
     worth: float = 0.0  # what crops of a picture are ranked by: the expected IoU with the editor's crop
     cut: list[Thing] = field(default_factory=list)  # protected things that the crop cuts through
     lost: list[Thing] = field(default_factory=list)  # protected things that it leaves out
     focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
-    picture: Picture | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def image(self) -> Image.Image:

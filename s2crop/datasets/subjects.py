@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s2crop.cropping.content import FACE_MARGIN
 from s2crop.datasets.photos import decode, trust
-from s2crop.models.subjects import FIGURES
+from s2crop.models.subjects import FACE_MARGIN, FIGURES
 
 SETS = {
     "fcdb": "fcdb/photos",

@@ -1,15 +1,16 @@
-"""Whether crops hold faces and text whole: how many that a crop could hold are cut or lost."""
+"""Whether crops hold faces, heads, persons, text and subjects whole: how many that a crop could hold are cut or lost."""
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from s2crop.cropping.cropper import Cropper
+from s2crop.cropping.protect import LOST, SUBJECT_CUT, SUBJECT_LEVEL, WHOLE, mask_inside, subject_box
 from s2crop.cropping.request import CropRequest
-from s2crop.datasets.fcdb import find_photo
+from s2crop.datasets.fcdb import SUFFIXES
 from s2crop.datasets.lettering import letter
 from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
@@ -19,8 +20,6 @@ from s2crop.geometry.boxes import inside_share, largest_of_ratio
 from s2crop.geometry.ratio import parse_ratio
 
 RATIOS = ("1:1", "16:9", "9:16", "4:5")
-WHOLE = 0.95  # of a box inside the crop: a detector's box is not exact to the pixel
-LOST = 0.05
 MIN_SCORE = {"face": 0.75, "text": 0.75}  # teachers' boxes below are too often false alarms
 LAYOUTS = ("banner", "title", "subtitle", "lyrics")  # of the composites
 MEASURES = ("boxes", "cut", "lost", "holdable", "missed")
@@ -33,16 +32,19 @@ def evaluate(
     *,
     split: str = "validation",
     fold: int = 0,
+    masks: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
     """Count faces, text and lettering that crops of fixed ratios cut or lose, beside other croppers.
 
     Only boxes that fit into the largest crop of a ratio count for that ratio. "Lettering" are the
-    lines of banners, titles, subtitles and lyrics drawn over copies of the same photos.
+    lines of banners, titles, subtitles and lyrics drawn over copies of the photos that show a face or text.
 
     Args:
-        photos: folder of `<id>.webp|jpg|jpeg|png`.
-        boxes_path: JSON, gzipped or not: {id: [{"box" (fractions), "score", "kind"}, ...]}.
+        photos: folder of `<id>.webp|jpg|jpeg|png`, however deep.
+        boxes_path: JSON, gzipped or not: {id: [{"box" (fractions), "score", "kind"}, ...]} of detectors, or human labels
+            {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}.
+        masks: .npz of a uint8 mask of its subject for each photo.
         split: "validation", "training" or "all", as in `fcdb`.
     Returns:
         {"data", "split", "pictures", "rows": [{"scorer", "kind", "boxes", "cut", "lost", "holdable", "missed"}]}.
@@ -52,25 +54,31 @@ def evaluate(
         InputError: no photo of the split with such a box is there.
     """
     wanted = _wanted(photos, boxes_path, split, fold)
+    subjects = _read_masks(masks)
     ratios = tuple(map(parse_ratio, RATIOS))
     counts: dict[tuple[str, str], np.ndarray] = {}
+
+    def add(scorer: str, kind: str, found: np.ndarray) -> None:
+        counts.setdefault((scorer, kind), np.zeros(len(MEASURES)))[:] += found
+
     for done, (path, parts) in enumerate(wanted.items(), start=1):
         with Picture.open(path) as picture:
             pixels = np.array(picture.crop((0, 0, picture.width, picture.height)).convert("RGB"))
         scale = np.tile(pixels.shape[1::-1], 2)
-        rng = np.random.default_rng(int.from_bytes(path.stem.encode()[-4:]))
-        lettered, lines, _ = letter(pixels, rng, layout=LAYOUTS[done % len(LAYOUTS)])
-        for shown, shown_parts in (
-            (pixels, {kind: boxes * scale for kind, boxes in parts.items()}),
-            (lettered, {"lettering": lines}),
-        ):
-            for scorer, crops in _crops(cropper, shown, ratios):
-                for kind, boxes in shown_parts.items():
-                    for ratio, crop in zip(ratios, crops, strict=True):
-                        largest = np.array(largest_of_ratio(ratio.value, *scale[:2]))
+        shown = [(pixels, {kind: boxes * scale for kind, boxes in parts.items()}, subjects.get(path.stem))]
+        if parts.keys() & MIN_SCORE.keys():
+            rng = np.random.default_rng(int.from_bytes(path.stem.encode()[-4:]))
+            lettered, lines, _ = letter(pixels, rng, layout=LAYOUTS[done % len(LAYOUTS)])
+            shown.append((lettered, {"lettering": lines}, None))
+        for image, image_parts, mask in shown:
+            for scorer, crops in _crops(cropper, image, ratios):
+                for ratio, crop in zip(ratios, crops, strict=True):
+                    largest = np.array(largest_of_ratio(ratio.value, *scale[:2]))
+                    for kind, boxes in image_parts.items():
                         fits = (boxes[:, 2:] - boxes[:, :2] <= largest).all(axis=1)
-                        row = counts.setdefault((scorer, kind), np.zeros(len(MEASURES)))
-                        row += count(crop, boxes[fits], largest)
+                        add(scorer, kind, count(crop, boxes[fits], largest))
+                    if mask is not None:
+                        add(scorer, "subject", count_subject(crop / scale, mask, largest / scale[:2], tuple(scale[:2])))
         progress(done, len(wanted))
     rows = []
     for (scorer, kind), (boxes, cut, lost, holdable, missed) in sorted(counts.items(), key=lambda item: item[0][::-1]):
@@ -110,6 +118,33 @@ def most_held(boxes: np.ndarray, largest: np.ndarray) -> int:
     return best
 
 
+def count_subject(
+    crop: np.ndarray, mask: np.ndarray, largest: np.ndarray, size_wh: tuple[int, int]
+) -> np.ndarray:
+    """The MEASURES of a subject's mask: cut where a border that is not the picture's runs through it.
+
+    Args:
+        crop: [4] fractions; mask: bool [h, w]; largest: width and height of the largest crop of the ratio, fractions;
+        size_wh: of the picture in pixels.
+    """
+    around = subject_box(mask)
+    if around is None:
+        return np.zeros(len(MEASURES))
+    fits = bool((around[2:] - around[:2] <= largest + 1e-9).all())
+    share, through = mask_inside(mask, crop, size_wh)
+    lost = share <= LOST
+    cut = not lost and through > SUBJECT_CUT
+    return np.array([1, cut, lost, fits, fits and (cut or lost)], float)
+
+
+def _read_masks(path: Path | None) -> dict[str, np.ndarray]:
+    """The masks of an .npz, bool [h, w] by photo; empty where they say nothing."""
+    if path is None:
+        return {}
+    with np.load(path, allow_pickle=False) as masks:
+        return {name: masks[name] > 255 * SUBJECT_LEVEL for name in masks.files}
+
+
 def _crops(cropper: Cropper, pixels: np.ndarray, ratios) -> list[tuple[str, list[np.ndarray]]]:
     """Each scorer's crops [4] of a picture, one for each ratio."""
     prepared = cropper.prepare(Picture.open(pixels))
@@ -124,20 +159,36 @@ def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path,
     """For each photo of a split that shows some: its trusted boxes of each kind, [K, 4] fractions."""
     raw = boxes_path.read_bytes()
     rows = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    paths = {path.stem: path for path in sorted(photos.rglob("*")) if path.suffix.lower() in SUFFIXES}
     wanted = {}
     for name, found in sorted(rows.items()):
-        if not in_split(name, split, fold) or (path := find_photo(photos, name)) is None:
+        if not in_split(name, split, fold) or (path := paths.get(name)) is None:
             continue
-        parts = {
-            kind: np.array([r["box"] for r in found if r["kind"] == kind and r["score"] >= least])
-            for kind, least in MIN_SCORE.items()
-        }
-        parts = {kind: boxes for kind, boxes in parts.items() if len(boxes)}
+        parts: dict[str, list] = {}
+        for kind, box in _human(found) if isinstance(found, dict) else _trusted(found):
+            parts.setdefault(kind, []).append(box)
+        parts = {kind: np.array(boxes) for kind, boxes in parts.items()}
         if parts:
             wanted[path] = parts
     if not wanted:
-        raise InputError(f"{photos}: no photo of the {split} split with a face or text in {boxes_path} is there")
+        raise InputError(f"{photos}: no photo of the {split} split with anything in {boxes_path} is there")
     return wanted
+
+
+def _trusted(rows: list[dict]) -> Iterator[tuple[str, list[float]]]:
+    """Kind and box of what a detector found and is believed."""
+    for row in rows:
+        if row["score"] >= MIN_SCORE.get(row["kind"], np.inf):
+            yield row["kind"], row["box"]
+
+
+def _human(labels: dict) -> Iterator[tuple[str, list[float]]]:
+    """Kind and box of heads and persons that people marked; heads of groups by how they are seen."""
+    for head in labels.get("heads", []):
+        yield f"head, {head['kind']}", head["box"]
+    for kind in ("head", "person"):
+        if kind in labels:
+            yield kind, labels[kind]
 
 
 def table(result: dict) -> str:

@@ -13,6 +13,7 @@ from s2crop.models.proposals import BOX_SCALE, STRIDE, ProposalHead, peak_boxes,
 FIGURES = ("head", "person")
 MAX_FIGURES = 40  # of each kind, kept for a picture
 MIN_FIGURE_SCORE = 0.25
+FACE_MARGIN = (0.15, 0.45, 0.15, 0.2)  # of a face's sides, left, top, right, bottom: to the whole head
 
 
 class Subjects(NamedTuple):
