@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from s2crop.errors import S2CropError
 
 WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
+
+_MOST_SUFFIXES = 6  # that the line at the end tells of
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,7 @@ class Summary:
     failed: int = 0  # pictures
     seconds: float = 0.0
     clock: Clock = field(default_factory=Clock)
+    passed_over: Counter[str] = field(default_factory=Counter)  # files in folders that are not read, by suffix
 
     def add(self, records: Sequence[Record], seconds: float) -> None:
         """Count a picture, by its records, that was done this long after the start."""
@@ -131,6 +135,8 @@ class Summary:
             f"{self.crops[SKIPPED]} skipped",
             f"{self.failed} failed",
         ]
+        if self.passed_over:
+            parts.append(passed_over_text(self.passed_over))
         if self.cropped and self.seconds and not self.clips:  # clips differ too much in length for a rate
             rate = self.cropped / self.seconds
             parts.append(f"{rate:.3g} pictures/s" if rate < 100 else f"{rate:.0f} pictures/s")
@@ -140,6 +146,16 @@ class Summary:
         """How far a run came that was stopped."""
         done = f"{self.pictures} of {_count(self.total, 'input' if self.clips else 'picture')}"
         return f"interrupted after {done}, {_count(self.crops[WRITTEN], 'crop')} written"
+
+
+def passed_over_text(counts: Counter[str]) -> str:
+    """ "passed over 12 .xmp, 3 .pdf and 1 without suffix" """
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{number} {one_line(suffix) or 'without suffix'}" for suffix, number in most[:_MOST_SUFFIXES]]
+    if rest := sum(number for _, number in most[_MOST_SUFFIXES:]):
+        parts.append(f"{rest} others")
+    *first, last = parts
+    return f"passed over {', '.join(first)} and {last}" if first else f"passed over {last}"
 
 
 def _count(number: int, noun: str) -> str:

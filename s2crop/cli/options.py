@@ -10,10 +10,12 @@ import click
 
 from s2crop import __version__
 from s2crop.choices import (
+    COLOURS,
     DEFAULT_QUALITY,
     MAX_COVERS,
     MAX_PIXELS,
     MAX_TOP,
+    METADATA,
     MODELS,
     PRECISIONS,
     PROPOSALS,
@@ -144,6 +146,29 @@ class Options:
     fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=click.Choice(FORMATS), default="same")
     quality: int = _option(
         _OUTPUT, "--quality", "1 to 100, of lossy formats.", type=values.Whole("Q", 1, 100), default=DEFAULT_QUALITY
+    )
+    metadata: str = _option(
+        _OUTPUT,
+        "--metadata",
+        "What outputs keep of EXIF, XMP and IPTC. rights: creator, credit, copyright, licence and date of taking; "
+        "never where or with what.",
+        type=click.Choice(METADATA),
+        default="rights",
+    )
+    colour: str = _option(
+        _OUTPUT,
+        "--colour",
+        "Colour profiles: keep them, or convert to sRGB. auto keeps them, but for CMYK and large ones in outputs of up "
+        "to 2560 pixels.",
+        type=click.Choice(COLOURS),
+        default="auto",
+    )
+    background: str | None = _option(
+        _OUTPUT,
+        "--background",
+        "What transparent pixels are judged on, and laid on in JPEG. auto: white, or black for what is white itself."
+        "  [default: auto]",
+        type=values.Ground(),
     )
     overwrite: bool = _option(
         _OUTPUT,
@@ -280,6 +305,9 @@ class Options:
             size=self.size,
             no_upscale=self.no_upscale,
             quality=self.quality,
+            metadata=self.metadata,
+            colour=self.colour,
+            ground=self.background,
             overwrite=self.overwrite,
             dry_run=self.dry_run,
             protected=protected,
