@@ -407,6 +407,14 @@ def test_a_span_of_a_video(film):
     assert (record["status"], record["type"], record["error"]) == ("error", "video", "no frames in the span asked for")
 
 
+def test_how_a_video_is_looked_through(film):
+    clip(film)
+    for scan, told in (("auto", "all frames, 60"), ("full", "all frames, 60"), ("keyframes", "I-frames alone, ")):
+        code, _, err = s2crop("film.mp4", "--scan", scan, "-v", "--overwrite")
+        assert code == 0 and f"film.mp4: looked at {told}" in err
+    assert "--scan" in usage_error("film.mp4", "--scan", "some")
+
+
 def test_an_animated_gif_is_a_video_with_cover():
     frames = [Image.fromarray(scene(1 + i // 10, (48, 80))) for i in range(20)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=100)

@@ -114,6 +114,7 @@ def _crop(options: SimpleNamespace, terminal: Terminal, signals: Signals) -> int
         covers=options.covers,
         start_s=options.start_s,
         end_s=options.end_s,
+        scan=options.scan,
     )
 
     def show(record: Record) -> None:

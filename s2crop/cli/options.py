@@ -21,6 +21,7 @@ from s2crop.choices import (
     PRECISIONS,
     PROPOSALS,
     PROTECT,
+    SCANS,
     SHAPES,
 )
 from s2crop.cli import values
@@ -136,8 +137,8 @@ OPTIONS = (
         _VIDEO,
         "--cover",
         is_flag=True,
-        help="Pull cover frames from videos and crop those. Understood for a video without it; with it an animated GIF or"
-        " WebP is a video too.",
+        help="Pull cover frames from videos and crop those. Understood for a video without it; with it an animated"
+        " picture (GIF, WebP, APNG, AVIF, HEIC) is a video too, and a sound file gives its cover picture.",
     ),
     option(
         _VIDEO,
@@ -148,6 +149,15 @@ OPTIONS = (
     ),
     option(_VIDEO, "--start", "start_s", type=values.Seconds(), help="Look for covers from this time on, in seconds."),
     option(_VIDEO, "--end", "end_s", type=values.Seconds(), help="And up to this time."),
+    option(
+        _VIDEO,
+        "--scan",
+        type=click.Choice(SCANS),
+        default="auto",
+        show_default=True,
+        help="How a video is looked through: full decodes all of it, keyframes its I-frames and a moment behind the best."
+        " auto takes keyframes for long videos that have enough of them.",
+    ),
     option(_VIDEO, "--keep-frames", is_flag=True, help="Also write the whole frames."),
     option(
         _OUTPUT,

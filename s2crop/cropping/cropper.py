@@ -93,15 +93,22 @@ class Cropper:
             For each picture its crops, ratio by ratio, best first in each; or the InputError of
             a picture on which the request cannot be met.
         """
+        return self.rank_and_propose(prepared, request)[0]
+
+    def rank_and_propose(
+        self, prepared: Sequence[Prepared], request: CropRequest
+    ) -> tuple[list[list[Crop] | InputError], list[list[tuple[tuple[float, float, float, float], float, str]]]]:
+        """`rank`, and the `proposals_prepared` of each picture out of the same pass through the backbone."""
         results: list[list[Crop] | InputError] = [[] for _ in prepared]
+        proposals: list[list[tuple]] = [[] for _ in prepared]
         by_shape: dict[tuple[int, int], list[int]] = {}
         for i, picture in enumerate(prepared):
             by_shape.setdefault(picture.shape, []).append(i)
         for members in by_shape.values():
-            ranked = self._rank_batch([prepared[i] for i in members], request)
-            for i, crops in zip(members, ranked, strict=True):
-                results[i] = crops
-        return results
+            ranked, found = self._rank_batch([prepared[i] for i in members], request)
+            for i, crops, own in zip(members, ranked, found, strict=True):
+                results[i], proposals[i] = crops, own
+        return results, proposals
 
     def crop(
         self,
@@ -168,12 +175,7 @@ class Cropper:
     def proposals_prepared(self, prepared: Prepared) -> list[tuple[tuple[float, float, float, float], float, str]]:
         """`proposals` of a picture that is already prepared."""
         _, found = self._look([prepared])
-        boxes = found.boxes[0].cpu().numpy() / prepared.scale
-        return [
-            (tuple(map(float, box)), float(score), KINDS[kind])
-            for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True)
-            if score > 0
-        ]
+        return _in_pixels(found, 0, prepared)
 
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
@@ -229,7 +231,9 @@ class Cropper:
         scores = torch.cat(parts, dim=1).cpu().double().numpy()
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
-    def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
+    def _rank_batch(
+        self, prepared: Sequence[Prepared], request: CropRequest
+    ) -> tuple[list[list[Crop] | InputError], list[list[tuple]]]:
         found: list[_Candidates | InputError] = []
         for picture in prepared:
             try:
@@ -238,10 +242,12 @@ class Cropper:
                 found.append(error)
         usable = [i for i, one in enumerate(found) if not isinstance(one, InputError)]
         results: list[list[Crop] | InputError] = list(found)
+        told: list[list[tuple]] = [[] for _ in prepared]
         if not usable:
-            return results
+            return results, told
         features, proposals = self._look([prepared[i] for i in usable])
         for row, i in enumerate(usable):
+            told[i] = _in_pixels(proposals, row, prepared[i])
             found[i].protected = protect(proposals, row, prepared[i], request.protect)
         for stage in ("coarse", "fine") if self.search.method == "expected" else ("coarse",):
             if stage == "fine":
@@ -252,7 +258,19 @@ class Cropper:
                 found[i].add(scores)
         for i in usable:
             results[i] = found[i].crops(self.search, request.top)
-        return results
+        return results, told
+
+
+def _in_pixels(
+    proposals: Proposals, row: int, prepared: Prepared
+) -> list[tuple[tuple[float, float, float, float], float, str]]:
+    """Proposals of one picture of a batch: (box in pixels of the picture, score, kind)."""
+    boxes = proposals.boxes[row].cpu().numpy() / prepared.scale
+    return [
+        (tuple(map(float, box)), float(score), KINDS[kind])
+        for box, score, kind in zip(boxes, proposals.scores[row], proposals.kinds[row], strict=True)
+        if score > 0
+    ]
 
 
 class _Candidates:

@@ -12,7 +12,9 @@ VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg"
     " .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .wtv .y4m".split()
 )
-ANIMATED_SUFFIXES = frozenset([".gif", ".webp"])  # pictures, or clips where covers were asked for
+ANIMATED_SUFFIXES = frozenset(
+    ".gif .webp .png .apng .avif .heic .heif .heics .heifs .avifs".split()
+)  # pictures, or clips where covers were asked for
 NOT_WALKED = frozenset([".ts"])  # far more often TypeScript than MPEG
 # Suffixes whose files are not opened as pictures, and why; Pillow would find no more than a thumbnail in a raw file.
 REFUSED = (
