@@ -39,11 +39,15 @@ class Record:
     error: str | None = None
     model: str | None = None
     device: str | None = None
+    source: str | None = None  # "art": a picture attached to a video or to sound, no frame of it; no key otherwise
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
         rounded = {"score": _rounded(self.score, 4), "time_s": _rounded(self.time_s, 3)}
-        return json.dumps(asdict(self) | rounded, allow_nan=False)
+        told = asdict(self) | rounded
+        if self.source is None:
+            del told["source"]
+        return json.dumps(told, allow_nan=False)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
