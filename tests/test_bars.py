@@ -5,7 +5,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 import pictures
+from commands import records
+from s2crop.cli import loading
+from s2crop.cropping.request import CropRequest
 from s2crop.files.bars import find_bars
+from s2crop.files.picture import Picture
+from s2crop.geometry.ratio import parse_ratio
 
 
 def noisy(image, sigma, seed=0):
@@ -105,3 +110,84 @@ def test_turned_pictures_have_turned_bars():
     page = np.asarray(on_page(PHOTO, (420, 260), "white", (50, 40)))
     x1, y1, x2, y2 = find_bars(page)
     assert find_bars(np.ascontiguousarray(page.transpose(1, 0, 2))) == (y1, x1, y2, x2)
+
+
+# What the cropper makes of them, with the shipped weights.
+
+RATIOS = ["16:9", "1:1", "9:16", "free"]
+
+
+def letterboxed(colour="black"):
+    """A JPEG of 1600x1500, and where in it the picture is."""
+    photo = Image.fromarray(noisy(pictures.photo(1600, 900), 6))
+    return pictures.encoded(on_page(photo, (1600, 1500), colour, (0, 300)), quality=88), (0, 300, 1600, 1200)
+
+
+def holds(outer, box):
+    return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
+
+
+@pytest.mark.parametrize("colour", ["black", "white"])
+def test_crops_lie_between_the_bars_and_are_in_pixels_of_the_picture(shipped_cropper, colour):
+    page, place = letterboxed(colour)
+    for crop in shipped_cropper.crop(page, RATIOS, top=2):
+        assert holds(place, crop.box)
+        edge = np.asarray(crop.image.convert("RGB"), int)[[0, -1]]
+        assert (np.abs(edge - (0 if colour == "black" else 255)).max(axis=-1) > 24).mean(axis=1).min() > 0.5
+        assert place[1] / 1500 <= crop.focus[1] <= place[3] / 1500
+        for thing in crop.cut + crop.lost:
+            assert holds(np.add(place, [-3, -3, 3, 3]), thing.box)
+    (wide,) = shipped_cropper.crop(page, ["16:9"])
+    assert wide.box[2] - wide.box[0] > 1200
+
+
+def test_bars_are_picture_for_the_ratio_original_and_when_asked_for(shipped_cropper):
+    page, place = letterboxed()
+    mixed = shipped_cropper.crop(page, ["original", "1:1"])
+    assert [crop.ratio for crop in mixed] == ["original", "1:1"]
+    alone = shipped_cropper.crop(page, ["original"]) + shipped_cropper.crop(page, ["1:1"])
+    kept = shipped_cropper.crop(page, ["original", "1:1"], keep_bars=True)
+    assert mixed == alone and mixed[0].box == kept[0].box
+    assert holds(place, mixed[1].box) and not holds(place, kept[1].box)
+
+
+def test_what_must_be_held_may_lie_in_a_bar(shipped_cropper):
+    page, place = letterboxed()
+    (inside,) = shipped_cropper.crop(page, ["1:1"], focus=(200, 700))
+    assert holds(place, inside.box) and holds(inside.box, (200, 700, 200, 700))
+    (in_fractions,) = shipped_cropper.crop(page, ["1:1"], focus=(200 / 1600, 700 / 1500))
+    assert in_fractions.box == inside.box
+    (across,) = shipped_cropper.crop(page, ["1:1"], keep=(100, 200, 300, 400))
+    assert holds(across.box, (100, 200, 400, 600))
+    (tall,) = shipped_cropper.crop(page, ["1:1"], keep=(300, 320, 1000, 860))  # too wide for a square between the bars
+    assert holds(tall.box, (300, 320, 1300, 1180))
+
+
+def test_heatmaps_cover_what_was_looked_at(shipped_cropper):
+    page, place = letterboxed()
+    prepared = shipped_cropper.prepare(Picture.open(page))
+    request = CropRequest(ratios=(parse_ratio("1:1"),))
+    ((crop,),), (proposals,) = shipped_cropper.rank_and_propose([prepared], request)
+    assert all(holds(np.add(prepared.inside.box, [-1, -1, 1, 1]), box) for box, _, _ in proposals)
+    (heat, *_) = shipped_cropper.heatmaps_prepared(prepared, crop.box)
+    assert heat.place == prepared.inside.box
+    (heat, *_) = shipped_cropper.heatmaps_prepared(prepared, (0, 0, 1600, 1500))
+    assert heat.place == (0, 0, 1600, 1500)
+
+
+@pytest.mark.parametrize("image", [night(2), np.asarray(product(30))], ids=["night", "studio"])
+def test_night_skies_and_white_studios_are_cropped_as_they_are(shipped_cropper, image):
+    page = Image.fromarray(image).resize((1440, 960))
+    assert shipped_cropper.prepare(Picture.open(page)).inside is None
+    assert shipped_cropper.crop(page, RATIOS) == shipped_cropper.crop(page, RATIOS, keep_bars=True)
+
+
+def test_the_command_crops_bars_away_unless_told(folder, monkeypatch, shipped_cropper):
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: shipped_cropper)
+    page, place = letterboxed()
+    (folder / "a.jpg").write_bytes(page)
+    (record,) = records("a.jpg", "-a", "1:1", "-o", "out")
+    assert holds(place, record["box"]) and Image.open(folder / record["output"]).size[0] <= 900
+    (record,) = records("a.jpg", "-a", "1:1", "-o", "kept", "--keep-bars")
+    assert not holds(place, record["box"])
+    assert (folder / "kept").exists()

@@ -114,6 +114,9 @@ class Options:
     protect: str = _option(
         _CROPS, "--protect", "What a crop should not cut through.", type=click.Choice(PROTECT), default="all"
     )
+    keep_bars: bool = _option(
+        _CROPS, "--keep-bars", "Black or white bars at the edges count as picture. Default: crops leave them out."
+    )
     cover: bool = _option(
         _VIDEO,
         "--cover",
@@ -294,7 +297,13 @@ class Options:
         from s2crop.cropping.request import CropRequest
 
         return CropRequest(
-            ratios=self.ratios, top=self.top, focus=self.focus, keep=self.keep, protect=self.protect, circle=self.circle
+            ratios=self.ratios,
+            top=self.top,
+            focus=self.focus,
+            keep=self.keep,
+            protect=self.protect,
+            circle=self.circle,
+            keep_bars=self.keep_bars,
         )
 
     def batch(self, protected: frozenset[Path], stream: BinaryIO | None) -> "BatchOptions":

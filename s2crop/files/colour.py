@@ -6,7 +6,7 @@ or HLG (ITU-R BT.2100), which no screen that web pages are looked at on shows as
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO
@@ -235,7 +235,7 @@ def _fixed(value: float) -> int:
     return round(value * 65536)
 
 
-def _xyz_tag(xyz) -> bytes:
+def _xyz_tag(xyz: Iterable[float]) -> bytes:
     return b"XYZ " + struct.pack(">I3i", 0, *map(_fixed, xyz))
 
 

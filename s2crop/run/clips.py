@@ -67,7 +67,7 @@ class ClipWorkers(Workers):
                 if job.video.looked_at:
                     log.debug("%s: %s", report.one_line(job.source.name), job.video.looked_at)
                 shown = []
-                for one in covers.show(job.video, winners, self._cropper):
+                for one in covers.show(job.video, winners, self._cropper, self._options.request.keep_bars):
                     self._check_stop()
                     shown.append(one)
         except Exception as error:

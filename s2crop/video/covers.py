@@ -152,16 +152,19 @@ def _of_art(picture: Video, number: int) -> Winner:
     return replace(winner, length_s=0.0, unstillness=0.0, art=number)
 
 
-def show(video: Video, winners: Sequence[Winner], cropper: "Cropper") -> Iterator[Shown]:
+def show(video: Video, winners: Sequence[Winner], cropper: "Cropper", keep_bars: bool = False) -> Iterator[Shown]:
     """Read key frames and prepare them for scoring; they are kept as long as there is room for them.
 
+    Args:
+        keep_bars: letterbox bars count as picture.
     Raises:
         VideoError: the clip cannot be read any more.
     """
     room = KEPT_BYTES
     for winner, frame in frames_of(video, winners):
         bars = winner.bars if winner.art is not None else _own_bars(video, frame, winner.bars)
-        x1, y1, x2, y2 = inside = find_inside(frame, bars)
+        inside = (0, 0, frame.shape[1], frame.shape[0]) if keep_bars else find_inside(frame, bars)
+        x1, y1, x2, y2 = inside
         picture = Picture.open(np.ascontiguousarray(frame[y1:y2, x1:x2]))
         grey = picture.reduced(FOCUS_SIDE) @ shots.LUMA / 255
         kept = frame if frame.nbytes <= room else None
