@@ -4,12 +4,15 @@ MODELS = ("s2cnet", "sfrc", "asmnet")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PROPOSALS = ("auto", "builtin", "torchvision")
 PROTECT = ("none", "face", "text", "subject", "all")
+METADATA = ("none", "rights", "all")
+COLOURS = ("auto", "keep", "srgb")
 SHAPES = ("rect", "circle")
 SPLITS = ("validation", "training", "all")  # of labelled photos
 GAICD_SPLITS = ("test", "val", "train")  # folders of GAICD
 
 MAX_TOP = 90  # as many as there are grid anchors
 DEFAULT_COVERS, MAX_COVERS = 3, 99
+SCANS = ("auto", "full", "keyframes")  # how clips are looked through
 DEFAULT_QUALITY = 90  # of 1 to 100, for lossy formats
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
 MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded

@@ -40,7 +40,7 @@ class CropActor:
     GPU that each actor gets. Decoding takes more time than the network, so several actors share a GPU well.
 
     Args:
-        ratios, top, focus, keep, protect: as `s2crop.Cropper.crop` has them.
+        ratios, top, focus, keep, protect, keep_bars: as `s2crop.Cropper.crop` has them.
         size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio.
         no_upscale: leave crops that are smaller as they are.
         circle: square crops with transparent corners.
@@ -61,6 +61,7 @@ class CropActor:
         size: str | None = None,
         no_upscale: bool = False,
         circle: bool = False,
+        keep_bars: bool = False,
         fmt: str = "same",
         quality: int = 90,
         crops: bool = True,
@@ -85,7 +86,13 @@ class CropActor:
         self._fmt, self._crops = fmt, crops
         self._options = BatchOptions(
             request=CropRequest(
-                ratios=tuple(asked.values()), top=top, focus=focus, keep=keep, protect=protect, circle=circle
+                ratios=tuple(asked.values()),
+                top=top,
+                focus=focus,
+                keep=keep,
+                protect=protect,
+                circle=circle,
+                keep_bars=keep_bars,
             ),
             max_pixels=max_pixels,
             size=parsed,

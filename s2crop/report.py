@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from s2crop.errors import S2CropError
 
 WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
+
+_MOST_SUFFIXES = 6  # that the line at the end tells of
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +39,15 @@ class Record:
     error: str | None = None
     model: str | None = None
     device: str | None = None
+    source: str | None = None  # "art": a picture attached to a video or to sound, no frame of it; no key otherwise
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
         rounded = {"score": _rounded(self.score, 4), "time_s": _rounded(self.time_s, 3)}
-        return json.dumps(asdict(self) | rounded, allow_nan=False)
+        told = asdict(self) | rounded
+        if self.source is None:
+            del told["source"]
+        return json.dumps(told, allow_nan=False)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
@@ -108,6 +115,7 @@ class Summary:
     failed: int = 0  # pictures
     seconds: float = 0.0
     clock: Clock = field(default_factory=Clock)
+    passed_over: Counter[str] = field(default_factory=Counter)  # files in folders that are not read, by suffix
 
     def add(self, records: Sequence[Record], seconds: float) -> None:
         """Count a picture, by its records, that was done this long after the start."""
@@ -131,6 +139,8 @@ class Summary:
             f"{self.crops[SKIPPED]} skipped",
             f"{self.failed} failed",
         ]
+        if self.passed_over:
+            parts.append(passed_over_text(self.passed_over))
         if self.cropped and self.seconds and not self.clips:  # clips differ too much in length for a rate
             rate = self.cropped / self.seconds
             parts.append(f"{rate:.3g} pictures/s" if rate < 100 else f"{rate:.0f} pictures/s")
@@ -140,6 +150,16 @@ class Summary:
         """How far a run came that was stopped."""
         done = f"{self.pictures} of {_count(self.total, 'input' if self.clips else 'picture')}"
         return f"interrupted after {done}, {_count(self.crops[WRITTEN], 'crop')} written"
+
+
+def passed_over_text(counts: Counter[str]) -> str:
+    """ "passed over 12 .xmp, 3 .pdf and 1 without suffix" """
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{number} {one_line(suffix) or 'without suffix'}" for suffix, number in most[:_MOST_SUFFIXES]]
+    if rest := sum(number for _, number in most[_MOST_SUFFIXES:]):
+        parts.append(f"{rest} others")
+    *first, last = parts
+    return f"passed over {', '.join(first)} and {last}" if first else f"passed over {last}"
 
 
 def _count(number: int, noun: str) -> str:

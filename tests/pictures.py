@@ -177,3 +177,116 @@ def mask_of(image, colour):
 
 def grey(size=(1200, 800)):
     return Image.new("RGB", size, (128, 128, 128))
+
+
+# Files of cameras: TIFF directories, boxes.
+
+
+def tiff(directories: list[dict[int, tuple[int, ...] | bytes]], payloads: list[bytes], order: str = "<") -> bytes:
+    """A file that is TIFF inside: directories, one after the other, and data behind them.
+
+    Args:
+        directories: tag -> whole numbers, stored as LONG, or bytes. `("at", i)` and `("size", i)` as a number stand
+            for where payload i lies and how long it is, `("sub", i)` for where directory i lies; those are not chained.
+    """
+    below = {value[1] for one in directories for values in one.values() for value in values if _is_mark(value, "sub")}
+    lengths = [2 + 12 * len(one) + 4 for one in directories]
+    starts = [8 + sum(lengths[:i]) for i in range(len(directories))]
+    extra_at = 8 + sum(lengths)
+    extras = sum(4 * len(v) if not isinstance(v, bytes) else len(v) for one in directories for v in one.values()
+                 if len(v) * (1 if isinstance(v, bytes) else 4) > 4)  # fmt: skip
+    places = [extra_at + extras + sum(map(len, payloads[:i])) for i in range(len(payloads))]
+    known = {"at": places, "size": [len(p) for p in payloads], "sub": starts}
+    out, extra = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8), b""
+    chained = [i for i in range(len(directories)) if i not in below]
+    for i, one in enumerate(directories):
+        out += struct.pack(order + "H", len(one))
+        for tag, values in sorted(one.items()):
+            if isinstance(values, bytes):
+                kind, count, data = 7, len(values), values
+            else:
+                numbers = [known[v[0]][v[1]] if isinstance(v, tuple) else v for v in values]
+                kind, count, data = 4, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)
+            if len(data) > 4:
+                data, extra = struct.pack(order + "I", extra_at + len(extra)), extra + data
+            out += struct.pack(order + "HHI", tag, kind, count) + data.ljust(4, b"\0")
+        following = chained[chained.index(i) + 1] if i in chained and i != chained[-1] else None
+        out += struct.pack(order + "I", starts[following] if following is not None else 0)
+    return out + extra + b"".join(payloads)
+
+
+def _is_mark(value, name: str) -> bool:
+    return isinstance(value, tuple) and value[0] == name
+
+
+def dng(preview: bytes, thumbnail: bytes, orientation: int = 1, order: str = "<") -> bytes:
+    """A raw file: a thumbnail in the first directory, the sensor's data and the full-size JPEG in those below it."""
+    width, height = 8, 6
+    sensor = struct.pack(order + f"{width * height}H", *range(width * height))
+    first = {254: (1,), 256: (16,), 257: (12,), 259: (7,), 262: (6,), 273: (("at", 0),), 274: (orientation,),
+             279: (("size", 0),), 330: (("sub", 1), ("sub", 2)), 50706: b"\1\4\0\0"}  # fmt: skip
+    raw = {254: (0,), 256: (width,), 257: (height,), 258: (16,), 259: (1,), 262: (32803,), 273: (("at", 1),),
+           277: (1,), 279: (("size", 1),)}  # fmt: skip
+    full = {254: (1,), 259: (7,), 262: (6,), 273: (("at", 2),), 279: (("size", 2),)}
+    return tiff([first, raw, full], [thumbnail, sensor, preview], order)
+
+
+def nef(preview: bytes, thumbnail: bytes, orientation: int = 1) -> bytes:
+    """As dng, with the JPEG named by JPEGInterchangeFormat and the sensor's data in a compression of its own."""
+    first = {254: (1,), 259: (1,), 274: (orientation,), 330: (("sub", 1), ("sub", 2))}
+    full = {259: (6,), 513: (("at", 1),), 514: (("size", 1),)}
+    raw = {254: (0,), 259: (34713,), 262: (32803,), 273: (("at", 2),), 279: (("size", 2),)}
+    return tiff([first, full, raw], [thumbnail, preview, bytes(100)], ">")
+
+
+def raf(preview: bytes) -> bytes:
+    return (
+        b"FUJIFILMCCD-RAW 0201".ljust(84, b"\0")
+        + struct.pack(">II", 160, len(preview))
+        + bytes(68)
+        + preview
+        + bytes(50)
+    )
+
+
+def rw2(preview: bytes, orientation: int = 1) -> bytes:
+    data = bytearray(tiff([{0x2E: preview, 274: (orientation,)}], []))
+    data[:4] = b"IIU\0"
+    return bytes(data)
+
+
+def cr3(preview: bytes, orientation: int = 1) -> bytes:
+    """Boxes: the orientation in CMT1, the JPEG as the first sample of a track."""
+    start = box(b"ftyp", b"crx \0\0\0\1crx isom")
+    canon = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48") + box(b"CMT1", tiff([{274: (orientation,)}], []))
+
+    def moov(at: int) -> bytes:
+        stbl = box(b"stsz", struct.pack(">IIII", 0, 0, 1, len(preview))) + box(b"co64", struct.pack(">IIQ", 0, 1, at))
+        trak = box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", stbl))))
+        return box(b"moov", box(b"uuid", canon) + trak)
+
+    at = len(start) + len(moov(0)) + 8
+    return start + moov(at) + box(b"mdat", preview)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def heic(image: Image.Image, orientation: int | None = None, **options) -> bytes:
+    """A HEIC; pillow-heif writes the turn into its own property."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    method = STORED[orientation or 1]
+    image = image if method is None else image.transpose(method)
+    if orientation is not None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options["exif"] = exif.tobytes()
+    return encoded(image, "HEIF", quality=90, **options)
+
+
+def png_with(data: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with chunks put in behind its header."""
+    return data[:33] + b"".join(png_chunk(kind, content) for kind, content in chunks) + data[33:]

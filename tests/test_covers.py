@@ -11,7 +11,7 @@ from fake_cropper import FakeCropper
 from s2crop.cropping.request import CropRequest
 from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.video import covers, keyframes
+from s2crop.video import covers, keyframes, scan
 from s2crop.video.covers import Shown
 from s2crop.video.keyframes import Winner, find_winners, watch
 from s2crop.video.reader import Video
@@ -476,5 +476,5 @@ def test_an_hour_leaves_only_small_numbers_behind():
     """What is kept of a frame, times 108,000, and of the slots is far below a gigabyte."""
     measures, samples = watched([scene(i % 3, (90, 160)) for i in range(100)])
     kept = sum(values.nbytes for values in vars(measures).values()) / len(measures)
-    assert 108_000 * kept + covers.MAX_SLOTS * samples[0].features.nbytes < 80e6
+    assert 108_000 * kept + scan.MAX_SLOTS * samples[0].features.nbytes < 80e6
     assert samples[0].features.base is None or samples[0].features.base.nbytes < 20_000

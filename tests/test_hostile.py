@@ -198,7 +198,7 @@ def test_animations_give_their_first_frame_and_say_so():
 @pytest.mark.parametrize("fmt, mode", [("jpg", "CMYK"), ("png", "RGB"), ("webp", "RGB"), ("avif", "RGB")])
 def test_cmyk_with_and_without_a_profile(fmt, mode, profile):
     ink = Image.new("CMYK", (160, 100), (255, 0, 0, 0))
-    _, image = cropped("a.jpg", pictures.encoded(ink, icc_profile=profile), "-f", fmt)
+    _, image = cropped("a.jpg", pictures.encoded(ink, icc_profile=profile), "-f", fmt, "--colour", "keep")
     assert image.mode == mode and image.info.get("icc_profile") == (profile if mode == "CMYK" else None)
     red, green, blue = to_srgb(image).getpixel((9, 9))
     if profile:

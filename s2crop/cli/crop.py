@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from s2crop.cli.options import OPTIONS, Options, flag
 from s2crop.cli.settle import settle, settle_covers
 from s2crop.cli.status import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, UNUSABLE
 from s2crop.errors import DeviceError, S2CropError, WeightsError
-from s2crop.report import WRITTEN, Record, one_line
+from s2crop.report import WRITTEN, Record, one_line, passed_over_text
 
 if TYPE_CHECKING:
     from s2crop.files.names import Plan
@@ -63,9 +64,11 @@ def main(**given: Any) -> None:
 def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
     """Find, plan, load, crop; the exit status."""
     with signals.at_once():
-        sources = _sources(options)
+        passed_over: Counter[str] = Counter()
+        sources = _sources(options, passed_over)
     if not sources:
-        log.error("nothing to do: no picture or video matches")
+        rest = f" ({passed_over_text(passed_over)})" if passed_over else ""
+        log.error("nothing to do: no picture or video matches%s", rest)
         return NOTHING_TO_DO
     options = settle_covers(options, sources)
     plans = _plans(options, sources)
@@ -105,6 +108,7 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
     with progress(options, len(sources), terminal) as advance, _sheet(options, len(sources)) as add:
         summary = pipeline.run(sources, plans, cropper, batch, show, add, signals, advance)
     log.debug("%s", summary.clock.text(options.jobs))
+    summary.passed_over = passed_over
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
 
@@ -122,7 +126,7 @@ def _sheet(options: Options, total: int) -> Iterator[Callable[..., None]]:
         yield page.add
 
 
-def _sources(options: Options) -> "list[Source]":
+def _sources(options: Options, passed_over: Counter[str]) -> "list[Source]":
     from s2crop.files.sources import find_sources, read_file_list
 
     names = list(options.inputs)
@@ -138,6 +142,7 @@ def _sources(options: Options) -> "list[Source]":
         exclude=options.exclude,
         skip_folder=options.folder,
         covers=options.cover,
+        passed_over=passed_over,
     )
 
 

@@ -10,14 +10,17 @@ import click
 
 from s2crop import __version__
 from s2crop.choices import (
+    COLOURS,
     DEFAULT_QUALITY,
     MAX_COVERS,
     MAX_PIXELS,
     MAX_TOP,
+    METADATA,
     MODELS,
     PRECISIONS,
     PROPOSALS,
     PROTECT,
+    SCANS,
     SHAPES,
 )
 from s2crop.cli import values
@@ -111,11 +114,14 @@ class Options:
     protect: str = _option(
         _CROPS, "--protect", "What a crop should not cut through.", type=click.Choice(PROTECT), default="all"
     )
+    keep_bars: bool = _option(
+        _CROPS, "--keep-bars", "Black or white bars at the edges count as picture. Default: crops leave them out."
+    )
     cover: bool = _option(
         _VIDEO,
         "--cover",
         "Pull cover frames from videos and crop those. Understood for a video without it; with it an animated "
-        "GIF or WebP is a video too.",
+        "picture (GIF, WebP, APNG, AVIF, HEIC) is a video too, and a sound file gives its cover picture.",
     )
     covers: int | None = _option(
         _VIDEO,
@@ -127,6 +133,14 @@ class Options:
         _VIDEO, "--start", "Look for covers from this time on, in seconds.", type=values.Seconds()
     )
     end_s: float | None = _option(_VIDEO, "--end", "And up to this time.", type=values.Seconds())
+    scan: str = _option(
+        _VIDEO,
+        "--scan",
+        "How a video is looked through: full decodes all of it, keyframes its I-frames and a moment behind the best. "
+        "auto takes keyframes for long videos that have enough of them.",
+        type=click.Choice(SCANS),
+        default="auto",
+    )
     keep_frames: bool = _option(_VIDEO, "--keep-frames", "Also write the whole frames.")
     output: str = _option(
         _OUTPUT,
@@ -144,6 +158,29 @@ class Options:
     fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=click.Choice(FORMATS), default="same")
     quality: int = _option(
         _OUTPUT, "--quality", "1 to 100, of lossy formats.", type=values.Whole("Q", 1, 100), default=DEFAULT_QUALITY
+    )
+    metadata: str = _option(
+        _OUTPUT,
+        "--metadata",
+        "What outputs keep of EXIF, XMP and IPTC. rights: creator, credit, copyright, licence and date of taking; "
+        "never where or with what.",
+        type=click.Choice(METADATA),
+        default="rights",
+    )
+    colour: str = _option(
+        _OUTPUT,
+        "--colour",
+        "Colour profiles: keep them, or convert to sRGB. auto keeps them, but for CMYK and large ones in outputs of up "
+        "to 2560 pixels.",
+        type=click.Choice(COLOURS),
+        default="auto",
+    )
+    background: str | None = _option(
+        _OUTPUT,
+        "--background",
+        "What transparent pixels are judged on, and laid on in JPEG. auto: white, or black for what is white itself."
+        "  [default: auto]",
+        type=values.Ground(),
     )
     overwrite: bool = _option(
         _OUTPUT,
@@ -260,7 +297,13 @@ class Options:
         from s2crop.cropping.request import CropRequest
 
         return CropRequest(
-            ratios=self.ratios, top=self.top, focus=self.focus, keep=self.keep, protect=self.protect, circle=self.circle
+            ratios=self.ratios,
+            top=self.top,
+            focus=self.focus,
+            keep=self.keep,
+            protect=self.protect,
+            circle=self.circle,
+            keep_bars=self.keep_bars,
         )
 
     def batch(self, protected: frozenset[Path], stream: BinaryIO | None) -> "BatchOptions":
@@ -280,6 +323,9 @@ class Options:
             size=self.size,
             no_upscale=self.no_upscale,
             quality=self.quality,
+            metadata=self.metadata,
+            colour=self.colour,
+            ground=self.background,
             overwrite=self.overwrite,
             dry_run=self.dry_run,
             protected=protected,
@@ -292,6 +338,7 @@ class Options:
             covers=self.covers or 1,
             start_s=self.start_s,
             end_s=self.end_s,
+            scan=self.scan,
         )
 
 

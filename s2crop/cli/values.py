@@ -93,3 +93,22 @@ class Device(click.ParamType):
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value, re.ASCII):
             self.fail(f"{value!r} is not a device: auto, cpu, cuda, cuda:1 or mps", param, ctx)
         return value
+
+
+class Ground(click.ParamType):
+    """A colour that transparency is laid on; None for auto."""
+
+    name = "COLOUR|auto"
+
+    def convert(self, value, param, ctx):
+        from PIL import ImageColor
+
+        if value is None or value == "auto":
+            return None
+        try:
+            colour = ImageColor.getrgb(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a colour: give auto, a name such as white, or #rrggbb", param, ctx)
+        if len(colour) > 3 and colour[3] < 255:
+            self.fail(f"{value!r} is transparent itself", param, ctx)
+        return "#" + "".join(f"{value:02x}" for value in colour[:3])

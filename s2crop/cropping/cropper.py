@@ -1,6 +1,7 @@
 """`Cropper`: one picture in, ranked crops out. Coordinates change from picture to network here alone."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +12,12 @@ import torch
 from s2crop.cropping.content import Content, contents
 from s2crop.cropping.features import columns, measure, with_scores
 from s2crop.cropping.protect import cut_and_lost, focus_of
-from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, required
+from s2crop.cropping.request import Crop, CropRequest, Heatmap, Inside, Prepared, Thing, required
 from s2crop.errors import InputError
+from s2crop.files.bars import find_bars
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import to_pixels
-from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.ratio import ORIGINAL, parse_ratio
 from s2crop.geometry.search import SearchConfig, candidates, choose, neighbours, scales, worth
 from s2crop.models.device import find_device, find_precision
 from s2crop.models.input import input_size, resize
@@ -27,6 +29,9 @@ from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
+MIN_INSIDE = 32  # pixels of a picture made smaller that are left between bars
+
+Proposal = tuple[tuple[float, float, float, float], float, str]  # box in pixels of the upright picture, score, kind
 
 
 class Cropper:
@@ -72,8 +77,29 @@ class Cropper:
     def prepare(self, picture: Picture, keep: int | None = None) -> Prepared:
         """Decode a picture, no larger than needed, and resize it for the network. Thread-safe. Args: see Picture.reduced."""
         size = input_size(picture.width, picture.height, self.config.short_side)
-        pixels = picture.reduced(min(self.config.short_side, picture.width, picture.height), keep)
-        return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height)
+        short_side = min(self.config.short_side, picture.width, picture.height)
+        pixels = picture.reduced(short_side, keep)
+        inside = self._inside_bars(picture, pixels)
+        return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height, inside)
+
+    def _inside_bars(self, picture: Picture, pixels: np.ndarray) -> Inside | None:
+        """What of a picture lies between its bars, by its pixels made smaller; None where it has no bars."""
+        height, width = pixels.shape[:2]
+        left, top, right, bottom = find_bars(pixels)
+        if (left, top, right, bottom) == (0, 0, width, height):
+            return None
+        # Where a picture was made smaller, the first line beside a bar may be a mean of both.
+        margin = int(width < picture.width or height < picture.height)
+        left, top = (edge + margin if edge else 0 for edge in (left, top))
+        right, bottom = (edge - margin if edge < end else end for edge, end in ((right, width), (bottom, height)))
+        if right - left < MIN_INSIDE or bottom - top < MIN_INSIDE:
+            return None
+        across, down = picture.width / width, picture.height / height
+        box = (math.ceil(left * across), math.ceil(top * down), int(right * across), int(bottom * down))
+        sides = box[2] - box[0], box[3] - box[1]
+        size = input_size(*sides, self.config.short_side)
+        shown = np.ascontiguousarray(pixels[top:bottom, left:right])
+        return Inside(box, Prepared(resize(shown, size, self.config.antialias), *sides))
 
     def rank(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
         """Ranked crops of several pictures, like-shaped ones in one batch.
@@ -82,15 +108,38 @@ class Cropper:
             For each picture its crops, ratio by ratio, best first in each; or the InputError of
             a picture on which the request cannot be met.
         """
+        return self.rank_and_propose(prepared, request)[0]
+
+    def rank_and_propose(
+        self, prepared: Sequence[Prepared], request: CropRequest
+    ) -> tuple[list[list[Crop] | InputError], list[list[Proposal]]]:
+        """`rank`, and the `proposals_prepared` of each picture out of the same pass through the backbone."""
         results: list[list[Crop] | InputError] = [[] for _ in prepared]
-        by_shape: dict[tuple[int, int], list[int]] = {}
+        proposals: list[list[Proposal]] = [[] for _ in prepared]
+        views: list[tuple[int, Prepared, CropRequest, Inside | None]] = []
         for i, picture in enumerate(prepared):
-            by_shape.setdefault(picture.shape, []).append(i)
+            try:
+                views += [(i, *view) for view in _views(picture, request)]
+            except InputError as error:
+                results[i] = error
+        by_shape: dict[tuple[int, int], list[tuple[int, Prepared, CropRequest, Inside | None]]] = {}
+        for view in views:
+            by_shape.setdefault(view[1].shape, []).append(view)
         for members in by_shape.values():
-            ranked = self._rank_batch([prepared[i] for i in members], request)
-            for i, crops in zip(members, ranked, strict=True):
-                results[i] = crops
-        return results
+            ranked, found = self._rank_batch([(picture, asked) for _, picture, asked, _ in members])
+            for (i, _, _, inside), crops, own in zip(members, ranked, found, strict=True):
+                if inside is not None:
+                    own = [(_moved(box, inside.box), score, kind) for box, score, kind in own]
+                    crops = crops if isinstance(crops, InputError) else [_in_picture(c, prepared[i]) for c in crops]
+                proposals[i] = proposals[i] or own
+                done = results[i]
+                if not isinstance(done, InputError):
+                    results[i] = crops if isinstance(crops, InputError) else done + crops
+        order = {ratio.label: number for number, ratio in enumerate(request.ratios)}
+        for crops in results:
+            if not isinstance(crops, InputError):
+                crops.sort(key=lambda crop: order[crop.ratio])  # stable: ranks stay in order
+        return results, proposals
 
     def crop(
         self,
@@ -102,6 +151,7 @@ class Cropper:
         keep=None,
         protect: str = "all",
         circle: bool = False,
+        keep_bars: bool = False,
     ) -> list[Crop]:
         """Crop one picture.
 
@@ -112,14 +162,23 @@ class Cropper:
             focus, keep: point (x, y) or box (x, y, width, height) that every crop contains, in
                 pixels of the upright picture, or in fractions of it where no number exceeds 1.
             protect: what a crop should not cut through: "none", "face", "text" or "all".
-            circle: the crops' inscribed circles are what counts: faces and text are held in those, and "asmnet" scores them.
+            circle: the crops' inscribed circles are what counts: faces and text are held in those, and "asmnet" scores
+                them.
+            keep_bars: even black or white bars at the edges count as picture; crops leave them out otherwise, but for
+                the ratio "original".
         Raises:
             InputError: a picture that cannot be read, or that cannot be cropped as asked.
         """
         if isinstance(ratios, str):
             ratios = [ratios]
         request = CropRequest(
-            ratios=tuple(map(parse_ratio, ratios)), top=top, focus=focus, keep=keep, protect=protect, circle=circle
+            ratios=tuple(map(parse_ratio, ratios)),
+            top=top,
+            focus=focus,
+            keep=keep,
+            protect=protect,
+            circle=circle,
+            keep_bars=keep_bars,
         )
         picture = Picture.open(image)
         (crops,) = self.rank([self.prepare(picture)], request)
@@ -167,23 +226,29 @@ class Cropper:
         """What an editor who asks for their ratio gives for each of boxes [N, 4] in pixels of a picture: [N]."""
         return self.features_prepared(prepared, boxes) @ (self._choice[False] * columns(protect))
 
-    def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
+    def proposals(self, image) -> list[Proposal]:
         """Object, face and text proposals (box in pixels of the upright picture, score, kind), best first."""
         return self.proposals_prepared(self.prepare(Picture.open(image)))
 
-    def proposals_prepared(self, prepared: Prepared) -> list[tuple[tuple[float, float, float, float], float, str]]:
+    def proposals_prepared(self, prepared: Prepared) -> list[Proposal]:
         """`proposals` of a picture that is already prepared."""
         _, found, _ = self._look([prepared])
-        boxes = found.boxes[0].cpu().numpy() / prepared.scale
-        return [
-            (tuple(map(float, box)), float(score), KINDS[kind])
-            for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True)
-            if score > 0
-        ]
+        return _in_pixels(found, 0, prepared)
 
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
         """What the score of a box, in pixels of the picture, rests on: maps of a picture that is already prepared."""
+        inside = prepared.inside
+        if inside is not None and inside.holds(box):
+            x, y = inside.box[:2]
+            return [
+                dataclasses.replace(
+                    heat,
+                    place=_moved(heat.place, inside.box),
+                    marks=[(_moved(mark, inside.box), share, kind) for mark, share, kind in heat.marks],
+                )
+                for heat in self.heatmaps_prepared(inside.prepared, (box[0] - x, box[1] - y, box[2] - x, box[3] - y))
+            ]
         features, found, _ = self._look([prepared])
         first = found.first(self.net.num_proposals)
         crop = torch.from_numpy((np.array(box) * prepared.scale).astype(np.float32)).to(self._device).view(1, 1, 4)
@@ -241,27 +306,92 @@ class Cropper:
         scores = torch.cat(parts, dim=1).cpu().double().numpy()
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
-    def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
-        results: list[list[Crop] | InputError] = [[] for _ in prepared]
+    def _rank_batch(
+        self, asked: Sequence[tuple[Prepared, CropRequest]]
+    ) -> tuple[list[list[Crop] | InputError], list[list[Proposal]]]:
+        """Crops and proposals of like-shaped pictures, of each what is asked of it."""
+        prepared = [picture for picture, _ in asked]
+        results: list[list[Crop] | InputError] = [[] for _ in asked]
+        told: list[list[Proposal]] = [[] for _ in asked]
         found: dict[int, _Candidates] = {}
-        for i, picture in enumerate(prepared):
+        for i, (picture, request) in enumerate(asked):
             try:
                 found[i] = _Candidates(picture, request, self.search)
             except InputError as error:
                 results[i] = error
         if not found:
-            return results
+            return results, told
         features, proposals, subjects = self._look([prepared[i] for i in found])
         seen = contents(proposals, subjects, [one.size_wh for one in found.values()], features.size)
         for row, (i, one) in enumerate(found.items()):
             part = type(features)(*(_row(value, row) for value in features))
             own = Proposals(*(value[row : row + 1] for value in proposals))
 
-            def score(boxes: np.ndarray, part=part, own=own, picture=prepared[i]) -> np.ndarray:
+            picture, request = asked[i]
+
+            def score(boxes: np.ndarray, part=part, own=own, picture=picture, request=request) -> np.ndarray:
                 return self._score(part, own, [boxes * picture.scale], request.circle)[0]
 
             results[i] = one.crops(seen[row], score, self._choice, request)
-        return results
+            told[i] = _in_pixels(proposals, row, prepared[i])
+        return results, told
+
+
+def _views(picture: Prepared, request: CropRequest) -> list[tuple[Prepared, CropRequest, Inside | None]]:
+    """What to look at for a request: the picture, what lies between its bars, or each for some of the ratios.
+
+    Bars count as picture for the ratio "original", and where the request cannot be met between them.
+
+    Raises:
+        InputError: what the request requires lies outside the picture.
+    """
+    inside = picture.inside
+    if inside is None or request.keep_bars:
+        return [(picture, request, None)]
+    must = required(request, (picture.width, picture.height))
+    if must is not None and not inside.holds(must):
+        return [(picture, request, None)]
+    original = tuple(ratio for ratio in request.ratios if ratio.label == ORIGINAL)
+    others = tuple(ratio for ratio in request.ratios if ratio.label != ORIGINAL)
+    try:
+        for ratio in others if must is not None else ():
+            part = inside.prepared
+            candidates(ratio.value, (part.width, part.height), must - np.tile(inside.box[:2], 2))
+    except InputError:
+        return [(picture, request, None)]
+    views: list[tuple[Prepared, CropRequest, Inside | None]] = []
+    if others:
+        views.append((inside.prepared, dataclasses.replace(inside.request(request, must), ratios=others), inside))
+    if original:
+        views.append((picture, dataclasses.replace(request, ratios=original), None))
+    return views
+
+
+def _moved(box: Sequence, place: Sequence[int]) -> tuple:
+    """A box in pixels of a part of a picture, in pixels of the picture."""
+    x, y = place[:2]
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+
+
+def _in_picture(crop: Crop, picture: Prepared) -> Crop:
+    """A crop of what lies between a picture's bars as one of the picture."""
+    assert picture.inside is not None
+    place, part = picture.inside
+    focus = crop.focus
+    if focus is not None:
+        focus = (focus[0] * part.width + place[0]) / picture.width, (focus[1] * part.height + place[1]) / picture.height
+    cut, lost = ([Thing(one.kind, _moved(one.box, place)) for one in things] for things in (crop.cut, crop.lost))
+    return dataclasses.replace(crop, box=_moved(crop.box, place), cut=cut, lost=lost, focus=focus)
+
+
+def _in_pixels(proposals: Proposals, row: int, prepared: Prepared) -> list[Proposal]:
+    """Proposals of one picture of a batch."""
+    boxes = proposals.boxes[row].cpu().numpy() / prepared.scale
+    return [
+        (tuple(map(float, box)), float(score), KINDS[kind])
+        for box, score, kind in zip(boxes, proposals.scores[row], proposals.kinds[row], strict=True)
+        if score > 0
+    ]
 
 
 def _row(value, row: int):
@@ -284,7 +414,9 @@ class _Candidates:
         self.must = required(request, self.size_wh)
         self.search = search
         self.ratios = [(ratio, ratio.for_size(*self.size_wh)) for ratio in request.ratios]
-        self.boxes = [candidates(value, self.size_wh, self.must, search.method) for _, value in self.ratios]  # [N, 4] each
+        self.boxes = [
+            candidates(value, self.size_wh, self.must, search.method) for _, value in self.ratios
+        ]  # [N, 4] each
 
     def crops(
         self,

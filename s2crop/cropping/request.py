@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +17,8 @@ from s2crop.geometry.ratio import Ratio
 
 if TYPE_CHECKING:
     import torch  # takes seconds to import: a request can be made without it
+
+_ROUNDING = 1e-6  # pixels by which fractions may miss the picture's border
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
@@ -36,6 +38,7 @@ class CropRequest:
     protect: str = "all"  # one of PROTECT
     # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
     circle: bool = False
+    keep_bars: bool = False  # even bars at the edges count as picture
 
     def __post_init__(self) -> None:
         if not self.ratios or not all(isinstance(ratio, Ratio) for ratio in self.ratios):
@@ -96,6 +99,7 @@ class Prepared:
     pixels: "torch.Tensor"  # uint8 [3, h, w]
     width: int
     height: int
+    inside: "Inside | None" = None  # what lies between even bars at the edges; None where there are none
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,6 +112,30 @@ class Prepared:
         """Network-input pixels for each picture pixel, as [x, y, x, y]."""
         height, width = self.shape
         return np.array([width / self.width, height / self.height] * 2)
+
+
+class Inside(NamedTuple):
+    """What of a picture lies between its bars."""
+
+    box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture
+    prepared: Prepared  # that part, as a picture of its own
+
+    def holds(self, box: Sequence[float]) -> bool:
+        """Whether a box in pixels of the picture lies in it."""
+        x1, y1, x2, y2 = self.box
+        return bool(x1 <= box[0] and y1 <= box[1] and box[2] <= x2 and box[3] <= y2)
+
+    def request(self, request: CropRequest, must: np.ndarray | None) -> CropRequest:
+        """The same request of that part.
+
+        Args:
+            must: [4] what the request requires of the picture (`required`); it lies inside.
+        """
+        if must is None:
+            return replace(request, focus=None, keep=None)
+        side = np.array([self.prepared.width, self.prepared.height])
+        x, y, right, lower = (must - np.tile(self.box[:2], 2)) / np.tile(side, 2)
+        return replace(request, focus=None, keep=(x, y, right - x, lower - y))
 
 
 @dataclass(frozen=True)
@@ -140,9 +168,9 @@ def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | Non
             values = values * np.resize([width, height], len(values))
         x, y = values[:2]
         w, h = values[2:] if len(values) == 4 else (0, 0)
-        if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width or y + h > height:
+        if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width + _ROUNDING or y + h > height + _ROUNDING:
             raise InputError(f"{{option}} lies outside this picture of {width}x{height}", name)
-        boxes.append([x, y, x + w, y + h])
+        boxes.append([x, y, min(x + w, width), min(y + h, height)])
     if not boxes:
         return None
     found = np.array(boxes)

@@ -8,23 +8,36 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from s2crop.errors import OutputError
-from s2crop.files import pixels
+from s2crop.files import metadata, pixels
 from s2crop.files.formats import format_to_write
+from s2crop.files.metadata import Metadata
 
 PNG_LEVEL = 3  # of 9: photos take 40 % of the time of Pillow's 6 and are no larger, drawings grow by 8 %
 _JPEG_END = b"\xff\xd9"
 
 
-def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = False) -> bytes:
+def encode(
+    image: Image.Image,
+    fmt_suffix: str,
+    quality: int,
+    *,
+    circle: bool = False,
+    colour: str = "keep",
+    ground: str = "white",
+    kept: Metadata = Metadata(),
+) -> bytes:
     """The image as the bytes of a file; its colour profile (`.info["icc_profile"]`) goes along.
 
-    JPEG lays transparency on white and keeps CMYK; PNG keeps 16-bit grey; WebP and AVIF take 8-bit RGB, which
+    JPEG lays transparency on a ground and keeps CMYK; PNG keeps 16-bit grey; WebP and AVIF take 8-bit RGB, which
     CMYK, and grey with a grey profile, are turned into by way of sRGB.
 
     Args:
         fmt_suffix: one that outputs may have, like ".jpg".
         quality: 1 to 100; PNG has none.
         circle: make what lies outside the inscribed circle transparent.
+        colour: what becomes of the profile: see `pixels.managed`.
+        ground: the colour that JPEG lays transparency on.
+        kept: metadata for the file, from `metadata.kept`.
     Raises:
         OutputError: the format cannot hold the image.
         ValueError: an unknown suffix, or a circle in a format without transparency.
@@ -32,13 +45,13 @@ def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = 
     fmt = format_to_write(fmt_suffix)
     if fmt is None or (circle and not fmt.alpha):
         raise ValueError(f"cannot write {'a circle' if circle else 'pictures'} as {fmt_suffix!r}")
-    image = pixels.natural(image)
+    image = pixels.managed(pixels.natural(image), colour)
     if circle:
         image = _cut_circle(image)
     encoder = fmt.pillow or ""
     options: dict[str, Any] = {"quality": quality} if fmt.lossy else {}
     if encoder == "JPEG":
-        image = pixels.on_white(pixels.eight_bit(image))
+        image = pixels.on_ground(pixels.eight_bit(image), ground)
         # At this quality half-resolution colour would be what is seen first, above all in lettering.
         options |= {"subsampling": "4:4:4" if quality >= 95 else "4:2:0"}
     elif encoder == "PNG":
@@ -46,6 +59,7 @@ def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = 
         options |= {"compress_level": PNG_LEVEL}
     else:
         image = _as_colour(pixels.eight_bit(image))
+    options |= metadata.save_options(kept, encoder)
     try:
         with _file_in_memory(encoder) as file:
             image.save(file, encoder, icc_profile=image.info.get("icc_profile"), **options)
@@ -55,7 +69,7 @@ def encode(image: Image.Image, fmt_suffix: str, quality: int, *, circle: bool = 
         raise OutputError(f"cannot write {image.width}x{image.height} as {encoder}: {error}") from error
     if encoder == "JPEG" and not data.endswith(_JPEG_END):  # Pillow does not look at how much of it was written
         raise OutputError(f"cannot write {image.width}x{image.height} as JPEG: out of memory")
-    return data
+    return metadata.with_segments(data, kept) if encoder == "JPEG" else data
 
 
 def _file_in_memory(encoder: str) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""The one table of formats: what is read, what is written, what is refused, and the suffixes of their files.
+"""The one table of formats: what is read, what is written, and the suffixes of their files.
 
 Every list of formats or suffixes elsewhere derives from `TABLE`; what else a format needs to be written stands in
 `files.encode`. Nothing that takes long to import is imported here, as the command's help needs it.
@@ -32,7 +32,7 @@ class Format:
     lossy: bool = False  # has a quality
     alpha: bool = False  # outputs hold transparency
     walked: bool = True  # found in folders, not by name only
-    refused: str | None = None  # why its files are not opened as pictures
+    same: str | None = None  # suffix that SAME writes where this format is not written; None: PNG, which loses nothing
 
     @property
     def choice(self) -> str:
@@ -44,27 +44,31 @@ def _split(suffixes: str) -> tuple[str, ...]:
     return tuple(suffixes.split())
 
 
-_IS_VIDEO = "is a video; s2crop.covers takes pictures from it"
-
 # Raster formats only: nothing here starts another program (EPS) or reads a drawing (WMF). Pictures stand in the order
 # in which Pillow tries them, outputs in the order in which they are offered.
 TABLE = (
-    Format("JPEG", _split(".jpg .jpeg .jpe .jfif .mpo"), pillow="JPEG", writes=(".jpg", ".jpeg"), lossy=True),
-    Format("PNG", _split(".png .apng"), pillow="PNG", writes=(".png",), alpha=True),
+    Format(
+        "JPEG",
+        _split(".jpg .jpeg .jpe .jfif .mpo .jpg_large .jpg_orig"),
+        pillow="JPEG",
+        writes=(".jpg", ".jpeg"),
+        lossy=True,
+    ),
+    Format("PNG", _split(".png .apng"), Kind.EITHER, pillow="PNG", writes=(".png",), alpha=True),
     Format("WebP", (".webp",), Kind.EITHER, pillow="WEBP", writes=(".webp",), lossy=True, alpha=True),
-    Format("AVIF", (".avif",), pillow="AVIF", writes=(".avif",), lossy=True, alpha=True),
+    Format("AVIF", _split(".avif .avifs"), Kind.EITHER, pillow="AVIF", writes=(".avif",), lossy=True, alpha=True),
     Format("GIF", (".gif",), Kind.EITHER, pillow="GIF"),
     Format("BMP", _split(".bmp .dib"), pillow="BMP"),
     Format("TIFF", _split(".tif .tiff"), pillow="TIFF"),
     Format("Netpbm", _split(".ppm .pgm .pbm .pnm .pfm"), pillow="PPM"),
     Format("JPEG 2000", _split(".jp2 .j2k .jpx"), pillow="JPEG2000"),
     Format("QOI", (".qoi",), pillow="QOI"),
-    Format("HEIC", _split(".heic .heif"), refused="HEIC is not supported; convert it to JPEG first"),
+    Format("HEIC", _split(".heic .heif .hif .heics .heifs"), Kind.EITHER, pillow="HEIF", same=".jpg"),
+    Format("JPEG XL", (".jxl",), pillow="JXL"),
     Format(
-        "raw",  # Pillow would find no more than a thumbnail in it
-        _split(".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw"),
-        walked=False,
-        refused="is a raw file; develop it first",
+        "raw",  # of which the JPEG in it is read
+        _split(".cr2 .cr3 .nef .nrw .arw .sr2 .dng .orf .rw2 .raf .pef .srw .3fr .iiq .erf .mef .mos .rwl"),
+        same=".jpg",
     ),
     Format(
         "video",
@@ -73,10 +77,9 @@ TABLE = (
             " .mts .mxf .nut .ogm .ogv .rm .rmvb .vob .webm .wmv .wtv .y4m"
         ),
         Kind.CLIP,
-        refused=_IS_VIDEO,
     ),
     # A name that far more often means TypeScript.
-    Format("MPEG transport stream", (".ts",), Kind.CLIP, walked=False, refused=_IS_VIDEO),
+    Format("MPEG transport stream", (".ts",), Kind.CLIP, walked=False),
 )
 
 _BY_SUFFIX = {suffix: row for row in TABLE for suffix in row.suffixes}
@@ -98,6 +101,11 @@ def format_of_name(name: str | Path) -> Format | None:
     return _BY_SUFFIX.get(Path(name).suffix.lower())
 
 
+def format_of_content(kind: str) -> Format | None:
+    """The format that `sniff` found in a file; None for clips and raw files."""
+    return _BY_PILLOW.get(kind)
+
+
 def format_to_write(suffix: str) -> Format | None:
     """The format of an output with this suffix; None where there is none."""
     return _BY_OUTPUT.get(suffix.lower())
@@ -111,8 +119,9 @@ def can_hold_circles(fmt: str) -> bool:
 def suffix_for_name(name: str, fmt: str, circle: bool) -> str:
     """The suffix of the outputs of a picture of this name.
 
-    "same" keeps the formats that are written, and turns the rest, standard input included, into PNG, which loses
-    nothing; covers of clips are named "x.jpg". A circle under "same" is a PNG where the format has no transparency.
+    "same" keeps the formats that are written, turns photos of telephones and cameras in others (HEIC, raw) into JPEG,
+    and the rest, standard input included, into PNG, which loses nothing; covers of clips are named "x.jpg". A circle
+    under "same" is a PNG where the format has no transparency.
     """
     return _suffix(format_of_name(name), fmt, circle)
 
@@ -132,4 +141,6 @@ def _suffix(source: Format | None, fmt: str, circle: bool) -> str:
     if fmt != SAME:
         return f".{fmt}"
     kept = source if source is not None and source.writes else _PNG
+    if source is not None and source.same:
+        kept = _BY_OUTPUT[source.same]
     return (kept if kept.alpha or not circle else _PNG).writes[0]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import InputError
-from s2crop.files import pixels
-from s2crop.files.formats import PILLOW_FORMATS, format_of_name
+from s2crop.files import metadata, pixels, reading
+from s2crop.files.metadata import Metadata
+from s2crop.files.reading import Facts
 from s2crop.files.sizes import decoder_scale
 
 MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
@@ -38,6 +39,15 @@ _AFTER_TRANSPOSE = {
     8: Image.Transpose.FLIP_TOP_BOTTOM,
 }
 _ORIENTATION_TAG = 0x0112
+# What Pillow's messages about sound files of kinds that it does not read have in common.
+_NOT_SUPPORTED = (
+    "unsupported",
+    "not supported",
+    "unknown pixel mode",
+    "unknown photometric",
+    "unrecognized",
+    "not implemented",
+)
 
 
 def lift_pillow_limits() -> None:
@@ -60,15 +70,21 @@ class Picture:
     width: int  # of the upright picture
     height: int
     format: str | None  # Pillow's name: "JPEG", "PNG", ...; None for arrays
-    frames: int  # more than 1 for animations, of which the first frame is used
+    frames: int  # more than 1 for animations, of which the first frame is used, and for TIFF
+    page: int  # the one that is used: of a TIFF the largest
     decoded_scale: int  # how many times smaller the JPEG decoder made the pixels that were kept last
+    is_preview: bool  # of a raw file
+    notes: tuple[str, ...]  # what of the file is not carried over
+    metadata: Metadata  # known once pixels were decoded
+    ground: str | None  # colour that transparency lies on; None until pixels were decoded, unless it was given
 
-    def __init__(self, source: Path | bytes | Image.Image, max_pixels: int) -> None:
-        self._source = source
+    def __init__(self, source: Path | bytes | Image.Image, max_pixels: int, ground: str | None = None) -> None:
+        self._source, self._max_pixels = source, max_pixels
+        self.ground, self.metadata = ground, Metadata()
         self._decoded: Image.Image | None = None
         self.decoded_scale = 1
         self._profile: bytes | None = None  # of the decoded pixels' colours
-        with self._file() as image:
+        with self._file() as (image, facts):
             width, height = self._stored_wh = image.size
             if width * height > max_pixels and not isinstance(source, Image.Image):
                 raise InputError(f"{width}x{height} is over {max_pixels} pixels ({{option}})", "max_pixels")
@@ -76,15 +92,26 @@ class Picture:
                 raise InputError(f"no pixels ({width}x{height})")
             # MPO is what many phones write: a JPEG with more pictures behind the first.
             self.format = "JPEG" if image.format == "MPO" else image.format
+            # A HEIC holds a burst, of which the first is as good as any, or parts of one picture.
             with self._reading():
-                self.frames = getattr(image, "n_frames", 1)
-            self._orientation = _orientation(image)
+                self.frames = 1 if image.format == "HEIF" else getattr(image, "n_frames", 1)
+            self.is_preview, self.notes, self.page = facts.raw, facts.notes, facts.page
+            self._orientation = facts.orientation or _orientation(image)
         self.width, self.height = self._turned(width, height)
 
     @classmethod
-    def open(cls, source: str | Path | bytes | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> "Picture":
+    def open(
+        cls,
+        source: str | Path | bytes | Image.Image | np.ndarray,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        ground: str | None = None,
+    ) -> "Picture":
         """Open a file, the bytes of one, a Pillow image or a uint8 array [H, W, 3].
 
+        Args:
+            ground: the colour that transparent pixels are looked at on; None for what shows the picture: white, or
+                black where most of it would be lost on white.
         Raises:
             InputError: the file is missing, no image, damaged, or larger than `max_pixels`.
             ValueError: an array of another shape or type.
@@ -95,12 +122,12 @@ class Picture:
             source = Image.fromarray(source)
         elif not isinstance(source, (bytes, Image.Image)):
             source = Path(source)
-        return cls(source, max_pixels)
+        return cls(source, max_pixels, ground)
 
     def reduced(self, short_side: int, keep: int | None = None) -> np.ndarray:
         """The whole picture made smaller by a power of two, for scoring.
 
-        JPEG is decoded at reduced size. Transparent pixels lie on white; 16-bit and CMYK become 8-bit RGB.
+        JPEG is decoded at reduced size. Transparent pixels lie on `ground`; 16-bit and CMYK become 8-bit RGB.
 
         Args:
             keep: keep the decoded pixels for `crop` until `close`, made at most this many times smaller by the decoder.
@@ -130,7 +157,7 @@ class Picture:
         elif image.size != size_wh:
             extent = (0, 0, width / scale, height / scale)
             image = image.resize(size_wh, Image.Resampling.BOX, extent, reducing_gap=2.0)
-        image = pixels.rgb(image)
+        image = pixels.rgb(image, self.ground or "white")
         return np.array(image if rest is None else image.transpose(rest))
 
     def decode(self, scale: int = 1) -> None:
@@ -189,16 +216,17 @@ class Picture:
         self.close()
 
     @contextmanager
-    def _file(self) -> Iterator[Image.Image]:
-        """The image with its header read and its pixels not yet."""
+    def _file(self) -> Iterator[tuple[Image.Image, Facts]]:
+        """The image with its header read and its pixels not yet, and what else the file says of it."""
         if isinstance(self._source, Image.Image):
-            yield self._source
+            yield self._source, Facts(self._source.format)
             return
         with ExitStack() as opened:
             with self._reading():
                 file = opened.enter_context(_open_bytes(self._source))
-                image = opened.enter_context(Image.open(file, formats=PILLOW_FORMATS))
-            yield image
+                image, facts = reading.opened(file, self._max_pixels)
+                opened.enter_context(image)
+            yield image, facts
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -215,7 +243,7 @@ class Picture:
         """The pixels as stored, made smaller by the JPEG decoder at most that many times, and how many times."""
         width, height = self._stored_wh
         scale = next(scale for scale in (8, 4, 2, 1) if scale <= largest_scale)
-        with self._file() as image:
+        with self._file() as (image, facts):
             if image.size != self._stored_wh:
                 raise InputError("changed while it was being read")
             with self._reading():
@@ -224,9 +252,13 @@ class Picture:
                     scale = 1
                 elif image.draft(None, (width // scale, height // scale)) is None:
                     scale = 1
-                image.load()
+                loaded = reading.loaded(image, facts)
+                self.metadata = metadata.read(loaded.image)
+            self.notes = tuple(dict.fromkeys(self.notes + loaded.notes))
+            image = reading.in_known_colours(loaded, facts)
             image = pixels.natural(image)
             self._profile = image.info.get("icc_profile")
+            self.ground = self.ground or pixels.ground_for(image)
             return image, scale
 
     def _upright(self, image: Image.Image) -> Image.Image:
@@ -258,9 +290,6 @@ def _open_bytes(source: Path | bytes) -> BinaryIO:
         info = os.stat(source)
         if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
             raise InputError("not a regular file")  # opening a pipe would wait for a writer
-        known = format_of_name(source)
-        if known is not None and known.refused and stat.S_ISREG(info.st_mode):
-            raise InputError(known.refused)
         size, file = info.st_size, open(source, "rb")
     if size == 0:
         file.close()
@@ -270,8 +299,6 @@ def _open_bytes(source: Path | bytes) -> BinaryIO:
 
 def _reason(error: Exception, format: str | None) -> str:
     """What to tell the user, on one line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, Image.DecompressionBombError):
@@ -283,6 +310,8 @@ def _reason(error: Exception, format: str | None) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "MAX_TEXT" in text:
         return "too much text in its metadata"
+    if any(word in text.lower() for word in _NOT_SUPPORTED):
+        return f"this kind of {format or 'picture'} is not supported: {text}"
     return f"{'truncated' if 'truncated' in text.lower() else 'damaged'} {format or 'picture'}: {text}"
 
 

@@ -3,13 +3,17 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageColor
+
+LARGE_PROFILE_BYTES = 16 << 10  # of cameras and screens they have 0.5 to 4 kB, of printers 500 and more
+WEB_SIDE = 2560  # pixels: of what is shown on pages; larger outputs are for print and archives
+_AS_GOOD_AS_WHITE = 215  # of 255: lighter than this can hardly be told from white
 
 
 def natural(image: Image.Image) -> Image.Image:
     """The same pixels in the nearest mode that can be resized and written: L, LA, RGB, RGBA, CMYK or I;16."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return sixteen_bit(image)
+        return _without_colour(image)
     if image.mode == "CMYK":
         return image
     if image.mode == "LAB":
@@ -18,6 +22,19 @@ def natural(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         mode += "A"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _without_colour(image: Image.Image) -> Image.Image:
+    """Deep grey as I;16, or as LA where one of its values stands for nothing at all (PNG)."""
+    hidden = image.info.get("transparency")
+    grey = sixteen_bit(image)
+    if not isinstance(hidden, int):
+        return grey
+    alpha = Image.fromarray(np.where(np.asarray(image) == hidden, 0, 255).astype(np.uint8))
+    grey = eight_bit(grey)
+    made = Image.merge("LA", (grey, alpha))
+    made.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return made
 
 
 def sixteen_bit(image: Image.Image) -> Image.Image:
@@ -63,26 +80,62 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return colours
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """LA or RGBA laid on white, as L or RGB; other modes as they are."""
+def on_ground(image: Image.Image, ground: str = "white") -> Image.Image:
+    """LA or RGBA laid on a colour, as L or RGB; other modes as they are.
+
+    Args:
+        ground: as Pillow writes colours, in sRGB.
+    """
     if image.mode not in ("LA", "RGBA"):
         return image
-    opaque = image.convert(image.mode[:-1])
-    page = Image.new(opaque.mode, image.size, "white")
+    red, green, blue = ImageColor.getrgb(ground)[:3]
+    opaque = image.convert("L" if image.mode == "LA" and red == green == blue else "RGB")
+    page = Image.new(opaque.mode, image.size, red if opaque.mode == "L" else (red, green, blue))
     page.paste(opaque, mask=image.getchannel("A"))
     page.info = dict(image.info)
     return page
 
 
-def rgb(image: Image.Image) -> Image.Image:
+def ground_for(image: Image.Image) -> str:
+    """The ground that shows a picture best: white, or black where on white most of it would be lost."""
+    if image.mode not in ("LA", "RGBA"):
+        return "white"
+    small = image.reduce(max(1, max(image.size) // 128)).convert("RGBA")
+    values = np.asarray(small, dtype=np.float32)
+    weight = values[..., 3] / 255.0
+    if weight.mean() > 0.99 or not weight.any():
+        return "white"
+    luma = values[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
+    lost_on_white = float((weight * (luma > _AS_GOOD_AS_WHITE)).sum() / weight.sum())
+    lost_on_black = float((weight * (luma < 255 - _AS_GOOD_AS_WHITE)).sum() / weight.sum())
+    return "black" if lost_on_white > 0.5 and lost_on_black < 0.2 else "white"
+
+
+def managed(image: Image.Image, policy: str) -> Image.Image:
+    """The colours of an output, and the profile that goes along, under a policy.
+
+    "keep" leaves both alone, and "srgb" makes everything sRGB. "auto" does so for outputs of up to the size of pages on
+    the web where they are in CMYK, which few programs show right, or where the profile is large: those of printers can
+    be ten times the picture that they come with.
+    """
+    profile = image.info.get("icc_profile") or b""
+    if policy == "keep" or not profile and image.mode != "CMYK":
+        return image
+    heavy = image.mode == "CMYK" or len(profile) > LARGE_PROFILE_BYTES
+    if policy == "auto" and not (heavy and max(image.size) <= WEB_SIDE):
+        return image
+    return to_srgb(eight_bit(image))
+
+
+def rgb(image: Image.Image, ground: str = "white") -> Image.Image:
     """Any of the natural modes as opaque 8-bit RGB for looking at."""
-    image = on_white(eight_bit(image))
+    image = on_ground(eight_bit(image), ground)
     return to_srgb(image) if image.mode == "CMYK" else image.convert("RGB")
 
 
-def for_screens(image: Image.Image) -> Image.Image:
+def for_screens(image: Image.Image, ground: str = "white") -> Image.Image:
     """Any of the natural modes as opaque 8-bit RGB in sRGB."""
-    return to_srgb(on_white(eight_bit(image)))
+    return to_srgb(on_ground(eight_bit(image), ground))
 
 
 def resized(image: Image.Image, size_wh: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:

@@ -4,13 +4,16 @@ import fnmatch
 import glob
 import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from s2crop.errors import InputError
-from s2crop.files.formats import Kind, format_of_name
+from s2crop.files.formats import Kind, format_of_content, format_of_name
+from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ def find_sources(
     exclude: Sequence[str] = (),
     skip_folder: Path | None = None,
     covers: bool = False,
+    passed_over: Counter[str] | None = None,
 ) -> list[Source]:
     """List the pictures and clips that the inputs name, each once, in the order given and sorted within folders.
 
@@ -44,11 +48,12 @@ def find_sources(
         exclude: globs likewise; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
         covers: animations are clips, and so are files with a suffix that is not known.
+        passed_over: counts, by suffix, the files in folders that are of no kind that is read.
     """
     found: dict[str, Source] = {}
     folders: dict[Path, str] = {}
     for text in inputs:
-        for source in _expand(text, recursive, skip_folder):
+        for source in _expand(text, recursive, skip_folder, passed_over):
             if source.path is not None and not _wanted(source.relative, include, exclude):
                 continue
             place = _place(source, folders)
@@ -73,21 +78,23 @@ def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
     return [os.fsdecode(item) for item in items if item]
 
 
-def _expand(text: str, recursive: bool, skip_folder: Path | None) -> Iterator[Source]:
+def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: Counter[str] | None) -> Iterator[Source]:
     if text == "-":
         yield Source("-", None, Path("stdin"))
     elif os.path.isdir(text):
         visited = {os.path.realpath(skip_folder)} if skip_folder else set()
         visited.discard(os.path.realpath(text))  # it was asked for by name
-        yield from _walk(Path(text), Path(), recursive, visited)
+        yield from _walk(Path(text), Path(), recursive, visited, passed_over)
     elif glob.has_magic(text) and not os.path.lexists(text):
         for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
-            yield from _expand(path, recursive, skip_folder)
+            yield from _expand(path, recursive, skip_folder, passed_over)
     else:
         yield Source(text, Path(text), Path(Path(text).name or text))
 
 
-def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterator[Source]:
+def _walk(
+    top: Path, below: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None
+) -> Iterator[Source]:
     """The pictures and clips of the folder `top / below`; each real folder is visited once, so loops of links end."""
     folder = top / below
     real = os.path.realpath(folder)
@@ -102,21 +109,41 @@ def _walk(top: Path, below: Path, recursive: bool, visited: set[str]) -> Iterato
     names = [name for name in names if not name.startswith(".")]
     folders = [name for name in names if os.path.isdir(folder / name)]
     for name in names:
+        if name in folders:
+            continue
         known = format_of_name(name)
-        if name not in folders and known is not None and known.walked:
+        # What has no suffix shows by its first bytes what it is.
+        if known.walked if known is not None else not Path(name).suffix and content(folder / name) is not None:
             yield Source(str(folder / name), folder / name, below / name)
+        elif passed_over is not None:
+            passed_over[Path(name).suffix.lower()] += 1
     if recursive:
         for name in folders:
-            yield from _walk(top, below / name, recursive, visited)
+            yield from _walk(top, below / name, recursive, visited, passed_over)
+
+
+def content(path: Path) -> str | None:
+    """What a file is by its first bytes, as `sniff` says; None where they don't tell or it cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            return sniff(file.read(HEAD_BYTES))
+    except (OSError, ValueError):  # opening it will say what is wrong
+        return None
 
 
 def _kind(source: Source, covers: bool) -> Kind:
+    """What a source is: by its first bytes, or by its name where these don't tell."""
     if source.path is None:
         return Kind.PICTURE
-    known = format_of_name(source.relative)
+    inside = content(source.path)
+    if inside == CLIP:
+        return Kind.CLIP
+    known = format_of_name(source.relative) if inside is None else format_of_content(inside)
     if known is not None and (covers or known.holds is Kind.CLIP):
         return known.holds
-    return Kind.CLIP if covers and not source.path.is_dir() else Kind.PICTURE
+    return Kind.CLIP if covers and inside is None and not source.path.is_dir() else Kind.PICTURE
 
 
 def _natural_order(name: str) -> tuple:
@@ -126,9 +153,10 @@ def _natural_order(name: str) -> tuple:
 
 
 def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    name = relative.as_posix()
-    included = not include or any(fnmatch.fnmatchcase(name, pattern) for pattern in include)
-    return included and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
+    """Whether the globs take a path, in any case: cameras write IMG_1.JPG."""
+    name = relative.as_posix().casefold()
+    included = not include or any(fnmatch.fnmatchcase(name, pattern.casefold()) for pattern in include)
+    return included and not any(fnmatch.fnmatchcase(name, pattern.casefold()) for pattern in exclude)
 
 
 def _place(source: Source, folders: dict[Path, str]) -> str:

@@ -151,6 +151,7 @@ class _Pipeline:
         self._unreported: deque[Job] = deque()
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
         self._writing: deque[Future] = deque()
+        self._told_of_previews = False
 
     def results(self, sources: Sequence[Source], plans: Sequence[Plan], stdin: bytes) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
@@ -289,7 +290,13 @@ class _Pipeline:
             if (
                 job.picture and job.picture.frames > 1 and job.picture.format != "JPEG"
             ):  # phones hide a second one there
-                log.info("%s: %d frames, the first is cropped", report.one_line(job.source.name), job.picture.frames)
+                which = "the largest" if job.picture.page else "the first"
+                log.info("%s: %d frames, %s is cropped", report.one_line(job.source.name), job.picture.frames, which)
+            if job.picture and job.picture.is_preview and not self._told_of_previews:
+                self._told_of_previews = True
+                log.info("of raw files the JPEG that the camera put into them is cropped")
+            for note in job.picture.notes if job.picture else ():
+                log.debug("%s: %s", report.one_line(job.source.name), note)
             for note in job.notes:
                 log.warning("%s: %s", report.one_line(job.source.name), report.one_line(note))
             yield job

@@ -13,7 +13,7 @@ from s2crop import report
 from s2crop.choices import DEFAULT_QUALITY, MAX_PIXELS
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, S2CropError
-from s2crop.files import encode, sizes
+from s2crop.files import encode, metadata, sizes
 from s2crop.files.formats import SAME, output_suffix
 from s2crop.files.names import Plan
 from s2crop.files.picture import Picture
@@ -47,6 +47,9 @@ class BatchOptions:
     size: sizes.Size | None = None  # exact output size
     no_upscale: bool = False
     quality: int = DEFAULT_QUALITY
+    metadata: str = "rights"  # what outputs keep of it: see `files.metadata.kept`
+    colour: str = "auto"  # what becomes of profiles: see `files.pixels.managed`
+    ground: str | None = None  # the colour that transparency lies on; None for what shows the picture
     overwrite: bool = False  # otherwise an output that exists is skipped
     dry_run: bool = False
     protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
@@ -59,6 +62,7 @@ class BatchOptions:
     covers: int = 1  # of each clip, at most
     start_s: float | None = None  # span of clips that covers come from
     end_s: float | None = None
+    scan: str = "auto"  # how clips are looked through: see `s2crop.video.scan`
 
     @property
     def circle(self) -> bool:
@@ -202,7 +206,7 @@ class Work:
     def open(self, job: Job) -> Picture:
         source = job.source.path if job.contents is None else job.contents
         assert source is not None
-        return Picture.open(source, max_pixels=self._options.max_pixels)
+        return Picture.open(source, max_pixels=self._options.max_pixels, ground=self._options.ground)
 
     def drop_pixels(self, job: Job) -> None:
         """Make room: the pixels of this picture are not needed any more, nor its maps."""
@@ -264,7 +268,15 @@ class Work:
             image = job.opened.crop(record.box, self._sizes(record)[1])
         check()
         with self._clock("encode"):
-            return encode.encode(image, suffix, self._options.quality, circle=self._options.circle)
+            return encode.encode(
+                image,
+                suffix,
+                self._options.quality,
+                circle=self._options.circle,
+                colour=self._options.colour,
+                ground=job.opened.ground or "white",
+                kept=metadata.kept(job.opened.metadata, self._options.metadata, image.size),
+            )
 
     def _sizes(self, record: Record) -> tuple[tuple[int, int], tuple[int, int] | None]:
         """(width, height) of a crop's output, and what it is to be resized to, if at all."""

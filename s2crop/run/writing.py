@@ -154,7 +154,9 @@ class Workers(Work):
             size_wh = job.opened.width, job.opened.height
             with self._clock("overlay and thumbnails"):
                 job.opened.decode(job.scale)
-                whole = pixels.for_screens(job.opened.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)))
+                whole = pixels.for_screens(
+                    job.opened.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)), job.opened.ground or "white"
+                )
                 outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
                 data = encode.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
             self._write_data(output, data)

@@ -1,0 +1,107 @@
+"""Even bars at the edges of a still picture: letterboxes, screenshots of films, frames of product shots."""
+
+import numpy as np
+
+_EVEN = 10.0  # grey levels: how far a bar's pixels may lie from its colour; JPEG rings by as much
+_BLACK, _WHITE = 24, 231  # bars are darker or lighter than this
+_MIN_FRAC = 0.02  # of the side: thinner ones are no bars
+_MAX_FRAC = 0.85  # of the side that the bars of it may take together
+_ALIKE = 0.4  # of the wider of two opposite bars: the other one is at least so wide
+_BAR_SHARE = (
+    0.98  # of a bar's pixels have its colour; the rest may be lettering, such as the time of day on a telephone
+)
+_EDGE_SHARE = 0.7  # of the picture's first line that is not of the bar's colour
+_EDGE_LINES = 3  # from the last line of a bar to the first one of the picture: blur and blocks of JPEG
+_EDGE_STEP = 12.0  # grey levels between a bar and the picture's first line, in the mean: a sky fades instead
+
+Box = tuple[int, int, int, int]
+
+
+def find_bars(pixels: np.ndarray) -> Box:
+    """What of a picture lies inside its even black or white bars.
+
+    Bars lie at two opposite sides or all around, have one colour and similar widths, and end at a straight edge along
+    most of the picture. A dark night sky fades and has no bar opposite; what stands on the white ground of a studio has no
+    straight edges.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+    Returns:
+        (x1, y1, x2, y2), x2 and y2 exclusive; the whole picture where there are no bars.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < 16:
+        return 0, 0, width, height
+    turned = pixels.transpose(1, 0, 2)
+    for lines, is_turned in ((pixels, False), (turned, True)):
+        colour = _colour(lines[0], lines[-1])
+        if colour is None:
+            continue
+        apart = _apart(lines, colour)
+        span = _between_bars(apart)
+        if span is not None:
+            # Within a letterboxed picture there may be the bars of another shape.
+            inner = _between_bars(apart[span[0] : span[1]].T) or (0, apart.shape[1])
+            return (span[0], inner[0], span[1], inner[1]) if is_turned else (inner[0], span[0], inner[1], span[1])
+        if (framed := _inside_frame(apart)) is not None:
+            x1, y1, x2, y2 = framed
+            return (y1, x1, y2, x2) if is_turned else framed
+    return 0, 0, width, height
+
+
+def _colour(first: np.ndarray, last: np.ndarray) -> np.ndarray | None:
+    """The colour of two opposite edges, if it is black or white and that of both."""
+    a, b = np.median(first, axis=0), np.median(last, axis=0)
+    if np.abs(a - b).max() > _EVEN or not (a.max() <= _BLACK or a.min() >= _WHITE):
+        return None
+    return a
+
+
+def _apart(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """[H, W], how many grey levels each pixel lies from the colour."""
+    return np.abs(pixels.astype(np.int16) - colour.astype(np.int16)).max(axis=-1).astype(np.uint8)
+
+
+def _between_bars(apart: np.ndarray) -> tuple[int, int] | None:
+    """The lines between a bar at the top and one at the bottom, both as long as the picture is wide."""
+    other = (apart > _EVEN).mean(axis=1)
+    edge = (other >= _EDGE_SHARE) & (apart.mean(axis=1) >= _EDGE_STEP)
+    if not edge.any():
+        return None
+    start, end = int(np.argmax(edge)), len(edge) - int(np.argmax(edge[::-1]))
+    if not _alike(start, len(edge) - end, len(edge)):
+        return None
+    before, behind = other[:start], other[end:]
+    ends_sharply = min(before[-_EDGE_LINES:]) <= 1 - _BAR_SHARE and min(behind[:_EDGE_LINES]) <= 1 - _BAR_SHARE
+    bars = before[:-_EDGE_LINES].mean() <= 1 - _BAR_SHARE and behind[_EDGE_LINES:].mean() <= 1 - _BAR_SHARE
+    return (start, end) if ends_sharply and bars else None
+
+
+def _inside_frame(apart: np.ndarray) -> Box | None:
+    """The rectangle that bars lie all around of."""
+    other = apart > _EVEN
+    rows, columns = _reach(other), _reach(other.T)
+    if rows is None or columns is None:
+        return None
+    (y1, y2), (x1, x2) = rows, columns
+    if not (_alike(y1, len(apart) - y2, len(apart)) and _alike(x1, apart.shape[1] - x2, apart.shape[1])):
+        return None
+    box = apart[y1:y2, x1:x2]
+    for lines in (box, box[::-1], box.T, box.T[::-1]):
+        sharpest = (lines[:_EDGE_LINES] > _EVEN).mean(axis=1) >= _EDGE_SHARE
+        steps = lines[:_EDGE_LINES].mean(axis=1) >= _EDGE_STEP
+        if not (sharpest & steps).any():
+            return None
+    return x1, y1, x2, y2
+
+
+def _reach(other: np.ndarray) -> tuple[int, int] | None:
+    """The first and, exclusive, the last line that are not the bar's colour but for a stray pixel."""
+    lines = other.mean(axis=1) > 0.004
+    return (int(np.argmax(lines)), len(lines) - int(np.argmax(lines[::-1]))) if lines.any() else None
+
+
+def _alike(first: int, second: int, side: int) -> bool:
+    """Whether two opposite bars are wide enough, leave enough of the side, and are about as wide as each other."""
+    low, high = sorted((first, second))
+    return low >= max(_EDGE_LINES + 1, _MIN_FRAC * side) and low >= _ALIKE * high and low + high <= _MAX_FRAC * side

@@ -1,0 +1,193 @@
+"""Bars of stills: found where there are some, and not where a picture is dark or white at its edges."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import pictures
+from commands import records
+from s2crop.cli import loading
+from s2crop.cropping.request import CropRequest
+from s2crop.files.bars import find_bars
+from s2crop.files.picture import Picture
+from s2crop.geometry.ratio import parse_ratio
+
+
+def noisy(image, sigma, seed=0):
+    values = np.asarray(image, float)
+    return (values + np.random.default_rng(seed).normal(0, sigma, values.shape)).clip(0, 255).astype(np.uint8)
+
+
+def on_page(photo, size, colour, at):
+    page = Image.new("RGB", size, colour)
+    page.paste(photo, at)
+    return page
+
+
+def as_jpeg(image, quality):
+    return np.asarray(pictures.decoded(pictures.encoded(image, quality=quality, subsampling="4:2:0")).convert("RGB"))
+
+
+PHOTO = Image.fromarray(noisy(pictures.photo(320, 180), 6))
+
+
+def whole(image):
+    pixels = np.asarray(image)
+    return (0, 0, pixels.shape[1], pixels.shape[0])
+
+
+@pytest.mark.parametrize("colour", ["black", "white", (16, 16, 16)])
+@pytest.mark.parametrize(
+    "size, at",
+    [((320, 240), (0, 30)), ((400, 180), (40, 0)), ((420, 260), (50, 40)), ((320, 500), (0, 120))],
+    ids=["top and bottom", "left and right", "all around", "unequal"],
+)
+def test_bars_are_found_to_the_line(colour, size, at):
+    found = find_bars(np.asarray(on_page(PHOTO, size, colour, at)))
+    assert found == (at[0], at[1], at[0] + 320, at[1] + 180)
+
+
+@pytest.mark.parametrize("quality", [95, 75])
+@pytest.mark.parametrize("at, size", [((0, 37), (320, 254)), ((43, 0), (406, 180))])
+def test_jpeg_blurs_the_edge_by_lines_only(quality, at, size):
+    found = find_bars(as_jpeg(on_page(PHOTO, size, "black", at), quality))
+    assert np.abs(np.subtract(found, (at[0], at[1], at[0] + 320, at[1] + 180))).max() <= 3
+
+
+def test_lettering_in_the_bars_of_a_telephone_is_passed_over():
+    page = on_page(PHOTO, (320, 700), "black", (0, 260))
+    draw = ImageDraw.Draw(page)
+    draw.text((20, 15), "12:30", fill="white")
+    draw.text((40, 660), "Like   Comment   Share", fill="white")
+    assert find_bars(np.asarray(page)) == (0, 260, 320, 440)
+
+
+def night(noise):
+    y = np.linspace(0, 1, 240)[:, None, None]
+    sky = np.broadcast_to(3 + 60 * y**3, (240, 360, 3)).copy()
+    rng = np.random.default_rng(1)
+    sky[rng.integers(0, 150, 60), rng.integers(0, 360, 60)] = 220  # stars
+    sky[200:] = 4  # a dark ridge
+    return noisy(sky, noise)
+
+
+def product(corner):
+    """A bottle, or a box with round corners, on the white of a studio, with its shadow."""
+    page = Image.new("RGB", (360, 360), "white")
+    draw = ImageDraw.Draw(page)
+    draw.ellipse((90, 290, 270, 320), fill=(225, 225, 225))
+    draw.rounded_rectangle((110, 60, 250, 305), corner, fill=(40, 90, 150))
+    draw.rectangle((160, 30, 200, 62), fill=(40, 40, 40))
+    return page
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        night(0), night(2),
+        product(30), product(4),
+        pictures.photo(320, 200),
+        Image.new("RGB", (200, 100)), Image.new("RGB", (200, 100), "white"),
+        on_page(PHOTO, (320, 240), "black", (0, 0)),  # a bar at one side only
+        on_page(PHOTO, (320, 240), (120, 30, 30), (0, 30)),  # neither black nor white
+        on_page(PHOTO, (320, 184), "black", (0, 2)),  # too thin
+        Image.new("RGB", (1, 1)), Image.new("RGB", (5, 3000)),
+    ],
+    ids=["night", "noisy night", "bottle", "box", "photo", "black", "white", "one side", "red", "thin", "dot", "line"],
+)  # fmt: skip
+def test_dark_skies_white_studios_and_others_have_none(image):
+    assert find_bars(np.asarray(image)) == whole(image)
+
+
+def test_lamp_and_its_mirror_image_in_the_dark_are_no_letterbox():
+    pixels = night(0)
+    y, x = np.mgrid[0:240, 0:360]
+    glow = 200 * np.exp(-((y - 120) ** 2) / 1800 - (x - 180) ** 2 / 9000)
+    assert find_bars((glow[..., None] * np.ones(3)).clip(0, 255).astype(np.uint8)) == whole(pixels)
+
+
+def test_turned_pictures_have_turned_bars():
+    page = np.asarray(on_page(PHOTO, (420, 260), "white", (50, 40)))
+    x1, y1, x2, y2 = find_bars(page)
+    assert find_bars(np.ascontiguousarray(page.transpose(1, 0, 2))) == (y1, x1, y2, x2)
+
+
+# What the cropper makes of them, with the shipped weights.
+
+RATIOS = ["16:9", "1:1", "9:16", "free"]
+
+
+def letterboxed(colour="black"):
+    """A JPEG of 1600x1500, and where in it the picture is."""
+    photo = Image.fromarray(noisy(pictures.photo(1600, 900), 6))
+    return pictures.encoded(on_page(photo, (1600, 1500), colour, (0, 300)), quality=88), (0, 300, 1600, 1200)
+
+
+def holds(outer, box):
+    return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
+
+
+@pytest.mark.parametrize("colour", ["black", "white"])
+def test_crops_lie_between_the_bars_and_are_in_pixels_of_the_picture(shipped_cropper, colour):
+    page, place = letterboxed(colour)
+    for crop in shipped_cropper.crop(page, RATIOS, top=2):
+        assert holds(place, crop.box)
+        edge = np.asarray(crop.image.convert("RGB"), int)[[0, -1]]
+        assert (np.abs(edge - (0 if colour == "black" else 255)).max(axis=-1) > 24).mean(axis=1).min() > 0.5
+        assert place[1] / 1500 <= crop.focus[1] <= place[3] / 1500
+        for thing in crop.cut + crop.lost:
+            assert holds(np.add(place, [-3, -3, 3, 3]), thing.box)
+    (wide,) = shipped_cropper.crop(page, ["16:9"])
+    assert wide.box[2] - wide.box[0] > 1200
+
+
+def test_bars_are_picture_for_the_ratio_original_and_when_asked_for(shipped_cropper):
+    page, place = letterboxed()
+    mixed = shipped_cropper.crop(page, ["original", "1:1"])
+    assert [crop.ratio for crop in mixed] == ["original", "1:1"]
+    alone = shipped_cropper.crop(page, ["original"]) + shipped_cropper.crop(page, ["1:1"])
+    kept = shipped_cropper.crop(page, ["original", "1:1"], keep_bars=True)
+    assert mixed == alone and mixed[0].box == kept[0].box
+    assert holds(place, mixed[1].box) and not holds(place, kept[1].box)
+
+
+def test_what_must_be_held_may_lie_in_a_bar(shipped_cropper):
+    page, place = letterboxed()
+    (inside,) = shipped_cropper.crop(page, ["1:1"], focus=(200, 700))
+    assert holds(place, inside.box) and holds(inside.box, (200, 700, 200, 700))
+    (in_fractions,) = shipped_cropper.crop(page, ["1:1"], focus=(200 / 1600, 700 / 1500))
+    assert in_fractions.box == inside.box
+    (across,) = shipped_cropper.crop(page, ["1:1"], keep=(100, 200, 300, 400))
+    assert holds(across.box, (100, 200, 400, 600))
+    (tall,) = shipped_cropper.crop(page, ["1:1"], keep=(300, 320, 1000, 860))  # too wide for a square between the bars
+    assert holds(tall.box, (300, 320, 1300, 1180))
+
+
+def test_heatmaps_cover_what_was_looked_at(shipped_cropper):
+    page, place = letterboxed()
+    prepared = shipped_cropper.prepare(Picture.open(page))
+    request = CropRequest(ratios=(parse_ratio("1:1"),))
+    ((crop,),), (proposals,) = shipped_cropper.rank_and_propose([prepared], request)
+    assert all(holds(np.add(prepared.inside.box, [-1, -1, 1, 1]), box) for box, _, _ in proposals)
+    (heat, *_) = shipped_cropper.heatmaps_prepared(prepared, crop.box)
+    assert heat.place == prepared.inside.box
+    (heat, *_) = shipped_cropper.heatmaps_prepared(prepared, (0, 0, 1600, 1500))
+    assert heat.place == (0, 0, 1600, 1500)
+
+
+@pytest.mark.parametrize("image", [night(2), np.asarray(product(30))], ids=["night", "studio"])
+def test_night_skies_and_white_studios_are_cropped_as_they_are(shipped_cropper, image):
+    page = Image.fromarray(image).resize((1440, 960))
+    assert shipped_cropper.prepare(Picture.open(page)).inside is None
+    assert shipped_cropper.crop(page, RATIOS) == shipped_cropper.crop(page, RATIOS, keep_bars=True)
+
+
+def test_the_command_crops_bars_away_unless_told(folder, monkeypatch, shipped_cropper):
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: shipped_cropper)
+    page, place = letterboxed()
+    (folder / "a.jpg").write_bytes(page)
+    (record,) = records("a.jpg", "-a", "1:1", "-o", "out")
+    assert holds(place, record["box"]) and Image.open(folder / record["output"]).size[0] <= 900
+    (record,) = records("a.jpg", "-a", "1:1", "-o", "kept", "--keep-bars")
+    assert not holds(place, record["box"])
+    assert (folder / "kept").exists()
