@@ -28,7 +28,7 @@ from s2crop.evaluation import fcdb
 from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
 from s2crop.geometry.boxes import inside_share, largest_of_ratio, mirrored
-from s2crop.geometry.search import SearchConfig, candidates, worth
+from s2crop.geometry.search import candidates, worth
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
@@ -539,7 +539,7 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
             part = found[start : start + len(own)]
             for temperature in TEMPERATURES if method == "expected" else (1.0,):
                 name = method if method == "argmax" else f"expected_{temperature}"
-                best = worth(own, part, SearchConfig(method=method, temperature=temperature)).argmax()
+                best = (part if method == "argmax" else worth(own, part, temperature)).argmax()
                 ious.setdefault(name, []).append(float(iou(own[best] / scale, sample.labels.best)))
                 disps.setdefault(name, []).append(float(displacement(own[best] / scale, sample.labels.best)))
             start += len(own)
