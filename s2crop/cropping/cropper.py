@@ -74,17 +74,23 @@ class Cropper:
             raise ValueError(f"proposals are auto, builtin or torchvision, not {proposals!r}")
         self._detector = load_detector(self._device) if proposals == "torchvision" else None
 
-    def prepare(self, picture: Picture, keep: int | None = None) -> Prepared:
-        """Decode a picture, no larger than needed, and resize it for the network. Thread-safe. Args: see Picture.reduced."""
+    def prepare(self, picture: Picture, keep: bool = False) -> Prepared:
+        """Decode a picture, no larger than needed, and resize it for the network. Thread-safe.
+
+        Args:
+            keep: keep the decoded pixels for the crops, until the picture is closed.
+        """
         size = input_size(picture.width, picture.height, self.config.short_side)
         short_side = min(self.config.short_side, picture.width, picture.height)
-        pixels = picture.reduced(short_side, keep)
+        pixels = picture.reduced(short_side, keep=True)
         inside = self._inside_bars(picture, pixels)
+        if not keep:
+            picture.close()
         return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height, inside)
 
     def _inside_bars(self, picture: Picture, pixels: np.ndarray) -> Inside | None:
         """What of a picture lies between its bars, by its pixels made smaller; None where it has no bars."""
-        height, width = pixels.shape[:2]
+        (height, width), size_wh = pixels.shape[:2], (picture.width, picture.height)
         left, top, right, bottom = find_bars(pixels)
         if (left, top, right, bottom) == (0, 0, width, height):
             return None
@@ -98,6 +104,13 @@ class Cropper:
         box = (math.ceil(left * across), math.ceil(top * down), int(right * across), int(bottom * down))
         sides = box[2] - box[0], box[3] - box[1]
         size = input_size(*sides, self.config.short_side)
+        # The part is made no smaller than a picture of its size would be, from pixels that are decoded already.
+        whole_side = min(picture.width, picture.height)
+        wanted = math.ceil(min(self.config.short_side, *sides) * whole_side / min(sides))
+        pixels = picture.reduced(min(wanted, whole_side // picture.decoded_scale), keep=True)
+        left, top, right, bottom = np.rint(np.array(box) * np.tile(np.divide(pixels.shape[1::-1], size_wh), 2)).astype(
+            int
+        )
         shown = np.ascontiguousarray(pixels[top:bottom, left:right])
         return Inside(box, Prepared(resize(shown, size, self.config.antialias), *sides))
 
