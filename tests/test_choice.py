@@ -105,7 +105,9 @@ def test_fixation_measures_by_hand():
 
 
 def ranking(order, bad=()):
-    return Ranking("p", "1:1", np.array([[i / 10, 0, i / 10 + 0.5, 1] for i in range(len(order))]), order, frozenset(bad))
+    return Ranking(
+        "p", "1:1", np.array([[i / 10, 0, i / 10 + 0.5, 1] for i in range(len(order))]), order, frozenset(bad)
+    )
 
 
 def examples(weights, count=150):

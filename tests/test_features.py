@@ -120,7 +120,10 @@ def test_scores_have_a_column_of_their_own():
 
 
 def test_a_face_without_a_head_is_grown_to_one():
-    heads, faces = (np.array([[0.1, 0.1, 0.3, 0.4]]), np.ones(1)), np.array([[0.15, 0.2, 0.25, 0.35], [0.6, 0.5, 0.7, 0.6]])
+    heads, faces = (
+        (np.array([[0.1, 0.1, 0.3, 0.4]]), np.ones(1)),
+        np.array([[0.15, 0.2, 0.25, 0.35], [0.6, 0.5, 0.7, 0.6]]),
+    )
     boxes, scores = with_faces(heads, (faces, np.array([0.9, 0.8])))
     assert len(boxes) == 2 and scores.tolist() == [1, 0.8]  # the first face lies in the head
     x1, y1, x2, y2 = boxes[1]

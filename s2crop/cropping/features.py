@@ -128,7 +128,9 @@ def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str
     edges = strips(both, edge)  # [4, N+1, 4]
     thickness = np.tile(edge, 2)[:, None]
     cuts = summed.over(edges.reshape(-1, 4))[:, 0].reshape(4, -1) / thickness * lengths
-    inner = np.concatenate([crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1).T  # borders that are not the picture's
+    inner = np.concatenate(
+        [crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1
+    ).T  # borders that are not the picture's
     cuts = sure * np.minimum(inner * np.clip(cuts[:, :-1] - cuts[:, -1:], 0, None) / root, MAX_CUT)
     left, top, right, bottom = cuts
     found |= {"cut_sides": left + right, "cut_top": top, "cut_bottom": bottom, "cut_worst": cuts.max(axis=0)}

@@ -23,9 +23,19 @@ SETS = {
     "people": "people/photos",
 }
 HEAD, PERSON = range(len(FIGURES))
-MASK_WEIGHTS = {"fcdb": 1.0, "unlabelled": 1.0, "text": 0.6, "crowd": 0.0, "people": 1.0}  # few of a crowd are in its mask
+MASK_WEIGHTS = {
+    "fcdb": 1.0,
+    "unlabelled": 1.0,
+    "text": 0.6,
+    "crowd": 0.0,
+    "people": 1.0,
+}  # few of a crowd are in its mask
 MIN_MASK = 26  # largest value of a mask that says anything: below, it means "don't know"
-SURE_FACE, SURE_PERSON, MAYBE_PERSON = 0.5, 0.35, 0.2  # trust in a teacher's box from which it is a target, or left open
+SURE_FACE, SURE_PERSON, MAYBE_PERSON = (
+    0.5,
+    0.35,
+    0.2,
+)  # trust in a teacher's box from which it is a target, or left open
 HEAD_OF_PERSON = 0.45  # of a person's height, from the top: where a head may be that no face was found of
 
 

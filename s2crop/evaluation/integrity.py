@@ -118,9 +118,7 @@ def most_held(boxes: np.ndarray, largest: np.ndarray) -> int:
     return best
 
 
-def count_subject(
-    crop: np.ndarray, mask: np.ndarray, largest: np.ndarray, size_wh: tuple[int, int]
-) -> np.ndarray:
+def count_subject(crop: np.ndarray, mask: np.ndarray, largest: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """The MEASURES of a subject's mask: cut where a border that is not the picture's runs through it.
 
     Args:

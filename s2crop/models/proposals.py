@@ -137,7 +137,9 @@ def peak_boxes(
 def suppress(boxes: Tensor, kinds: Tensor) -> Tensor:
     """Which boxes [K, 4], best first, overlap no better one of their kind that stays by more than NMS_IOU: indices."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    overlap = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    overlap = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(
+        boxes[:, None, :2], boxes[None, :, :2]
+    )
     shared = overlap.clamp(min=0).prod(-1)
     areas = sides.prod(-1)
     rivals = (shared > NMS_IOU * (areas[:, None] + areas - shared)) & (kinds[:, None] == kinds)

@@ -21,7 +21,9 @@ class Subjects(NamedTuple):
 
     subject: Tensor  # [B, H/4, W/4] how far each place belongs to what the picture is about, 0 to 1
     looks: Tensor  # [B, H/8, W/8] share of people's looks that falls there, of 1 in all
-    boxes: Tensor  # [B, M, 4] of heads and persons, in network-input pixels, best first; rows past the last have score 0
+    boxes: (
+        Tensor  # [B, M, 4] of heads and persons, in network-input pixels, best first; rows past the last have score 0
+    )
     scores: Tensor  # [B, M]
     kinds: Tensor  # [B, M] int64 index into FIGURES
 

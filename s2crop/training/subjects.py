@@ -136,7 +136,9 @@ def with_subjects(name: str, weights: Path | None, subjects: Path, folder: Path)
     path = shipped_weights(name) if weights is None else weights
     config, state = read_weights(path, name)
     model = MODELS[name][0](dataclasses.replace(config, subject_head=True))
-    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False)
+    model.load_state_dict(
+        {k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False
+    )
     model.subject_head.load_state_dict(load_model("s2cnet", subjects).subject_head.state_dict())
     save_weights(model, folder / "weights.safetensors")
     return folder / "weights.safetensors"
