@@ -35,9 +35,9 @@ def evaluate(
         photos: folder with the photos, however deep.
         split: "validation", "training" or "all"; fold: which part is held out.
     Returns:
-        {"data", "split", "pictures", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked pairs
-        ordered right, of those who score. best, bad: how often the candidate nearest to the own choice is among the best,
-        or would be refused; near: mean IoU with it.
+        {"data", "split", "pictures", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked
+        pairs ordered right, of those who score. best, bad: how often the candidate nearest to the own choice is among
+        the best, or would be refused; near: mean IoU with it.
     Raises:
         InputError: no photo of the split is there.
     """

@@ -118,7 +118,8 @@ def fit(
     measure: Callable[[Scorer], dict],
     resume: bool,
 ) -> dict:
-    """Train a part of a network with AdamW, a cosine and an average of the weights; the average is measured and written.
+    """Train a part of a network with AdamW, a cosine and an average of the weights;
+    the average is measured and written.
 
     Args:
         trained: the parameters that move; all others stay.
