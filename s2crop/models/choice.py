@@ -13,7 +13,10 @@ class Choice(nn.Module):
     belong to one network, whose score is the first feature.
     """
 
-    def __init__(self):
+    fixed: Tensor
+    free: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("fixed", torch.zeros(FEATURES))
         self.register_buffer("free", torch.zeros(FEATURES))
