@@ -65,8 +65,8 @@ class Cropper:
         self.net = load_model(model, weights, self._device)
         self.config = self.net.config
         self.net.backbone.to(self._dtype)
-        # A published checkpoint sees no proposals or subjects, nor does a network of another kind that was trained without;
-        # its backbone is not the one ours was trained on.
+        # A published checkpoint sees no proposals or subjects, nor does a network of another kind that was trained
+        # without; its backbone is not the one ours was trained on.
         whole = self.net.proposal_head is not None and self.net.subject_head is not None
         self._sight = self.net if whole else load_model("s2cnet", None, self._device)
         self._choice = {free: self._sight.choice.weights(free).double().cpu().numpy() for free in (False, True)}
@@ -225,7 +225,8 @@ class Cropper:
         return to_mos(self._score(features, found, [boxes * prepared.scale])[0], clip).astype(np.float32)
 
     def features_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
-        """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is: [N, F].
+        """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is:
+        [N, F].
 
         Columns are `features.ALL_NAMES`; circles and what is left out of protection have no part in them.
         """

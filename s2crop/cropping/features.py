@@ -1,6 +1,7 @@
 """What is known of a crop candidate besides the network's score: what it holds, cuts and loses, and where it lies.
 
-All are cheap: the maps are summed once for a picture, and hundreds of candidates of all ratios are measured in one call.
+All are cheap: the maps are summed once for a picture, and hundreds of candidates of all ratios are measured in one
+call.
 """
 
 import numpy as np
@@ -70,7 +71,8 @@ def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: boo
 
     Args:
         boxes: [N, 4] in fractions of the picture.
-        scales: [N] longer side of each, as a share of the picture's side that bounds its ratio (1: as large as possible).
+        scales: [N] longer side of each, as a share of the picture's side that bounds its ratio (1: as large as
+            possible).
         circle: measure the crops' inscribed circles.
     Returns:
         [N, F], columns as ALL_NAMES.

@@ -75,8 +75,8 @@ def worth(boxes: np.ndarray, utilities: np.ndarray, temperature: float) -> np.nd
 
         worth(c) = sum over c' of softmax(utility / T)[c'] * IoU(c, c')
 
-    The editor chooses candidate c' with probability softmax(utility / T)[c']. A plain arg-max over many candidates picks
-    outliers.
+    The editor chooses candidate c' with probability softmax(utility / T)[c']. A plain arg-max over many candidates
+    picks outliers.
     """
     chance = np.exp((utilities - utilities.max()) / temperature)
     return iou_matrix(boxes, boxes) @ (chance / chance.sum())

@@ -43,7 +43,8 @@ class ProposalHead(nn.Module):
     Anchor-free: a peak of the heat map is a box centre (Zhou et al. 2019, CenterNet), the sides
     are regressed as distances from the cell, trained on all cells of a Gaussian around the centre
     (Liu et al. 2020, TTFNet). The maps are added top-down at 96 channels, that of stride 4
-    too, for the sides of small boxes; then they are mixed by depthwise separable 5x5 convolutions. No class but the three kinds.
+    too, for the sides of small boxes; then they are mixed by depthwise separable 5x5 convolutions. No class but the
+    three kinds.
     """
 
     CHANNELS = 96

@@ -42,7 +42,7 @@ class SubjectHead(nn.Module):
     PRIOR = 0.05  # heat at the start of training
     DEEP = ((96, 160, 2), (160, 160, 1), (160, 160, 1), (160, 320, 1))  # MobileNetV2's layers 14 to 17
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         fine, _, middle, deep = CUTS.values()
         channels, expansion = self.CHANNELS, STAGES[-1][0]
@@ -57,6 +57,7 @@ class SubjectHead(nn.Module):
         self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
         self.heat = nn.Conv2d(channels, len(FIGURES), 1)
         self.sides = nn.Conv2d(channels, 4 * len(FIGURES), 1)
+        assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
     def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

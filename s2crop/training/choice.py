@@ -37,9 +37,9 @@ NEVER_BETTER = tuple(
     if "cut" in name or "lost" in name or name.endswith("_far") or name in ("zoom", "tight", "head_off_x")
 )
 NEVER_WORSE = ("score", "looks_held")
-# The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for writing
-# on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the others around
-# them chose no better.
+# The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
+# writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
+# others around them chose no better.
 FLOORS = {"head_lost": 3.0, "eyes_lost": 2.0, "head_cut": 1.5, "text_lost": 3.0, "text_cut": 3.0}
 LETTERED_RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)
 

@@ -226,8 +226,8 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
     """How well masks, looks, heads and persons of photos are found.
 
     Returns:
-        IoU at 0.5 and mean absolute error against the masks that say something; AUC and NSS of fixations; share found of
-        heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
+        IoU at 0.5 and mean absolute error against the masks that say something; AUC and NSS of fixations; share found
+        of heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
     """
     device = next(model.parameters()).device
     ious, errors, areas, scan = [], [], [], []
@@ -268,7 +268,9 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
 
 
 def fixation_measures(looks: np.ndarray, points: np.ndarray) -> tuple[float, float]:
-    """AUC (fixated cells against all others) and normalised scanpath saliency of a map [h, w]. Args: points [K, 2] fractions."""
+    """AUC (fixated cells against all others) and normalised scanpath saliency of a map [h, w].
+    Args: points [K, 2] fractions.
+    """
     points = points[((points >= 0) & (points < 1)).all(axis=1)]
     height, width = looks.shape
     values = looks[(points[:, 1] * height).astype(int), (points[:, 0] * width).astype(int)]
