@@ -92,7 +92,8 @@ class Cropper:
         """What of a picture lies between its bars, by its pixels made smaller; None where it has no bars."""
         (height, width), size_wh = pixels.shape[:2], (picture.width, picture.height)
         left, top, right, bottom = find_bars(pixels)
-        if (left, top, right, bottom) == (0, 0, width, height):
+        # The ground that transparent pixels lie on is no bar.
+        if (left, top, right, bottom) == (0, 0, width, height) or picture.is_transparent:
             return None
         # Where a picture was made smaller, the first line beside a bar may be a mean of both.
         margin = int(width < picture.width or height < picture.height)

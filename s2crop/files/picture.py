@@ -184,6 +184,12 @@ class Picture:
         width, height = self._stored_wh
         return 4 * (width // self.decoded_scale) * (height // self.decoded_scale)
 
+    @property
+    def is_transparent(self) -> bool:
+        """Whether some of the decoded pixels are; False where none are kept."""
+        image = self._decoded
+        return image is not None and image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() != (255, 255)
+
     def crop(self, box: tuple[int, int, int, int], size_wh: tuple[int, int] | None = None) -> Image.Image:
         """Cut out a box of the upright picture at full quality, resized to `size_wh` if given.
 
