@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -345,7 +346,8 @@ class Cropper:
             picture, request = asked[i]
 
             def score(boxes: np.ndarray, part=part, own=own, picture=picture, request=request) -> np.ndarray:
-                return self._score(part, own, [boxes * picture.scale], request.circle)[0]
+                found = self._score(part, own, [boxes * picture.scale], request.circle)[0]
+                return np.round(found / SCORE_STEP) * SCORE_STEP
 
             results[i] = one.crops(seen[row], score, self._choice, request)
             told[i] = _in_pixels(proposals, row, prepared[i])
@@ -421,7 +423,7 @@ def _row(value, row: int):
 class _Candidates:
     """The candidates of one picture, by ratio.
 
-    Each ratio is scored by itself, so that its crops do not depend on which others are asked for.
+    Scores are taken to SCORE_STEP, so that a ratio's crops do not depend on which others are rated with it.
     """
 
     def __init__(self, picture: Prepared, request: CropRequest, search: SearchConfig):
@@ -446,16 +448,15 @@ class _Candidates:
             score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
             choice: weights of the features, for ratios that are given (False) and free (True).
         """
-        cheap = self._measured(content, np.concatenate(self.boxes), request.circle)
-        cheap = np.split(cheap, np.cumsum([len(boxes) for boxes in self.boxes])[:-1])
+        if self.search.method == "argmax":
+            rated = [
+                (boxes, scores, scores) for boxes, scores in zip(self.boxes, _each(score, self.boxes), strict=True)
+            ]
+        else:
+            weights = [choice[value is None] * columns(request.protect) for _, value in self.ratios]
+            rated = self._expected(content, weights, score, request.circle)
         crops = []
-        for (ratio, value), boxes, features in zip(self.ratios, self.boxes, cheap, strict=True):
-            if self.search.method == "argmax":
-                scores = score(boxes)
-                worths = scores
-            else:
-                weights = choice[value is None] * columns(request.protect)
-                boxes, scores, worths = self._expected(content, boxes, features, value, weights, score, request.circle)
+        for (ratio, value), (boxes, scores, worths) in zip(self.ratios, rated, strict=True):
             for rank, i in enumerate(choose(boxes, worths, request.top), start=1):
                 box = to_pixels(boxes[i], self.size_wh, value, self.must)
                 cut, lost = cut_and_lost(content, box, request.protect)
@@ -464,25 +465,47 @@ class _Candidates:
                 crops.append(Crop(box, float(to_mos(scores[i])), ratio.label, rank, **told))
         return crops
 
-    def _expected(self, content, boxes, features, value, weights, score, circle):
-        """Candidates that the network rated, [K, 4], their scores and what they are worth."""
+    def _expected(
+        self, content: Content, weights: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray], circle: bool
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each ratio the candidates that the network rated, [K, 4], their scores and what they are worth.
+
+        All ratios are measured and rated in one call for the candidates, and in one for neighbours of the best.
+        """
         search = self.search
-        rated = search.rated if value is not None else len(boxes)
-        first = np.sort(np.argsort(-(features @ weights), kind="stable")[:rated])
-        boxes, features = boxes[first], features[first]
-        scores = np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
-        worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
-        best = np.argsort(-worths, kind="stable")[: search.refined]
-        near = neighbours(boxes[best], value, self.size_wh, self.must)
-        if len(near):
-            boxes = np.concatenate([boxes, near])
-            features = np.concatenate([features, self._measured(content, near, circle)])
-            scores = np.concatenate([scores, np.round(score(near) / SCORE_STEP) * SCORE_STEP])
-            worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
-        return boxes, scores, worths
+
+        def worths() -> list[np.ndarray]:
+            return [
+                worth(part, with_scores(known, marks) @ own, search.temperature)
+                for part, known, marks, own in zip(boxes, features, scores, weights, strict=True)
+            ]
+
+        boxes, features = list(self.boxes), _each(partial(self._measured, content, circle=circle), self.boxes)
+        for k, (_, value) in enumerate(self.ratios):
+            if value is not None:
+                first = np.sort(np.argsort(-(features[k] @ weights[k]), kind="stable")[: search.rated])
+                boxes[k], features[k] = boxes[k][first], features[k][first]
+        scores = _each(score, boxes)
+        near = []
+        for part, values, (_, ratio) in zip(boxes, worths(), self.ratios, strict=True):
+            best = np.argsort(-values, kind="stable")[: search.refined]
+            near.append(neighbours(part[best], ratio, self.size_wh, self.must))
+        if any(map(len, near)):
+            for parts, found in (
+                (boxes, near),
+                (features, _each(partial(self._measured, content, circle=circle), near)),
+                (scores, _each(score, near)),
+            ):
+                parts[:] = [np.concatenate(pair) for pair in zip(parts, found, strict=True)]
+        return list(zip(boxes, scores, worths(), strict=True))
 
     def _measured(self, content: Content, boxes: np.ndarray, circle: bool) -> np.ndarray:
         return measure(content, boxes / np.tile(self.size_wh, 2), scales(boxes, self.size_wh), circle)
+
+
+def _each(function: Callable[[np.ndarray], np.ndarray], parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a function of boxes gives for each of several sets, in one call."""
+    return np.split(function(np.concatenate(parts)), np.cumsum([len(part) for part in parts])[:-1])
 
 
 def to_mos(scores, clip: bool = True):
