@@ -84,7 +84,7 @@ class Cropper:
         size = input_size(picture.width, picture.height, self.config.short_side)
         short_side = min(self.config.short_side, picture.width, picture.height)
         pixels = picture.reduced(short_side, keep=True)
-        inside = None if picture.transparent else self._inside_bars(picture, pixels)  # an empty ground is no bar
+        inside = self._inside_bars(picture, pixels)
         if not keep:
             picture.close()
         return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height, inside)

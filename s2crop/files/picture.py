@@ -81,7 +81,6 @@ class Picture:
     def __init__(self, source: Path | bytes | Image.Image, max_pixels: int, ground: str | None = None) -> None:
         self._source, self._max_pixels = source, max_pixels
         self.ground, self.metadata = ground, Metadata()
-        self.transparent = False  # whether the pixels that were decoded may be transparent
         self._decoded: Image.Image | None = None
         self.decoded_scale = 1
         self._profile: bytes | None = None  # of the decoded pixels' colours
@@ -269,7 +268,6 @@ class Picture:
             image = reading.in_known_colours(loaded, facts)
             image = pixels.natural(image)
             self._profile = image.info.get("icc_profile")
-            self.transparent = image.mode in ("LA", "RGBA")
             self.ground = self.ground or pixels.ground_for(image)
             return image, scale
 
