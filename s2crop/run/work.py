@@ -18,6 +18,7 @@ from s2crop.files.formats import SAME, output_suffix
 from s2crop.files.names import Plan
 from s2crop.files.picture import Picture
 from s2crop.files.sources import Source
+from s2crop.geometry.boxes import object_position
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, failed
 
@@ -229,15 +230,18 @@ class Work:
         job.scale = min(job.scale, needed)
         records: list[Record] = []
         for crop in crops:
-            box, score = tuple(int(edge) for edge in crop.box), float(crop.score)
+            box = tuple(int(edge) for edge in crop.box)
+            score = float(crop.score)
             output = job.plan.crops.get((crop.ratio, crop.rank))
+            position = object_position(box, (job.opened.width, job.opened.height))
             record = self.record(
-                job, ratio=crop.ratio, rank=crop.rank, box=box, output=None if output is None else str(output)
-            )
+                job, ratio=crop.ratio, rank=crop.rank, box=box, output=None if output is None else str(output),
+                cut=crop.cut, lost=crop.lost, focus=crop.focus, object_position=position,
+            )  # fmt: skip
             try:
                 if not math.isfinite(score):
                     raise InputError("the score is not a number ({option} fp32 may help)", "precision")
-                records.append(make(replace(record, score=score)))
+                records.append(make(replace(record, score=score, worth=crop.worth)))
             except BrokenPipeError:
                 raise  # the stream's; files give OutputError
             except Exception as error:
