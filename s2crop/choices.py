@@ -12,6 +12,7 @@ GAICD_SPLITS = ("test", "val", "train")  # folders of GAICD
 
 MAX_TOP = 90  # as many as there are grid anchors
 DEFAULT_COVERS, MAX_COVERS = 3, 99
+SCANS = ("auto", "full", "keyframes")  # how clips are looked through
 DEFAULT_QUALITY = 90  # of 1 to 100, for lossy formats
 DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
 MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded

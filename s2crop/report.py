@@ -49,6 +49,7 @@ class Record:
     lost: "Sequence[Thing] | None" = None  # protected things that it leaves out
     focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
     object_position: str | None = None  # the crop for CSS: "42% 37%"
+    source: str | None = None  # "art": a picture attached to a video or to sound, no frame of it; no key otherwise
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
@@ -58,7 +59,10 @@ class Record:
         rounded |= {"time_s": _rounded(self.time_s, 3), "cut": _listed(self.cut), "lost": _listed(self.lost)}
         if self.focus is not None:
             rounded["focus"] = [_rounded(share, 4) for share in self.focus]
-        return json.dumps(asdict(self) | rounded, allow_nan=False)
+        told = asdict(self) | rounded
+        if self.source is None:
+            del told["source"]
+        return json.dumps(told, allow_nan=False)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

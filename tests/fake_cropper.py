@@ -43,6 +43,9 @@ class FakeCropper:
         self.batches.append(len(prepared))
         return [self._crops(p, request) for p in prepared]
 
+    def rank_and_propose(self, prepared, request):
+        return self.rank(prepared, request), [self.proposals_prepared(p) for p in prepared]
+
     def proposals_prepared(self, prepared):
         w, h = prepared.width, prepared.height
         return [((w * 0.4, h * 0.1, w * 0.6, h * 0.3), 0.9, "face"), ((0, h * 0.8, w, h), 0.4, "text")]

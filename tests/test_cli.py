@@ -368,6 +368,14 @@ def test_a_span_of_a_video(film):
     assert (record["status"], record["type"], record["error"]) == ("error", "video", "no frames in the span asked for")
 
 
+def test_how_a_video_is_looked_through(film):
+    clip(film)
+    for scan, told in (("auto", "all frames, 60"), ("full", "all frames, 60"), ("keyframes", "I-frames alone, ")):
+        code, _, err = s2crop("film.mp4", "--scan", scan, "-v", "--overwrite")
+        assert code == 0 and f"film.mp4: looked at {told}" in err
+    assert "--scan" in usage_error("film.mp4", "--scan", "some")
+
+
 def test_an_animated_gif_is_a_video_with_cover():
     frames = [Image.fromarray(scene(1 + i // 10, (48, 80))) for i in range(20)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=100)
@@ -939,10 +947,11 @@ def test_every_option_has_help_and_a_test():
 
 
 def test_choices_agree_with_the_modules_that_are_loaded_later():
-    from s2crop.cropping.protect import PROTECT_KINDS  # takes seconds: torch comes with it
+    from s2crop.cropping.features import columns  # takes seconds: torch comes with it
 
     params = {param.name: param for param in cli.main.params}
-    assert tuple(params["protect"].type.choices) == tuple(PROTECT_KINDS)
+    kept = {columns(name).tobytes() for name in params["protect"].type.choices}
+    assert len(kept) == len(choices.PROTECT)
     assert tuple(params["fmt"].type.choices) == FORMATS == ("same", "jpg", "png", "webp", "avif")
     assert f"default: {choices.MAX_PIXELS // 1_000_000} million" in params["max_pixels"].help
     assert f"default: {choices.DEFAULT_COVERS}, or 1" in params["covers"].help

@@ -240,6 +240,43 @@ def test_an_animation_is_a_picture_or_a_clip(here):
         assert {record.time_s < 1.2 for record in records[i : i + 2]} == {True, False}
 
 
+def test_attached_pictures_are_marked(here, film):
+    Image.fromarray(scene(7, (200, 200))).save("cover.png")
+    options = ["-map", 0, "-map", 1, "-c", "copy", "-disposition:v:1", "attached_pic"]
+    clips.run_ffmpeg("-i", film, "-i", "cover.png", *options, "in/d.mp4")
+    clips.run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "sound.mp3")
+    options = ["-map", 0, "-map", 1, "-c", "copy", "-disposition:v", "attached_pic"]
+    clips.run_ffmpeg("-i", "sound.mp3", "-i", "cover.png", *options, "in/song.mp3")
+    records = crop("in/d.mp4", covers=4)
+    (art,) = [record for record in records if record.source == "art"]
+    assert (art.type, art.time_s, art.width, art.height) == ("video", None, 200, 200)
+    assert '"source": "art"' in art.to_json()
+    others = [record for record in records if record.source is None]
+    assert len(others) >= 2 and all((r.width, r.height) == (160, 96) and r.time_s is not None for r in others)
+    assert "source" not in others[0].to_json()
+    with Image.open(art.output) as image:
+        assert np.abs(np.asarray(image.convert("RGB"), int) - scene(7, (200, 200))).mean() < 8
+    (song,) = crop("in/song.mp3", cover=True, covers=3)
+    assert (song.source, song.status, song.box) == ("art", "written", (0, 0, 200, 200))
+
+
+def test_how_a_clip_was_looked_through_is_told(here, caplog):
+    caplog.set_level(logging.DEBUG, "s2crop")
+    crop("in/b.mp4")
+    assert "in/b.mp4: looked at all frames, 60" in caplog.text
+    crop("in/b.mp4", scan="keyframes", overwrite=True)
+    assert "in/b.mp4: looked at I-frames alone, " in caplog.text
+
+
+def test_animations_of_other_kinds_are_clips(here):
+    frames = [Image.fromarray(frame) for frame in [*shot(1, 0.4), *shot(2, 0.4)]]
+    for name in ("d.png", "d.avif"):
+        frames[0].save(f"in/{name}", save_all=True, append_images=frames[1:], duration=100)
+    assert [r.type for r in crop("in/d.png", "in/d.avif")] == ["image", "image"]
+    records = crop("in/d.png", "in/d.avif", "in/a.png", cover=True, overwrite=True)
+    assert [(r.type, r.cover_rank) for r in records] == [("video", 1), ("video", 2)] * 2 + [("image", None)]
+
+
 def test_thumbnails_are_those_of_each_cover(here):
     told = []
     crop(

@@ -108,7 +108,7 @@ class TestFinding:
 
         named = "photos/b.png", "clip.MOV", "a.GIF", "a.webp", "a.heic", "a.nef", "film", "film.xyz", "code.ts", "-"
         assert kinds(*named) == ["picture", "clip"] + ["picture"] * 6 + ["clip", "picture"]
-        expected = ["picture", "clip", "either", "either", "picture", "picture", "clip", "clip", "clip", "picture"]
+        expected = ["either", "clip", "either", "either", "either", "picture", "clip", "clip", "clip", "picture"]
         assert kinds(*named, covers=True) == expected
         assert kinds("photos") == ["picture", "clip", "picture", "picture"]
 

@@ -20,6 +20,7 @@ from s2crop.choices import (
     PRECISIONS,
     PROPOSALS,
     PROTECT,
+    SCANS,
     SHAPES,
 )
 from s2crop.cli import values
@@ -117,7 +118,7 @@ class Options:
         _VIDEO,
         "--cover",
         "Pull cover frames from videos and crop those. Understood for a video without it; with it an animated "
-        "GIF or WebP is a video too.",
+        "picture (GIF, WebP, APNG, AVIF, HEIC) is a video too, and a sound file gives its cover picture.",
     )
     covers: int | None = _option(
         _VIDEO,
@@ -129,6 +130,14 @@ class Options:
         _VIDEO, "--start", "Look for covers from this time on, in seconds.", type=values.Seconds()
     )
     end_s: float | None = _option(_VIDEO, "--end", "And up to this time.", type=values.Seconds())
+    scan: str = _option(
+        _VIDEO,
+        "--scan",
+        "How a video is looked through: full decodes all of it, keyframes its I-frames and a moment behind the best. "
+        "auto takes keyframes for long videos that have enough of them.",
+        type=click.Choice(SCANS),
+        default="auto",
+    )
     keep_frames: bool = _option(_VIDEO, "--keep-frames", "Also write the whole frames.")
     output: str = _option(
         _OUTPUT,
@@ -320,6 +329,7 @@ class Options:
             covers=self.covers or 1,
             start_s=self.start_s,
             end_s=self.end_s,
+            scan=self.scan,
         )
 
 

@@ -28,6 +28,8 @@ from s2crop.models.weights import load_model
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
 
+Proposal = tuple[tuple[float, float, float, float], float, str]  # box in pixels of the upright picture, score, kind
+
 
 class Cropper:
     """A loaded network with its proposals and search.
@@ -82,15 +84,22 @@ class Cropper:
             For each picture its crops, ratio by ratio, best first in each; or the InputError of
             a picture on which the request cannot be met.
         """
+        return self.rank_and_propose(prepared, request)[0]
+
+    def rank_and_propose(
+        self, prepared: Sequence[Prepared], request: CropRequest
+    ) -> tuple[list[list[Crop] | InputError], list[list[Proposal]]]:
+        """`rank`, and the `proposals_prepared` of each picture out of the same pass through the backbone."""
         results: list[list[Crop] | InputError] = [[] for _ in prepared]
+        proposals: list[list[Proposal]] = [[] for _ in prepared]
         by_shape: dict[tuple[int, int], list[int]] = {}
         for i, picture in enumerate(prepared):
             by_shape.setdefault(picture.shape, []).append(i)
         for members in by_shape.values():
-            ranked = self._rank_batch([prepared[i] for i in members], request)
-            for i, crops in zip(members, ranked, strict=True):
-                results[i] = crops
-        return results
+            ranked, found = self._rank_batch([prepared[i] for i in members], request)
+            for i, crops, own in zip(members, ranked, found, strict=True):
+                results[i], proposals[i] = crops, own
+        return results, proposals
 
     def crop(
         self,
@@ -167,19 +176,14 @@ class Cropper:
         """What an editor who asks for their ratio gives for each of boxes [N, 4] in pixels of a picture: [N]."""
         return self.features_prepared(prepared, boxes) @ (self._choice[False] * columns(protect))
 
-    def proposals(self, image) -> list[tuple[tuple[float, float, float, float], float, str]]:
+    def proposals(self, image) -> list[Proposal]:
         """Object, face and text proposals (box in pixels of the upright picture, score, kind), best first."""
         return self.proposals_prepared(self.prepare(Picture.open(image)))
 
-    def proposals_prepared(self, prepared: Prepared) -> list[tuple[tuple[float, float, float, float], float, str]]:
+    def proposals_prepared(self, prepared: Prepared) -> list[Proposal]:
         """`proposals` of a picture that is already prepared."""
         _, found, _ = self._look([prepared])
-        boxes = found.boxes[0].cpu().numpy() / prepared.scale
-        return [
-            (tuple(map(float, box)), float(score), KINDS[kind])
-            for box, score, kind in zip(boxes, found.scores[0], found.kinds[0], strict=True)
-            if score > 0
-        ]
+        return _in_pixels(found, 0, prepared)
 
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
@@ -241,8 +245,11 @@ class Cropper:
         scores = torch.cat(parts, dim=1).cpu().double().numpy()
         return [row[: len(b)] for row, b in zip(scores, boxes, strict=True)]
 
-    def _rank_batch(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
+    def _rank_batch(
+        self, prepared: Sequence[Prepared], request: CropRequest
+    ) -> tuple[list[list[Crop] | InputError], list[list[Proposal]]]:
         results: list[list[Crop] | InputError] = [[] for _ in prepared]
+        told: list[list[Proposal]] = [[] for _ in prepared]
         found: dict[int, _Candidates] = {}
         for i, picture in enumerate(prepared):
             try:
@@ -250,7 +257,7 @@ class Cropper:
             except InputError as error:
                 results[i] = error
         if not found:
-            return results
+            return results, told
         features, proposals, subjects = self._look([prepared[i] for i in found])
         seen = contents(proposals, subjects, [one.size_wh for one in found.values()], features.size)
         for row, (i, one) in enumerate(found.items()):
@@ -261,7 +268,18 @@ class Cropper:
                 return self._score(part, own, [boxes * picture.scale], request.circle)[0]
 
             results[i] = one.crops(seen[row], score, self._choice, request)
-        return results
+            told[i] = _in_pixels(proposals, row, prepared[i])
+        return results, told
+
+
+def _in_pixels(proposals: Proposals, row: int, prepared: Prepared) -> list[Proposal]:
+    """Proposals of one picture of a batch."""
+    boxes = proposals.boxes[row].cpu().numpy() / prepared.scale
+    return [
+        (tuple(map(float, box)), float(score), KINDS[kind])
+        for box, score, kind in zip(boxes, proposals.scores[row], proposals.kinds[row], strict=True)
+        if score > 0
+    ]
 
 
 def _row(value, row: int):

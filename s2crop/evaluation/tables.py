@@ -5,7 +5,7 @@ python -m s2crop.evaluation.tables
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from s2crop.evaluation import boxes, fcdb, integrity
@@ -142,11 +142,16 @@ def start_table(result: dict) -> str:
     return f"| {' | '.join(titles.values())} |\n|{'---|' * len(titles)}\n| {' | '.join(cells)} |"
 
 
-def video_table(result: dict) -> str:
-    """What reading and looking through a clip takes as a Markdown table."""
-    lines = ["| part | seconds | time / bare decoding | processor time / bare decoding |", "|---|---|---|---|"]
+def video_table(results: Sequence[dict]) -> str:
+    """What reading and looking through clips takes as a Markdown table."""
+    lines = [
+        "| minutes | part | seconds | time / bare decoding | processor time / bare decoding |",
+        "|---|---|---|---|---|",
+    ]
     lines += [
-        f"| {row['part']} | {row['wall_s']:.2f} | {row['wall_to_floor']:.2f} | {row['processor_to_floor']:.2f} |"
+        f"| {result['minutes']} | {row['part']} | {row['wall_s']:.2f} | {row['wall_to_floor']:.2f}"
+        f" | {row['processor_to_floor']:.2f} |"
+        for result in results
         for row in result["rows"]
     ]
     return "\n".join(lines)

@@ -36,16 +36,15 @@ def size_wh(width: int, height: int) -> tuple[int, int]:
 
 
 def crop_outlines(crops: Sequence, ratios: Sequence[str], circle: bool) -> list[Outline]:
-    """Of crops, coloured by ratio; labelled with rank (where there are several), worth, score, and what they cut or lose."""
+    """Of crops, coloured by ratio; labelled with rank, where there are several, worth, score, and what they cut or lose."""
     ranked = any(crop.rank > 1 for crop in crops)
-    return [
-        Outline(
-            crop.box, " ".join([crop.ratio, *([f"#{crop.rank}"] if ranked else []), f" {crop.worth:.2f}  {crop.score:.2f}",
-                                *faults(crop.cut, crop.lost)]),
-            COLOURS[ratios.index(crop.ratio) % len(COLOURS)], thin=crop.rank > 1, circle=circle,
-        )
-        for crop in crops
-    ]  # fmt: skip
+    outlines = []
+    for crop in crops:
+        words = [crop.ratio, *([f"#{crop.rank}"] if ranked else []), f" {crop.worth:.2f}  {crop.score:.2f}"]
+        label = " ".join(words + faults(crop.cut, crop.lost))
+        colour = COLOURS[ratios.index(crop.ratio) % len(COLOURS)]
+        outlines.append(Outline(crop.box, label, colour, thin=crop.rank > 1, circle=circle))
+    return outlines
 
 
 def faults(cut: Sequence[tuple[str, Box]] | None, lost: Sequence[tuple[str, Box]] | None) -> list[str]:

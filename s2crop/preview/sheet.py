@@ -178,8 +178,9 @@ class Sheet:
         shown = _image(image, f"{record.input}, {record.ratio}") if image else '<span class="none"></span>'
         target = record.output if record.status in (WRITTEN, SKIPPED) else None
         round_ = " round" if self._circle else ""
+        data = f'data-ratio="{ratio}" data-faults="{kinds}"{score}{worth}'
         return (
-            f'<figure class="crop{round_}" data-ratio="{ratio}" data-faults="{kinds}"{score}{worth}>{self._link(target, shown)}'
+            f'<figure class="crop{round_}" {data}>{self._link(target, shown)}'
             f"<figcaption>{' '.join(words)}</figcaption></figure>"
         )
 

@@ -1,5 +1,6 @@
 """What happens to one clip in a worker thread: its covers are pictures of their own."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,15 @@ import numpy as np
 from s2crop import report
 from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
+from s2crop.files.sources import content
 from s2crop.report import Record
 from s2crop.run.work import Job
 from s2crop.run.writing import Workers
 
 if TYPE_CHECKING:
     from s2crop.video.covers import Cover
+
+log = logging.getLogger(__name__)
 
 
 class ClipWorkers(Workers):
@@ -22,10 +26,18 @@ class ClipWorkers(Workers):
     def prepare(self, job: Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         try:
-            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self.open(job).frames > 1
+            is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._is_animated(job)
         except Exception as error:
             return [self.failed(self.record(job), error)]
         return self._prepare_clip(job) if is_clip else super().prepare(job)
+
+    def _is_animated(self, job: Job) -> bool:
+        """Whether a picture has several frames. Of HEIC the reader of clips tells, which knows its tracks."""
+        if job.source.path is not None and content(job.source.path) == "HEIF":
+            from s2crop.video import ffmpeg
+
+            return ffmpeg.has_track(job.source.path)
+        return self.open(job).frames > 1
 
     def _prepare_clip(self, job: Job) -> list[Record] | None:
         """Find the key frames of a clip; records if that was all there is to do.
@@ -46,12 +58,14 @@ class ClipWorkers(Workers):
         try:
             with self._clock("decode"):
                 assert job.source.path is not None
-                job.video = Video.open(job.source.path, max_pixels=self._options.max_pixels)
+                job.video = Video.open(job.source.path, max_pixels=self._options.max_pixels, or_art=True)
                 job.about |= {"width": job.video.width, "height": job.video.height}
                 winners = covers.find_winners(
                     job.video, self._options.covers, self._options.start_s, self._options.end_s,
-                    lambda time_s: self._tell_time(job, time_s),
+                    lambda time_s: self._tell_time(job, time_s), self._options.scan,
                 )  # fmt: skip
+                if job.video.looked_at:
+                    log.debug("%s: %s", report.one_line(job.source.name), job.video.looked_at)
                 shown = []
                 for one in covers.show(job.video, winners, self._cropper):
                     self._check_stop()
@@ -74,9 +88,14 @@ class ClipWorkers(Workers):
 
     def _cover(self, job: Job, rank: int, cover: "Cover | None" = None, frame: np.ndarray | None = None) -> Job:
         """One cover of a clip as a picture of its own."""
-        time = {} if cover is None else {"time_s": cover.time_s}
+        about = {}
+        if cover is not None:
+            about = {"time_s": cover.time_s} if cover.art is None else {"source": "art"}
+            about |= {"cover_score": cover.score}
+        if frame is not None:  # which may have a shape of its own
+            about |= {"width": frame.shape[1], "height": frame.shape[0]}
         return Job(
-            job.index, job.source, job.plan.covers[rank - 1], job.about | {"cover_rank": rank} | time,
+            job.index, job.source, job.plan.covers[rank - 1], job.about | {"cover_rank": rank} | about,
             picture=None if frame is None else Picture.open(frame),
             proposals=cover.proposals if cover and self._options.overlay_proposals else [],
             heatmaps=cover.heatmaps if cover else [],

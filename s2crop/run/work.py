@@ -63,6 +63,7 @@ class BatchOptions:
     covers: int = 1  # of each clip, at most
     start_s: float | None = None  # span of clips that covers come from
     end_s: float | None = None
+    scan: str = "auto"  # how clips are looked through: see `s2crop.video.scan`
 
     @property
     def circle(self) -> bool:

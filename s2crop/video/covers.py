@@ -18,17 +18,15 @@ from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, VideoError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.video import keyframes, shots
+from s2crop.video import keyframes, scan, shots
 from s2crop.video.keyframes import Winner
 from s2crop.video.reader import Video
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
 
-MAX_SLOTS = 4000  # 32 MB of features
-UNKNOWN_SLOT_S = 1.0  # where the duration is not known
 READ_AT_ONCE = 4  # frames at full resolution
-MIN_DECODED_FRAC = 0.67  # of the span; a cover of less of a damaged clip would be an accident
+KEPT_BYTES = 100 << 20  # of a clip's key frames at full resolution: 16 of 1920x1080
 
 # What follows is in points of the MOS scale. On sample clips the best crops of a clip's key frames are 0.1 to 0.8 apart: empty
 # roads and hands before the lens at the lower end.
@@ -54,8 +52,8 @@ class Frame:
     """A cover of a clip."""
 
     image: Image.Image  # upright, whole
-    time_s: float
-    score: float  # of its best crops, mean over the ratios; MOS scale, 1 to 5
+    time_s: float | None  # None: a picture attached to the clip
+    score: float  # what covers are ranked by: points of the MOS scale, also for what more than crops makes a good cover
 
 
 @dataclass(frozen=True)
@@ -67,18 +65,21 @@ class Shown:
     inside: tuple[int, int, int, int]  # x1, y1, x2, y2 in its pixels: what is no bar
     focus: float  # see `shots.focus`
     prepared: Prepared
+    frame: np.ndarray | None = field(default=None, compare=False)  # uint8 [h, w, 3], if it is kept
 
 
 @dataclass(frozen=True)
 class Cover:
     """A key frame that was chosen, and its crops."""
 
-    time_s: float
+    time_s: float | None  # None: a picture attached to the clip
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
-    score: float  # mean of the best of each ratio
+    score: float  # what covers are ranked by; see `choose`
     crops: list[Crop]  # boxes in pixels of the upright frame
     proposals: list[tuple]  # likewise, as `Cropper.proposals` gives them
     heatmaps: list[Heatmap] = field(default_factory=list)  # likewise, of the first crop, if asked for
+    art: int | None = None  # number of the attached picture
+    frame: np.ndarray | None = field(default=None, compare=False)  # uint8 [h, w, 3], if it is kept
 
 
 def covers(
@@ -104,7 +105,7 @@ def covers(
     from s2crop.cropping.cropper import Cropper  # takes torch along, which takes seconds
 
     request = CropRequest(ratios=tuple(map(parse_ratio, [ratios] if isinstance(ratios, str) else ratios)))
-    video = Video.open(source)
+    video = Video.open(source, or_art=True)
     winners = find_winners(video, top, start_s, end_s)
     cropper = cropper or Cropper()
     chosen = rank(cropper, list(show(video, winners, cropper)), request, top)
@@ -117,58 +118,97 @@ def find_winners(
     start_s: float | None = None,
     end_s: float | None = None,
     on_time: Callable[[float], None] = lambda time_s: None,
+    how: str = scan.AUTO,
 ) -> list[Winner]:
-    """Key frames of a clip, about three times as many as covers are asked for: one pass over its frames at 160 pixels.
+    """Key frames of a clip, about three times as many as covers are asked for, and the pictures attached to it.
 
     Args:
-        start_s, end_s: the span to look at; titles and credits are left out only at an end that is not given.
+        start_s, end_s: the span to look at, in which attached pictures are not; titles and credits are left out only at an
+            end that is not given.
         on_time: called now and then with the time reached; may raise to stop.
+        how: see `scan.scan`; `video.looked_at` says what was done.
     Raises:
         VideoError: a clip that cannot be read, or that has no frames in the span.
     """
-    end = video.duration_s if end_s is None else end_s
-    slot_s = UNKNOWN_SLOT_S if end is None else max(keyframes.SLOT_S, (end - (start_s or 0)) / MAX_SLOTS)
-    frames = video.frames(start_s=start_s, end_s=end_s)
-    try:
-        watched = keyframes.watch(frames, slot_s, on_time)
-    finally:
-        frames.close()
+    if video.is_art:
+        return [_of_art(video, 0)]
+    found = scan.scan(video, count, start_s, end_s, on_time, how)
+    what = "I-frames alone" if found.how == scan.KEY_FRAMES else "all frames"
+    video.looked_at = f"looked at {what}, {found.looked_at}"
+    pictures = video.art() if start_s is None and end_s is None else []
+    return found.winners + [_of_art(picture, number) for number, picture in enumerate(pictures)]
+
+
+def _of_art(picture: Video, number: int) -> Winner:
+    """An attached picture as a key frame that stands for no part of the clip.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    watched = keyframes.watch(picture.frames())
     if watched is None:
-        raise VideoError("no frames" if start_s is None and end_s is None else "no frames in the span asked for")
-    last_s, first_s = watched[0].time_s[-1], start_s or 0.0
-    if (
-        video.warnings
-        and end is not None
-        and last_s - first_s < MIN_DECODED_FRAC * (min(end, video.duration_s or end) - first_s)
-    ):
-        raise VideoError(
-            f"damaged: nothing can be decoded behind {last_s:.1f} s (--end {last_s:.1f} takes what is there)"
-        )
-    return keyframes.find_winners(*watched, count, head=start_s is None, tail=end_s is None)
+        raise VideoError("no frames")
+    (winner, *_) = keyframes.find_winners(*watched, 1)
+    return replace(winner, length_s=0.0, unstillness=0.0, art=number)
 
 
 def show(video: Video, winners: Sequence[Winner], cropper: "Cropper") -> Iterator[Shown]:
-    """Read key frames and prepare them for scoring.
+    """Read key frames and prepare them for scoring; they are kept as long as there is room for them.
 
     Raises:
         VideoError: the clip cannot be read any more.
     """
+    room = KEPT_BYTES
     for winner, frame in frames_of(video, winners):
-        x1, y1, x2, y2 = inside = find_inside(frame, winner.bars)
+        bars = winner.bars if winner.art is not None else _own_bars(video, frame, winner.bars)
+        x1, y1, x2, y2 = inside = find_inside(frame, bars)
         picture = Picture.open(np.ascontiguousarray(frame[y1:y2, x1:x2]))
         grey = picture.reduced(FOCUS_SIDE) @ shots.LUMA / 255
-        yield Shown(winner, frame.shape[1::-1], inside, shots.focus(grey), cropper.prepare(picture))
+        kept = frame if frame.nbytes <= room else None
+        room -= frame.nbytes if kept is not None else 0
+        yield Shown(winner, frame.shape[1::-1], inside, shots.focus(grey), cropper.prepare(picture), kept)
 
 
 def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tuple[Winner | Cover, np.ndarray]]":
-    """Read key frames or covers again at full resolution, uint8 [h, w, 3], a few at once.
+    """Key frames or covers at full resolution, uint8 [h, w, 3]: those that were kept, the others read again, a few at once.
 
     Raises:
         VideoError: the clip cannot be read any more.
     """
+    pictures = None
     for i in range(0, len(chosen), READ_AT_ONCE):
         group = chosen[i : i + READ_AT_ONCE]
-        yield from zip(group, video.frames_at([one.time_s for one in group]), strict=True)
+        missing = [one.time_s for one in group if one.art is None and getattr(one, "frame", None) is None]
+        read = iter(video.frames_at(missing) if missing else [])
+        for one in group:
+            if getattr(one, "frame", None) is not None:
+                yield one, one.frame
+            elif one.art is None:
+                yield one, next(read)
+            else:
+                pictures = ([video] if video.is_art else video.art()) if pictures is None else pictures
+                yield one, _only_frame(pictures, one.art)
+
+
+def _only_frame(pictures: Sequence[Video], number: int) -> np.ndarray:
+    for _, frame in pictures[number].frames(None) if number < len(pictures) else ():
+        return frame
+    raise VideoError("its attached picture could not be read again")
+
+
+def _own_bars(video: Video, frame: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[float, ...]:
+    """The bars of a frame in its own shape, of those that it has in the shape of the clip's first frame."""
+    height, width = frame.shape[:2]
+    if (width, height) == (video.width, video.height):
+        return bars
+    scale = min(video.width / width, video.height / height)
+    shares = width * scale / video.width, height * scale / video.height
+    added = [(1 - share) / 2 for share in shares]
+    # The edge between bar and picture is known to a pixel of 160.
+    return tuple(
+        max(0.0, bar - added[i % 2] - 1 / shots.LONG_SIDE) / shares[i % 2] if added[i % 2] else bar
+        for i, bar in enumerate(bars)
+    )
 
 
 def rank(
@@ -182,26 +222,26 @@ def rank(
         InputError: the request cannot be met on any of them.
     """
     ranked: list[list[Crop] | InputError] = [[] for _ in shown]
+    proposals: list[list[tuple]] = [[] for _ in shown]
     for place in dict.fromkeys((one.size_wh, one.inside) for one in shown):  # all frames at once, unless bars differ
         members = [i for i, one in enumerate(shown) if (one.size_wh, one.inside) == place]
         try:
-            crops = cropper.rank([shown[i].prepared for i in members], _inside(request, *place))
+            crops, boxes = cropper.rank_and_propose([shown[i].prepared for i in members], _inside(request, *place))
         except InputError as error:
-            crops = [error] * len(members)
-        for i, found in zip(members, crops, strict=True):
-            ranked[i] = found
+            crops, boxes = [error] * len(members), [[]] * len(members)
+        for i, found, own in zip(members, crops, boxes, strict=True):
+            ranked[i], proposals[i] = found, own
     usable = [i for i, crops in enumerate(ranked) if crops and not isinstance(crops, InputError)]
     if not usable:
         raise next((crops for crops in ranked if isinstance(crops, InputError)), InputError("no crop fits"))
-    shown, ranked = [shown[i] for i in usable], [ranked[i] for i in usable]
+    shown, ranked, proposals = ([values[i] for i in usable] for values in (shown, ranked, proposals))
     scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for crops in ranked]
-    proposals = [cropper.proposals_prepared(one.prepared) for one in shown]
     faces = [
         open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)
     ]
     chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
     maps = {i: cropper.heatmaps_prepared(shown[i].prepared, ranked[i][0].box) if heatmaps else [] for i in chosen}
-    return [_cover(shown[i], scores[i], ranked[i], proposals[i], maps[i]) for i in chosen]
+    return [_cover(shown[i], score, ranked[i], proposals[i], maps[i]) for i, score in chosen.items()]
 
 
 def notes(chosen: Sequence[Cover], count: int) -> list[str]:
@@ -214,22 +254,28 @@ def notes(chosen: Sequence[Cover], count: int) -> list[str]:
     return told
 
 
-def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> list[int]:
-    """Numbers of the winners to take, best first: one after the other what is worth most, less where it looks like one before.
+def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> dict[int, float]:
+    """Winners to take, best first: one after the other what is worth most, less where it looks like one before.
 
     There are fewer than `count` where the rest is too near in time, or the same picture.
+
+    Returns:
+        Their numbers, and what each was worth when it was taken, which never rises from one to the next.
     """
-    times = np.array([winner.time_s for winner in winners])
+    # An attached picture stands at no time.
+    times = np.array([winner.time_s if winner.art is None else np.nan for winner in winners])
     looks = np.stack([winner.features for winner in winners])
-    apart_s = min(MIN_APART_S, (times.max() - times.min()) / (2 * count))
-    chosen: list[int] = []
+    known = times[~np.isnan(times)]
+    apart_s = min(MIN_APART_S, np.ptp(known) / (2 * count)) if len(known) else 0.0
+    chosen: dict[int, float] = {}
     free, distance = np.ones(len(winners), bool), np.full(len(winners), np.inf)
     while free.any() and len(chosen) < count:
         alike = np.clip(1 - distance / ALIKE_DISTANCE, 0, 1) ** 2
-        best = int(np.where(free, worth - ALIKE_WEIGHT * alike, -np.inf).argmax())
-        chosen.append(best)
+        left = np.where(free, worth - ALIKE_WEIGHT * alike, -np.inf)
+        best = int(left.argmax())
+        chosen[best] = float(left[best])
         distance = np.minimum(distance, keyframes.difference(looks, looks[best]))
-        free &= (distance > SAME_DISTANCE) & (np.abs(times - times[best]) >= apart_s)
+        free &= (distance > SAME_DISTANCE) & ~(np.abs(times - times[best]) < apart_s)
         free[best] = False
     return chosen
 
@@ -314,15 +360,26 @@ def _cover(
     """A cover with its boxes in the whole frame."""
     x, y = shown.inside[:2]
 
+    width, height = shown.size_wh
+
     def moved(box: tuple) -> tuple:
         return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
     crops = [copy.copy(crop) for crop in crops]
     for crop in crops:
         crop.box = moved(crop.box)
+        crop.cut, crop.lost = (
+            [thing._replace(box=moved(thing.box)) for thing in some] for some in (crop.cut, crop.lost)
+        )
+        if crop.focus is not None:
+            inside = shown.prepared.width, shown.prepared.height
+            crop.focus = (crop.focus[0] * inside[0] + x) / width, (crop.focus[1] * inside[1] + y) / height
     proposals = [(moved(box), score, kind) for box, score, kind in proposals]
     heatmaps = [
         replace(heat, place=moved(heat.place), marks=[(moved(box), share, kind) for box, share, kind in heat.marks])
         for heat in heatmaps
     ]
-    return Cover(shown.winner.time_s, shown.winner.good, score, crops, proposals, heatmaps)
+    winner = shown.winner
+    time_s = winner.time_s if winner.art is None else None
+    is_good = winner.good or winner.drawn
+    return Cover(time_s, is_good, score, crops, proposals, heatmaps, winner.art, shown.frame)

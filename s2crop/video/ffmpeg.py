@@ -1,6 +1,7 @@
 """Run imageio-ffmpeg's ffmpeg on untrusted files: what it may open, what it tells, and when it is ended."""
 
 import functools
+import math
 import os
 import re
 import signal
@@ -48,12 +49,17 @@ _CONSEQUENCE = re.compile(
 
 # A filter that says of each frame that it has come: a sign of life.
 SHOW_FRAMES = "showinfo=checksum=0"
-# The same as the last filter of the first output. What it says stands among the other messages, and so tells which
-# frames had been decoded when a damage was found; the other side data would only make that long.
+# The same among the filters of the first output. What it says stands among the other messages, and so tells about when
+# a damage was found; the other side data would only make that long.
 TELL_FRAMES = f"sidedata=mode=delete,{SHOW_FRAMES}"
-MOST_AHEAD = 32  # frames by which a message may come early: codecs reorder up to 16, and 8 wait for the filters
 _SHOWN = r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] "
-_FRAME = re.compile(_SHOWN.encode() + rb"n: *\d+ .* iskey:(\d)")
+_FRAME = re.compile(_SHOWN.encode() + rb"n: *\d+ .* sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.) iskey:(\d)")
+# Of -debug_ts: which packet, and which frame, came next in the thread that found a damage.
+_READ = re.compile(rb".*\[info\] demuxer\+ffmpeg -> .*?pkt_pts_time:(\S+).*?pkt_dts_time:(\S+)")
+_DECODED = re.compile(rb".*\[info\] decoder -> .*?pts_time:(\S+)")
+_TIMESTAMPS = re.compile(
+    rb".*\[info\] (demuxer(\+\w+)? ->|decoder ->|filter(_raw)? ->|encoder (<-|->)|muxer <-|enc_sync)"
+)
 _ERROR = re.compile(rb"\[(error|fatal|panic)\] ")
 _DAMAGE = re.compile(rb"corrupt decoded frame|Error submitting packet to decoder|Error while decoding stream")
 _END = re.compile(
@@ -63,8 +69,13 @@ _END = re.compile(
 
 @dataclass(frozen=True)
 class Stream:
-    """The first video stream, as ffmpeg tells it of its first frame, turned upright."""
+    """The video stream that a player would show, as ffmpeg tells it of its first frame, turned upright."""
 
+    map: str  # ffmpeg's name of it
+    decoder: str | None  # to be named to ffmpeg; None for its own choice
+    lost_alpha: bool  # it has alpha that no decoder of this ffmpeg reads
+    spherical: bool  # all around, 360 degrees
+    art: tuple[str, ...]  # names of attached pictures
     container: str  # ffmpeg's name of the demuxer
     duration_s: float | None
     pixel_format: str
@@ -77,14 +88,22 @@ class Stream:
     transfer: str
 
 
+class Told(NamedTuple):
+    """What `TELL_FRAMES` says of a frame, as it was decoded."""
+
+    is_whole: bool  # decoded without others
+    is_interlaced: bool
+    size_wh: tuple[int, int]  # in square pixels
+    damages: int  # found so far, up to some 40 frames too early
+
+
 class Packet(NamedTuple):
     """A frame as it comes."""
 
     output: int  # of ffmpeg, from 0
     time_s: float
     data: bytearray
-    is_whole: bool  # decoded without others; told of output 0 only
-    damages: int  # found so far, up to `MOST_AHEAD` frames too early; told of output 0 only
+    told: "Told | None" = None  # of output 0 only
 
 
 class Decoder:
@@ -95,15 +114,21 @@ class Decoder:
     Args:
         arguments: those that are not the same for all runs.
         container: name of the demuxer, whose errors are damages too.
+        exact: tell the times of damages too, for which ffmpeg says far more.
     """
 
-    def __init__(self, arguments: Sequence[str], container: str | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], container: str | None = None, exact: bool = False) -> None:
         demuxer = rf"\[(in#0|{re.escape(container)} @).*\[error\]" if container else "$^"
         self._demuxer_error = re.compile(demuxer.encode())
         self.errors: list[str] = []  # what it said was wrong
         self.infos: list[str] = []
         self.shown: list[str] = []  # what TELL_FRAMES said
-        self._told: SimpleQueue[tuple[bool, int] | None] = SimpleQueue()  # of each frame of output 0; None: no more
+        # If exact, where damages are, by the time of the next packet or frame; infinite behind the last. Those up to a frame
+        # are in it when the frame comes.
+        self.damaged_s: list[tuple[float, bool]] = []  # True: in that frame, False: before it
+        self.damages = 0
+        self._exact = exact
+        self._told: SimpleQueue[Told | None] = SimpleQueue()  # of each frame of output 0; None: no more
         self._stalled = False
         self._closed = threading.Event()
         self._reaping = threading.Lock()
@@ -112,7 +137,7 @@ class Decoder:
         try:
             # A session of its own: an interrupt from the terminal is for Python, which then ends ffmpeg.
             self._process = subprocess.Popen(  # reaped in `_reap` alone
-                [_executable(), "-nostdin", "-hide_banner", "-nostats", *arguments],
+                [_executable(), "-nostdin", "-hide_banner", "-nostats", *(["-debug_ts"] if exact else []), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -128,13 +153,13 @@ class Decoder:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def packets(self) -> Iterator[Packet]:
-        """What ffmpeg writes, as it comes; `TELL_FRAMES` ends the filters of output 0."""
+        """What ffmpeg writes, as it comes; `TELL_FRAMES`, or `SHOW_FRAMES`, is among the filters of output 0."""
         self._waiting_since = time.monotonic()
         try:
             for output, time_s, data in nut.packets(self._out):
-                is_whole, damages = self._next_told() if output == 0 else (False, 0)
+                told = self._next_told() if output == 0 else None
                 self._waiting_since = None
-                yield Packet(output, float(time_s), data, is_whole, damages)
+                yield Packet(output, float(time_s), data, told)
                 self._waiting_since = time.monotonic()
         except (EOFError, ValueError):  # it broke off: `failure` says why
             pass
@@ -179,7 +204,7 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _next_told(self) -> tuple[bool, int]:
+    def _next_told(self) -> Told:
         told = self._told.get()
         if told is None:
             self._told.put(None)  # for whoever asks again
@@ -188,12 +213,28 @@ class Decoder:
 
     def _listen(self) -> None:
         """Take every line that ffmpeg says, so that it never waits, and keep the first of each kind."""
-        damages = 0
+        reading_damaged = decoding_damaged = False  # and the time is not known yet
         while line := self._err.readline(4096):
             if frame := _FRAME.match(line):
-                self._told.put((frame[1] == b"1", damages))
-            elif _DAMAGE.search(line) or self._demuxer_error.match(line) and not _END.search(line):
-                damages += 1
+                size_wh = square_wh(int(frame[3]), int(frame[4]), int(frame[1]), int(frame[2]))
+                self._told.put(Told(frame[6] == b"1", frame[5] in b"TB", size_wh, self.damages))
+            elif self._exact and _TIMESTAMPS.match(line):
+                if decoding_damaged and (found := _DECODED.match(line)) and (time_s := _number(found[1])) is not None:
+                    self.damaged_s.append((time_s, True))
+                    decoding_damaged = False
+                elif reading_damaged and (found := _READ.match(line)):
+                    time_s = _number(found[1])
+                    time_s = _number(found[2]) if time_s is None else time_s
+                    if time_s is not None:
+                        self.damaged_s.append((time_s, False))
+                        reading_damaged = False
+                continue
+            elif _DAMAGE.search(line):
+                self.damages += 1
+                decoding_damaged = True
+            elif self._demuxer_error.match(line) and not _END.search(line):
+                self.damages += 1
+                reading_damaged = True
             if line.startswith(b"[Parsed_showinfo_"):
                 self._shown_at = time.monotonic()
                 kept, most = self.shown, 10
@@ -201,6 +242,8 @@ class Decoder:
                 kept, most = self.errors if _ERROR.search(line) else self.infos, _MOST_LINES
             if len(kept) < most:
                 kept.append("".join(c if c.isprintable() else "?" for c in line.decode(errors="replace").rstrip()))
+        if reading_damaged or decoding_damaged:
+            self.damaged_s.append((math.inf, False))
         self._told.put(None)
 
     def _watch(self) -> None:
@@ -231,9 +274,10 @@ class Decoder:
             self._process.wait()
 
 
-def input_arguments(path: Path, max_pixels: int) -> list[str]:
+def input_arguments(path: Path, max_pixels: int, decoder: str | None = None) -> list[str]:
     """How ffmpeg opens a local file and nothing else, whatever its name or what stands in it."""
     return [
+        *(["-c:v", decoder] if decoder else []),
         # ffmpeg counts what it pads too, so this is for what is far too large; the caller compares the true size.
         "-max_pixels", str(min(2 * max_pixels + 65536, 2**31 - 1)),
         "-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS),
@@ -259,29 +303,55 @@ def check_file(path: Path) -> None:
         raise VideoError("a playlist or script that names other files, which are not opened")
 
 
-def probe(path: Path, max_pixels: int) -> Stream:
-    """Decode the first frame.
+def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
+    """Decode the first frame of the stream that a player would show: the default one, of several the largest.
 
+    Args:
+        art: number of an attached picture, to take that instead.
     Raises:
-        VideoError: there is none, or the file is not of a kind that is read.
+        NoVideoError: there is no video, though there may be attached pictures.
+        VideoError: nothing can be decoded, or the file is not of a kind that is read.
     """
-    arguments = [
-        "-loglevel", "level+info", *input_arguments(path, max_pixels),
-        "-map", "0:V:0", "-vf", TELL_FRAMES, "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
-    ]  # fmt: skip
-    with Decoder(arguments) as decoder:
-        failure = decoder.failure()
-    said = "\n".join(decoder.infos)
+    chosen, decoder, lost_alpha = "0:V:0", None, False
+    while True:
+        arguments = [
+            "-loglevel", "level+info", *input_arguments(path, max_pixels, decoder),
+            "-map", chosen, "-vf", TELL_FRAMES, "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
+        ]  # fmt: skip
+        with Decoder(arguments) as run:
+            failure = run.failure()
+        said = "\n".join(run.infos)
+        listed = _listed(run.infos)
+        pictures = tuple(f"0:{one.index}" for one in listed if one.is_art)
+        if chosen == "0:V:0" and (art is not None or listed):
+            if art is not None and art < len(pictures):
+                one = next(one for one in listed if pictures[art] == f"0:{one.index}")
+            else:
+                one = _shown_by_players(path, max_pixels, [one for one in listed if not one.is_art])
+            if one:
+                decoder = _ALPHA_DECODERS.get(one.codec) if one.has_alpha else None
+                lost_alpha = decoder is not None and decoder not in decoders()
+                decoder = None if lost_alpha else decoder
+                first = next((other.index for other in listed if not other.is_art), None)
+                chosen = f"0:{one.index}"
+                if one.index != first or decoder:
+                    continue
+        break
     container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
     duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),", said, re.MULTILINE)
-    shown = "\n".join(decoder.shown)
+    shown = "\n".join(run.shown)
     frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", shown)
     colour = re.search(r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", shown)
     if container is None or frame is None:
-        raise VideoError(_why_nothing(decoder, failure, said), "max_pixels")
+        raise _why_nothing(run, failure, said, bool(pictures))
     sar_width, sar_height = int(frame[2]), int(frame[3])
     hours, minutes, seconds = duration.groups() if duration else (0, 0, 0)
     return Stream(
+        map=chosen,
+        decoder=decoder,
+        lost_alpha=lost_alpha,
+        spherical=any(one.is_spherical for one in listed if chosen == f"0:{one.index}"),
+        art=pictures if art is None else (),
         container=container[1],
         duration_s=int(hours) * 3600 + int(minutes) * 60 + float(seconds) if duration else None,
         pixel_format=frame[1],
@@ -295,11 +365,111 @@ def probe(path: Path, max_pixels: int) -> Stream:
     )
 
 
+def has_track(path: Path) -> bool:
+    """Whether a file of the ISO kind (HEIC, AVIF, MP4) has pictures in sequence, beside or in place of single ones."""
+    at, size = 0, os.path.getsize(path)
+    with open(path, "rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:16], "big") if length == 1 else length or size - at
+            if head[4:8] == b"moov":
+                return True
+            at += max(8, length)
+    return False
+
+
+def square_wh(width: int, height: int, sar_width: int, sar_height: int) -> tuple[int, int]:
+    """Size in square pixels; the side that is too short grows, so nothing is lost."""
+    aspect = Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1)
+    return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
+
+
 @functools.lru_cache
 def filters() -> frozenset[str]:
     """Names of the filters that this ffmpeg has."""
     text = subprocess.run([_executable(), "-hide_banner", "-filters"], capture_output=True, text=True).stdout
     return frozenset(re.findall(r"^ [T.][S.][C.]? (\S+) ", text, re.MULTILINE))
+
+
+@functools.lru_cache
+def decoders() -> frozenset[str]:
+    """Names of the decoders that this ffmpeg has."""
+    text = subprocess.run([_executable(), "-hide_banner", "-decoders"], capture_output=True, text=True).stdout
+    return frozenset(re.findall(r"^ [VAS][F.][S.][X.][B.][D.] (\S+) ", text, re.MULTILINE))
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A video stream, as ffmpeg lists it when it has opened a file."""
+
+    index: int
+    codec: str
+    size_wh: tuple[int, int]
+    is_default: bool
+    is_art: bool
+    is_grey: bool
+    has_alpha: bool  # beside what its own decoder gives
+    is_spherical: bool
+
+
+# ffmpeg's own decoders of these give the colours alone, hidden ones too.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_LOOK_S = 30  # how far into a clip streams are compared
+
+
+def _listed(infos: Sequence[str]) -> list[_Listed]:
+    found = []
+    for block in re.split(r"^\[info\]   (?=Stream #0:)", "\n".join(infos), flags=re.MULTILINE)[1:]:
+        line, _, rest = block.partition("\n")
+        rest = re.split(r"^\[info\] \S", rest, maxsplit=1, flags=re.MULTILINE)[0]
+        stream = re.match(r"Stream #0:(\d+).*?: Video: (\w+)", line)
+        if stream:
+            size = re.search(r", (\d+)x(\d+)", line)
+            found.append(
+                _Listed(
+                    index=int(stream[1]),
+                    codec=stream[2],
+                    size_wh=(int(size[1]), int(size[2])) if size else (0, 0),
+                    is_default="(default)" in line,
+                    is_art="(attached pic)" in line or "(timed thumbnails)" in line,
+                    is_grey=re.search(r", gray\w*[(,]", line) is not None,
+                    has_alpha=re.search(r"^\[info\] +alpha_mode +: 1$", rest, re.MULTILINE | re.IGNORECASE) is not None,
+                    is_spherical=re.search(r"spherical", rest, re.IGNORECASE) is not None,
+                )
+            )
+    return found
+
+
+def _shown_by_players(path: Path, max_pixels: int, streams: Sequence[_Listed]) -> _Listed | None:
+    """Of several streams one that moves, has colours (masks of animations are grey), is the default, and is the largest."""
+    if len(streams) < 2:
+        return streams[0] if streams else None
+    arguments = ["-loglevel", "level+verbose", "-t", str(_LOOK_S), *input_arguments(path, max_pixels)]
+    for stream in streams:
+        arguments += ["-map", f"0:{stream.index}"]
+    with Decoder([*arguments, "-c", "copy", "-f", "null", "-"]) as run:
+        run.wait()
+    read = re.findall(r"Input stream #0:(\d+) \(video\): (\d+) packets read", "\n".join(run.infos))
+    moving = {int(index) for index, count in read if int(count) > 1}
+    return max(
+        streams,
+        key=lambda one: (
+            one.index in moving,
+            not one.is_grey,
+            one.is_default,
+            one.size_wh[0] * one.size_wh[1],
+            -one.index,
+        ),
+    )
+
+
+def _number(text: bytes) -> float | None:
+    try:
+        return float(text)
+    except ValueError:  # NOPTS
+        return None
 
 
 def _executable() -> str:
@@ -309,7 +479,21 @@ def _executable() -> str:
         raise VideoError("no ffmpeg: install imageio-ffmpeg with its binary, or set IMAGEIO_FFMPEG_EXE") from error
 
 
-def _why_nothing(decoder: Decoder, failure: str | None, said: str) -> str:
+class NoVideoError(VideoError):
+    """There is no video in the file; `has_art` says whether there is an attached picture."""
+
+    has_art = False
+
+
+def _why_nothing(run: Decoder, failure: str | None, said: str, has_art: bool) -> VideoError:
+    if "matches no streams" in (run.reason() or ""):
+        error = NoVideoError(_reason_for_nothing(run, failure, said), "max_pixels")
+        error.has_art = has_art
+        return error
+    return VideoError(_reason_for_nothing(run, failure, said), "max_pixels")
+
+
+def _reason_for_nothing(decoder: Decoder, failure: str | None, said: str) -> str:
     reason = decoder.reason() or ""
     if "not on whitelist" in reason:
         return "not a video of a kind that is read: a picture, a script or an unknown format"

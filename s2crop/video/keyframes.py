@@ -5,7 +5,7 @@ clusters all frames; here each quarter of a second gives one, so that an hour co
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -23,6 +23,8 @@ HISTOGRAMS = 25  # hue, saturation, value, orientation and magnitude, of the fra
 HEAD_FRAC, TAIL_FRAC = 0.05, 0.10  # of the time, left out at the ends: titles and credits
 MIN_WINNERS, MANY_WINNERS = 5, 12
 MAX_SUBSHOT_CLUSTERS = 64
+THUMBNAILS_KEPT = 2048  # frames, 5 MB; what is found with them is kept of the rest
+MOST_OTHERS = 3  # key frames kept besides each winner
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Winner:
     gradient: float  # see `shots.Measures`
     bars: tuple[float, float, float, float]  # of its shot, left, top, right, bottom: shares of width and height
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
+    drawn: bool = False  # white or uniform at most: bright and sharp, and in no fade
+    others_s: tuple[float, ...] = ()  # times of others of its cluster, the stillest first
+    art: int | None = None  # number of the attached picture that it is, in place of a frame
 
 
 def watch(
@@ -61,14 +66,20 @@ def watch(
         None if there are no frames.
     """
     parts: list[Measures] = []
+    blends = _Blends()
     sampler = _Sampler(slot_s)
     before = None
     for time_s, stretch in _stretches(frames):
-        parts.append(shots.measure(time_s, stretch, before))
-        sampler.add(parts[-1], stretch)
+        part = shots.measure(time_s, stretch, before)
+        blends.add(part)
+        sampler.add(part, stretch)
+        parts.append(replace(part, small=part.small[:, :0, :0].copy()))
         before = stretch[-1]
         on_time(time_s[-1])
-    return (Measures.joined(parts), sampler.finished()) if parts else None
+    if not parts:
+        return None
+    measures = Measures.joined(parts)
+    return replace(measures, blended=shots.near(measures.time_s, blends.finished())), sampler.finished()
 
 
 def features(frame: np.ndarray) -> np.ndarray:
@@ -140,26 +151,39 @@ def kmeans(rows: np.ndarray, count: int, *, seed: int = 0, starts: int = 3, roun
 
 
 def find_winners(
-    measures: Measures, samples: Sequence[Sample], count: int, *, head: bool = True, tail: bool = True
+    measures: Measures,
+    samples: Sequence[Sample],
+    count: int,
+    *,
+    head: bool = True,
+    tail: bool = True,
+    sparse: bool = False,
+    last_s: float | None = None,
 ) -> list[Winner]:
     """The key frames of the clusters, those that stand for most of the clip first.
 
     Args:
         count: covers asked for; up to three times as many are found, or half as many again where that is over 12.
         head, tail: leave out the first 5 % and the last 10 % of the time.
+        sparse: the frames are seconds apart, so that their neighbours do not tell cuts and fades.
+        last_s: when the clip ends, if not with the last frame.
     Returns:
         At least one: where no shot is good those that HECATE would take, and else the stillest frame.
     """
     wanted = max(MIN_WINNERS, min(3 * count, max(MANY_WINNERS, count + count // 2)))
     unstill = shots.unstillness(measures)
-    bad = shots.find_bad(measures) | shots.blends(measures)
-    found, candidates = _candidates(measures, samples, bad, unstill, head, tail)
+    blended = shots.blends(measures) if measures.blended is None else measures.blended
+    blended = blended & (not sparse)
+    bad = shots.find_bad(measures) | blended
+    drawn = shots.is_drawn(measures) & ~blended
+    found, candidates = _candidates(measures, samples, bad, unstill, _within(measures, head, tail, last_s), sparse)
     keys = _key_frames(measures, found, candidates, unstill, wanted)
     labels = kmeans(np.stack([key.sample.features for key in keys]), wanted)
     winners = []
     for label in np.unique(labels):
         members = [key for key, own in zip(keys, labels, strict=True) if own == label]
-        key = min(members, key=lambda key: unstill[key.sample.frame])
+        members.sort(key=lambda key: unstill[key.sample.frame])
+        key = members[0]
         winners.append(
             Winner(
                 time_s=float(measures.time_s[key.sample.frame]),
@@ -167,11 +191,40 @@ def find_winners(
                 features=key.sample.features,
                 unstillness=float(unstill[key.sample.frame]),
                 gradient=float(measures.gradient[key.sample.frame]),
-                bars=_bars(measures, key.shot),
+                bars=bars(measures, key.shot),
                 good=not bad[key.sample.frame],
+                drawn=bool(drawn[key.sample.frame]),
+                others_s=tuple(float(measures.time_s[o.sample.frame]) for o in members[1 : 1 + MOST_OTHERS]),
             )
         )
     return sorted(winners, key=lambda winner: (-winner.length_s, winner.time_s))
+
+
+class _Blends:
+    """Finds fades and dissolves as the frames stream by, and keeps few of their thumbnails."""
+
+    def __init__(self) -> None:
+        self._parts: list[Measures] = []
+        self._found: list[np.ndarray] = []  # times
+
+    def add(self, part: Measures) -> None:
+        self._parts.append(part)
+        if sum(map(len, self._parts)) >= THUMBNAILS_KEPT:
+            self._look()
+
+    def finished(self) -> np.ndarray:
+        """Times of frames within blends, float64 [N], in order."""
+        if self._parts:
+            self._look()
+        return np.unique(np.concatenate(self._found)) if self._found else np.zeros(0)
+
+    def _look(self) -> None:
+        measures = Measures.joined(self._parts)
+        self._found.append(measures.time_s[shots.blend_centres(measures)])
+        # those to come need what lies up to twice the longest span before them
+        end_s = self._parts[-1].time_s[-1]
+        kept = [part for part in self._parts if part.time_s[-1] >= end_s - 2.1 * max(shots.BLEND_SPANS_S)]
+        self._parts = kept[-(THUMBNAILS_KEPT // (2 * STRETCH)) :]
 
 
 class _Sampler:
@@ -226,14 +279,27 @@ def _stretches(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[lis
         yield times, np.stack(waiting)
 
 
-def _candidates(
-    measures: Measures, samples: Sequence[Sample], bad: np.ndarray, unstill: np.ndarray, head: bool, tail: bool
-) -> tuple[list[tuple[int, int]], list[Sample]]:
-    """Shots, and the samples that lie in them."""
+def _within(measures: Measures, head: bool, tail: bool, last_s: float | None) -> np.ndarray:
     time_s = measures.time_s
-    span_s = time_s[-1] - time_s[0]
-    within = (time_s >= time_s[0] + HEAD_FRAC * span_s * head) & (time_s <= time_s[-1] - TAIL_FRAC * span_s * tail)
-    worst, transitions = shots.find_worst(measures), shots.find_transitions(measures)
+    first_s, last_s = time_s[0], max(time_s[-1], last_s or 0.0)
+    span_s = last_s - first_s
+    return (time_s >= first_s + HEAD_FRAC * span_s * head) & (time_s <= last_s - TAIL_FRAC * span_s * tail)
+
+
+def _candidates(
+    measures: Measures,
+    samples: Sequence[Sample],
+    bad: np.ndarray,
+    unstill: np.ndarray,
+    within: np.ndarray,
+    sparse: bool,
+) -> tuple[list[tuple[int, int]], list[Sample]]:
+    """Shots, and the samples that lie in them.
+
+    Args:
+        within: bool [F], what is neither title nor credits.
+    """
+    worst, transitions = shots.find_worst(measures), shots.find_transitions(measures) & (not sparse)
     good = ~bad
     # from what is wanted to the least that will do; without anything good, runs are not cut up for being dark or flat
     for kept, least, left_out in (
@@ -288,7 +354,7 @@ def _key_frames(
     return keys
 
 
-def _bars(measures: Measures, shot: tuple[int, int]) -> tuple[float, float, float, float]:
+def bars(measures: Measures, shot: tuple[int, int]) -> tuple[float, float, float, float]:
     """Letterbox bars of a shot: there in three of four of its frames, and as wide on both sides."""
     left, top, right, bottom = np.quantile(measures.bars[slice(*shot)], 0.25, axis=0, method="lower").tolist()
     across, along = min(left, right), min(top, bottom)

@@ -5,6 +5,7 @@ import re
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,36 +16,51 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import VideoError
 from s2crop.files import pixels
-from s2crop.video import ffmpeg
+from s2crop.video import ffmpeg, interlacing
 
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
 _RESTART_S = 1.0  # of a clip is decoded in about the time that ffmpeg takes to begin
 # Containers without times of their own: ffmpeg cannot tell where in them it has got to, so they are not sought in.
 _UNTIMED = "h261 h263 h264 hevc vvc evc av1 obu m4v mjpeg mpegvideo vc1 dirac cavsvideo avs2 avs3 ingenient ipu".split()
+_SEEK_EARLY_S = 0.15  # ffmpeg seeks 0.13 s before what is asked for where times of decoding are all it has
+_REORDERED = 16  # frames by which what is decoded from a damaged one may be shown before it
+_SETTLING_S = 2.0  # behind a damage, until most of the picture has been sent anew, even without whole pictures
 # Frames whose time is later than all before.
 _IN_ORDER = "select='gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))'"
 
 
 class _Pass:
-    """What is kept of the frames that `Video.frames` gave last: times and checksums, 16 bytes a frame."""
+    """What is kept of the frames that `Video.frames` gave: times and checksums, 16 bytes a frame, and changes of size."""
 
-    def __init__(self, long_side: int | None, start_s: float) -> None:
-        self.long_side, self.start_s = long_side, start_s
+    def __init__(self, long_side: int | None, start_s: float, end_s: float = math.inf, keys_only: bool = False) -> None:
+        self.long_side, self.start_s, self.end_s, self.keys_only = long_side, start_s, end_s, keys_only
+        self.is_interlaced = False  # any of its frames
         self._times, self._checksums = array("d"), array("L")
         self._whole = array("d", [0.0])  # times of whole pictures
+        self._sizes: list[tuple[float, tuple[int, int]]] = []  # from when on frames have which size, in square pixels
 
     def add(self, frame: ffmpeg.Packet) -> None:
         self._times.append(frame.time_s)
         self._checksums.append(zlib.adler32(frame.data))
-        if frame.is_whole:
+        self.is_interlaced |= frame.told.is_interlaced
+        if frame.told.is_whole:
             self._whole.append(frame.time_s)
+        if not self._sizes or self._sizes[-1][1] != frame.told.size_wh:
+            self._sizes.append((frame.time_s, frame.told.size_wh))
+
+    def __contains__(self, time_s: float) -> bool:
+        i = bisect_left(self._times, time_s)
+        return i < len(self._times) and self._times[i] == time_s
 
     def agrees(self, frame: ffmpeg.Packet) -> bool:
         """False if the frame that was given at this time was another one."""
         i = bisect_left(self._times, frame.time_s)
-        given = i < len(self._times) and self._times[i] == frame.time_s
-        return not given or self._checksums[i] == zlib.adler32(frame.data)
+        return frame.time_s not in self or self._checksums[i] == zlib.adler32(frame.data)
+
+    def size_wh(self, time_s: float) -> tuple[int, int] | None:
+        """The size of the frame at a time, in square pixels; None where there is no frame."""
+        return next((size_wh for begun_s, size_wh in reversed(self._sizes) if begun_s <= time_s), None)
 
     def in_runs(self, times_s: Set[float]) -> list[set[float]]:
         """The times in groups: within each, decoding on costs less than beginning anew at a whole picture."""
@@ -57,67 +73,182 @@ class _Pass:
         return groups
 
 
+class _Sieve:
+    """Tells sound frames from those that a damage has touched.
+
+    Args:
+        exact: the decoder tells where damages are; otherwise there are no more frames from the first one on.
+        start_s, end_s: the span wanted.
+        lenient: some seconds behind a damage frames count as sound even without a whole picture.
+    """
+
+    def __init__(self, exact: bool, start_s: float, end_s: float, lenient: bool) -> None:
+        self._exact, self._start_s, self._end_s, self._lenient = exact, start_s, end_s, lenient
+        self.last_s: float | None = None  # time of the last frame given
+        self.is_past_end = False  # of the span
+        self.gaps: list[tuple[float | None, float | None]] = []  # (last frame before, first after), None for the ends
+
+    def sound(self, decoder: ffmpeg.Decoder) -> Iterator[ffmpeg.Packet]:
+        held: deque[ffmpeg.Packet] = deque()  # they may be found to be damaged yet
+        told, coming = 0, []  # damages taken from the decoder, and those of them that are not reached yet
+        now_s, damaged_s, hidden = -math.inf, -math.inf, False
+        for frame in decoder.packets():
+            if frame.time_s <= now_s:
+                continue
+            if not self._exact and frame.told.damages:
+                return
+            now_s = frame.time_s
+            new = decoder.damaged_s[told:]
+            told += len(new)
+            coming += new
+            reached = [damage for damage in coming if damage[0] <= now_s]
+            coming = [damage for damage in coming if damage[0] > now_s]
+            if reached:
+                self._open_gap(hidden)
+                hidden, damaged_s = True, now_s
+                held.clear()
+            is_whole = frame.told.is_whole and not any(in_frame for _, in_frame in reached)
+            if hidden and (is_whole or self._lenient and now_s > damaged_s + _SETTLING_S):
+                hidden = False
+                self.gaps[-1] = (self.gaps[-1][0], now_s)
+            if now_s > self._end_s:
+                self.is_past_end = True
+                break
+            if not hidden and now_s >= self._start_s:
+                held.append(frame)
+            if len(held) > _REORDERED:
+                self.last_s = held[0].time_s
+                yield held.popleft()
+        if not self.is_past_end:
+            decoder.wait()
+            if decoder.damages and not self._exact:
+                return
+            if coming or told < len(decoder.damaged_s):
+                self._open_gap(hidden)
+                held.clear()
+        for frame in held:
+            self.last_s = frame.time_s
+            yield frame
+        if self.gaps and self.is_past_end and self.gaps[-1][1] is None:
+            self.gaps[-1] = (self.gaps[-1][0], self._end_s)
+        # Damages before the span do not matter.
+        self.gaps = [gap for gap in self.gaps if gap[1] is None or gap[1] > self._start_s]
+
+    def _open_gap(self, hidden: bool) -> None:
+        if self.gaps and (hidden or self.gaps[-1][0] == self.last_s):
+            self.gaps[-1] = (self.gaps[-1][0], None)
+        else:
+            self.gaps.append((self.last_s, None))
+
+
 class Video:
     """One clip: its size, and its frames as often as asked for. Nothing is kept open between calls."""
 
     width: int  # of the upright frame in square pixels
     height: int
     duration_s: float | None  # None where the container does not tell
+    is_art: bool  # a picture attached to a clip or to sound, as a clip of one frame
+    has_times: bool  # a frame has the same time wherever decoding begins
+    lenient: bool  # for the passes to come: frames that show traces of a damage count, some seconds behind it
     warnings: list[str]  # one plain line each; a pass over the frames may add to them
+    looked_at: str = ""  # how key frames were looked for, once they were
 
-    def __init__(self, path: Path, max_pixels: int) -> None:
+    def __init__(self, path: Path, max_pixels: int, art: int | None = None) -> None:
         self._path, self._max_pixels = path, max_pixels
-        self._stream = stream = ffmpeg.probe(path, max_pixels)
+        self._stream = stream = ffmpeg.probe(path, max_pixels, art)
+        self.is_art = art is not None
         hdr = stream.transfer in _HDR_TRANSFERS
-        self._tone_map = hdr and {"zscale", "tonemap"} <= ffmpeg.filters()
+        has_zscale = "zscale" in ffmpeg.filters()
+        self._tone_map = hdr and has_zscale and "tonemap" in ffmpeg.filters()
+        self._wide = not hdr and has_zscale and stream.primaries == "bt2020"
         self.width, self.height = _square_wh(stream)
         self.duration_s = stream.duration_s
+        self._can_seek = stream.container not in _UNTIMED
+        self.has_times = self._can_seek and stream.container != "avi"  # which tells those of decoding alone
+        self.lenient = False
         self.warnings = []
         if hdr and not self._tone_map:
             self._warn("HDR, and not tone-mapped: this ffmpeg lacks zscale or tonemap, so colours are pale")
-        self._pass = _Pass(None, 0.0)
+        if stream.lost_alpha:
+            self._warn("transparent, and shown without that: this ffmpeg lacks libvpx, so hidden colours may show")
+        if stream.spherical:
+            self._warn("a view all around (360 degrees): cropped flat, as it is stored")
+        self._passes = [_Pass(None, 0.0)]
 
     @classmethod
-    def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> "Video":
+    def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS, or_art: bool = False) -> "Video":
         """Open a clip in any container that ffmpeg reads; its first frame is decoded to see that it can be.
 
+        Args:
+            or_art: where there is sound alone, open the picture that is attached to it.
         Raises:
             VideoError: no such file, no video in it, damaged, a playlist, or frames larger than `max_pixels`.
         """
         path = Path(path)
         ffmpeg.check_file(path)
-        video = (_AnimatedWebP if _is_webp(path) else cls)(path, max_pixels)
+        try:
+            video = (_AnimatedWebP if _is_webp(path) else cls)(path, max_pixels)
+        except ffmpeg.NoVideoError as error:
+            if not (or_art and error.has_art):
+                raise
+            video = cls(path, max_pixels, art=0)
         if video.width * video.height > max_pixels:
             raise VideoError(f"{video.width}x{video.height} is over {max_pixels} pixels ({{option}})", "max_pixels")
         return video
 
+    def art(self) -> "list[Video]":
+        """The pictures attached to the clip that can be read, each as a clip of one frame."""
+        found = []
+        for number in range(len(self._stream.art) if not self.is_art else 0):
+            try:
+                picture = Video(self._path, self._max_pixels, art=number)
+            except VideoError:
+                continue
+            if picture.width * picture.height <= self._max_pixels:
+                found.append(picture)
+        return found
+
     def frames(
-        self, long_side: int | None = 160, start_s: float | None = None, end_s: float | None = None
+        self,
+        long_side: int | None = 160,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        *,
+        keys_only: bool = False,
+        more: bool = False,
+        preroll_s: float | None = None,
     ) -> Iterator[tuple[float, np.ndarray]]:
         """Decode the clip once, from front to back; closing the iterator ends the decoder.
 
         Times rise strictly: a frame that is not later than the one before is left out. Where the stream is damaged,
-        frames from there to the next whole picture are left out, and `warnings` says so.
+        frames from there to the next whole picture are left out, and `warnings` says so. Frames all have the shape of
+        the clip's first: those of another shape have black bars.
 
         Args:
             long_side: the frames are made smaller to this, never larger; None: full resolution.
             start_s: first time wanted, from the clip's start.
             end_s: last time wanted.
+            keys_only: whole pictures alone, without decoding what lies between.
+            more: `frames_at` still gives the frames of earlier passes too.
+            preroll_s: how much before `start_s` to begin decoding; None for what is safe. With 0 the first frame given is
+                that of `start_s` only where it is a whole picture and the container tells so.
         Yields:
             (presentation time from the clip's start in s, to the microsecond; uint8 RGB [h, w, 3]).
         Raises:
             VideoError: there are no frames, or none can be decoded.
         """
-        self._pass = seen = _Pass(long_side, max(0.0, start_s or 0.0))
-        for frame in self._undamaged(long_side, seen.start_s, math.inf if end_s is None else end_s):
+        seen = _Pass(long_side, max(0.0, start_s or 0.0), math.inf if end_s is None else end_s, keys_only)
+        self._passes = [*(self._passes if more else []), seen]
+        for frame in self._undamaged(seen, preroll_s):
             seen.add(frame)
             yield frame.time_s, self._frame(frame.data, long_side)
 
     def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
-        """The very frames that the last pass of `frames` gave at these times, at full resolution.
+        """The very frames that the last pass of `frames` gave at these times, at full resolution and in their own shape.
 
         Each is sought; that the right one was found is told by decoding it at the size of that pass too and comparing
-        checksums. Where seeking fails, the pass is decoded again from where it began.
+        checksums. Where seeking fails, the pass is decoded again from where it began. Frames of two fields are deinterlaced
+        where the stream says that they are, and where they look so.
 
         Returns:
             uint8 RGB [height, width, 3] for each time, in the order asked for.
@@ -125,60 +256,90 @@ class Video:
             VideoError: a frame cannot be found again as it was.
         """
         found: dict[float, np.ndarray] = {}
-        for group in self._pass.in_runs(set(times_s)):
-            for preroll_s in (0.0, _PREROLL_S):
-                seek_s, missing = min(group) - preroll_s, group - found.keys()
-                if missing and seek_s > self._pass.start_s:
-                    found |= self._find(missing, seek_s)
-        if missing := set(times_s) - found.keys():
-            found |= self._find(missing, self._seek_for(self._pass.start_s), last_try=True)
+        for seen in reversed(self._passes):
+            times = {time_s for time_s in times_s if time_s in seen} - found.keys()
+            for size_wh in {seen.size_wh(time_s) for time_s in times}:
+                found |= self._at_size({time_s for time_s in times if seen.size_wh(time_s) == size_wh}, seen, size_wh)
         return _each(times_s, found)
 
-    def _undamaged(self, long_side: int | None, start_s: float, end_s: float) -> Iterator[ffmpeg.Packet]:
-        """The frames of the span, less those from each damage to the next whole picture."""
-        gaps: list[tuple[float, float | None]] = []  # (last frame before, first after or None)
-        last: float | None = None
-        damages: int | None = None  # so far; those before the first frame wanted do not matter
-        hidden = 0  # frames since the last damage
-        outputs = ["-map", "0:V:0", "-vf", f"{_IN_ORDER},{self._picture(long_side)},{ffmpeg.TELL_FRAMES}"]
-        try:
-            with self._decoder(self._seek_for(start_s), outputs) as decoder:
-                for frame in decoder.packets():
-                    if frame.time_s > end_s:
-                        return
-                    if frame.time_s < start_s:
-                        continue
-                    if damages is None:
-                        damages = frame.damages
-                    if frame.damages > damages:
-                        damages, hidden = frame.damages, 1
-                        if not gaps or gaps[-1][1] is not None:
-                            gaps.append((last, None))
-                    elif hidden:
-                        hidden += 1
-                        if frame.is_whole and hidden > ffmpeg.MOST_AHEAD:
-                            gaps[-1], hidden = (gaps[-1][0], frame.time_s), 0
-                    if not hidden:
-                        last = frame.time_s
-                        yield frame
-                self._check_end(decoder, last, end_s, gaps)
-        finally:
-            if gaps:
-                self._warn(_gaps_line(gaps))
+    def _at_size(self, times_s: Set[float], seen: _Pass, size_wh: tuple[int, int]) -> dict[float, np.ndarray]:
+        """Those frames of a pass that are found; all have this size."""
+        deinterlacing = "estdif=mode=frame:deint=interlaced," if seen.is_interlaced else ""
+        found = self._sought(times_s, seen, size_wh, deinterlacing)
+        is_film = self._stream.pixel_format.startswith(("yuv", "nv", "p0"))  # the dots of palettes look like combs
+        if not deinterlacing and is_film and size_wh[1] == self._stream.height:  # otherwise rows are mixed already
+            combed = {time_s for time_s, frame in found.items() if interlacing.is_combed(frame)}
+            if combed:
+                found |= self._sought(combed, seen, size_wh, "estdif=mode=frame:deint=all,")
+        return found
 
-    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, end_s: float, gaps: list) -> None:
+    def _sought(
+        self, times_s: Set[float], seen: _Pass, size_wh: tuple[int, int], deinterlacing: str
+    ) -> dict[float, np.ndarray]:
+        found: dict[float, np.ndarray] = {}
+        for group in seen.in_runs(times_s):
+            for preroll_s in (0.0, _PREROLL_S):
+                seek_s, missing = min(group) - preroll_s, group - found.keys()
+                if missing and seek_s > seen.start_s:
+                    found |= self._find(missing, seen, size_wh, deinterlacing, seek_s)
+        if missing := set(times_s) - found.keys():
+            found |= self._find(missing, seen, size_wh, deinterlacing, self._seek_for(seen.start_s), last_try=True)
+        return found
+
+    def _undamaged(self, seen: _Pass, preroll_s: float | None) -> Iterator[ffmpeg.Packet]:
+        """The frames of the span, less those from each damage to the next whole picture.
+
+        When ffmpeg finds a damage it is some frames ahead, more or fewer of them on each run. So the pass is begun anew
+        then, with all said that tells where the damage is; frames that were given before are sound.
+        """
+        given_s = -math.inf
+        seek_s = self._seek_for(seen.start_s)
+        if preroll_s is not None and seen.start_s > 0:
+            seek_s = seen.start_s - preroll_s + _SEEK_EARLY_S
+        for exact in (False, True):
+            sieve = _Sieve(exact, seen.start_s, seen.end_s, self.lenient)
+            try:
+                with self._decoder(seek_s, self._outputs(seen), exact, seen.keys_only) as decoder:
+                    for frame in sieve.sound(decoder):
+                        if frame.time_s > given_s:
+                            given_s = frame.time_s
+                            yield frame
+                    if decoder.damages and not exact:
+                        continue
+                    if not sieve.is_past_end:
+                        self._check_end(decoder, sieve.last_s, seen, sieve.gaps)
+            finally:
+                if sieve.gaps:
+                    self._warn(_gaps_line(sieve.gaps))
+            return
+
+    def _outputs(self, seen: _Pass) -> list[str]:
+        tell = ffmpeg.SHOW_FRAMES if self._tone_map else ffmpeg.TELL_FRAMES  # which is mapped by the side data
+        return ["-map", self._stream.map, "-vf", f"{_IN_ORDER},{tell},{self._padded(seen.long_side)}"]
+
+    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, seen: _Pass, gaps: list) -> None:
         """Tell the end of the clip from a decoder that gave up; `last` is the time of the last frame, if any."""
         failure = decoder.failure()
         if last is None:
-            if failure or self._pass.start_s == 0:
+            if failure or seen.start_s == 0:
                 raise VideoError(f"cannot be decoded: {failure or decoder.reason() or 'no frame in it'}")
         elif failure and (not gaps or gaps[-1][1] is not None):
             gaps.append((last, None))
-        elif not gaps and decoder.errors and last + 1.0 < min(self.duration_s or 0.0, end_s):
+        elif (
+            not gaps and decoder.errors and not seen.keys_only and last + 1.0 < min(self.duration_s or 0.0, seen.end_s)
+        ):
             self._warn(f"ends at {last:.1f} s instead of {self.duration_s:.1f} s: damaged or cut short")
 
-    def _find(self, times_s: Set[float], seek_s: float | None, last_try: bool = False) -> dict[float, np.ndarray]:
-        """Those frames of the last pass that are found, unchanged, when decoding begins at `seek_s`.
+    def _find(
+        self,
+        times_s: Set[float],
+        seen: _Pass,
+        size_wh: tuple[int, int],
+        deinterlacing: str,
+        seek_s: float | None,
+        last_try: bool = False,
+    ) -> dict[float, np.ndarray]:
+        """Those frames of a pass that are found, unchanged, when decoding begins at `seek_s`.
 
         Of damaged frames decoders make up what is missing, and not always the same: in the last try, where the decoder
         has come the same way as in that pass, that is no hindrance.
@@ -186,16 +347,16 @@ class Video:
         wanted = "+".join(f"between(t,{time_s - 1e-6:.7f},{time_s + 1e-6:.7f})" for time_s in times_s)
         end_s = max(times_s) + 1.0  # later, as it is rounded to the clip's own ticks
         graph = (
-            f"[0:V:0]{_IN_ORDER},trim=end={end_s:.6f},{ffmpeg.SHOW_FRAMES},select='{wanted}',split[a][b];"
-            f"[a]{self._picture(self._pass.long_side)}[small];[b]{self._deinterlaced()}{self._picture(None)}[full]"
+            f"[{self._stream.map}]{_IN_ORDER},trim=end={end_s:.6f},{ffmpeg.SHOW_FRAMES},select='{wanted}',split[a][b];"
+            f"[a]{self._padded(seen.long_side)}[small];[b]{deinterlacing}{self._picture(*size_wh)}[full]"
         )
         same: set[float] = set()
         found: dict[float, np.ndarray] = {}
         with self._decoder(seek_s, ["-filter_complex", graph, "-map", "[small]", "-map", "[full]"]) as decoder:
             for frame in decoder.packets():
                 if frame.output == 1:
-                    found[frame.time_s] = self._frame(frame.data, None)
-                elif self._pass.agrees(frame):
+                    found[frame.time_s] = _rgb(frame.data, size_wh)
+                elif seen.agrees(frame):
                     same.add(frame.time_s)
         if last_try and decoder.errors:
             same = set(found)
@@ -206,42 +367,56 @@ class Video:
         """Where to begin so that a frame at `start_s` is decoded whole, even where ffmpeg lands between such frames."""
         return start_s - _PREROLL_S if start_s > _PREROLL_S else None
 
-    def _decoder(self, seek_s: float | None, outputs: Sequence[str]) -> ffmpeg.Decoder:
+    def _decoder(
+        self, seek_s: float | None, outputs: Sequence[str], exact: bool = False, keys_only: bool = False
+    ) -> ffmpeg.Decoder:
         """Raw frames with times from the clip's start, decoded from the last whole picture before `seek_s` on."""
-        seek = []
-        if seek_s is not None and seek_s > 0 and self._stream.container not in _UNTIMED:
-            seek = ["-copyts", "-start_at_zero", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
+        # Not -discard, which would not even read the others, but in MP4 gives those that are left wrong times.
+        before = ["-skip_frame", "nokey"] if keys_only else []
+        if seek_s is not None and seek_s > 0 and self._can_seek:
+            before += ["-copyts", "-start_at_zero", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
         arguments = [
-            "-loglevel", "level+info", *seek, *ffmpeg.input_arguments(self._path, self._max_pixels), *outputs,
+            "-loglevel", "level+info", *before,
+            *ffmpeg.input_arguments(self._path, self._max_pixels, self._stream.decoder), *outputs,
             "-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled",
             "-c:v", "rawvideo", "-f", "nut", "pipe:1",
         ]  # fmt: skip
-        return ffmpeg.Decoder(arguments, self._stream.container)
+        return ffmpeg.Decoder(arguments, self._stream.container, exact)
 
     def _size(self, long_side: int | None) -> tuple[int, int]:
         """Width and height of the frames at most that large."""
         scale = 1.0 if long_side is None else min(1.0, long_side / max(self.width, self.height))
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
-    def _picture(self, long_side: int | None) -> str:
-        """Filters from a decoded frame to RGB or RGBA of that size."""
+    def _padded(self, long_side: int | None) -> str:
+        """Filters from decoded frames to pictures of that size, those of another shape than the first with black bars."""
         stream, (width, height) = self._stream, self._size(long_side)
-        method = "area" if width * height < stream.width * stream.height else "lanczos"
-        scale = f"scale={width}:{height}:flags={method}+accurate_rnd+full_chroma_int+full_chroma_inp"
+        square_width, square_height = "iw*max(sar,1)", "ih*max(1/sar,1)"
+        scale = f"min({width}/({square_width}),{height}/({square_height}))"
+        usual = f"eq(iw,{stream.width})*eq(ih,{stream.height})*lt(abs(sar-{float(stream.pixel_aspect):.6f}),0.001)"
+        sides = [
+            f"'if({usual},{usually},max(1,round({square}*{scale})))'"
+            for usually, square in ((width, square_width), (height, square_height))
+        ]
+        return f"{self._picture(*sides, width * height < stream.width * stream.height)},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
+
+    def _picture(self, width: int | str, height: int | str, smaller: bool = False) -> str:
+        """Filters from a decoded frame to RGB or RGBA of that size."""
+        stream = self._stream
+        flags = f"{'area' if smaller else 'lanczos'}+accurate_rnd+full_chroma_int+full_chroma_inp"
+        scale = f"scale={width}:{height}:flags={flags}"
         if self._tone_map:
             return f"{scale},format=yuv444p12le,{_tone_mapping(stream)},format=rgb24"
         if stream.matrix == "unknown" and (stream.width >= 1280 or stream.height > 576):
             scale += ":in_color_matrix=bt709"  # as players guess; ffmpeg takes everything unknown for BT.601
+        if self._wide and not _has_alpha(stream):
+            matrix = "bt2020nc" if stream.matrix == "unknown" else stream.matrix
+            scale += f",format=yuv444p12le,zscale=matrixin={matrix}:primariesin=bt2020:transferin=bt709:transfer=linear"
+            scale += ",format=gbrpf32le,zscale=primaries=bt709:transfer=iec61966-2-1:range=full,format=gbrp"
         return f"{scale},format={'rgba' if _has_alpha(stream) else 'rgb24'}"
 
-    def _deinterlaced(self) -> str:
-        # From the frame alone, as its neighbours are not at hand.
-        return "estdif=mode=frame:deint=interlaced," if self._stream.interlaced else ""
-
     def _frame(self, data: bytearray, long_side: int | None) -> np.ndarray:
-        width, height = self._size(long_side)
-        frame = np.frombuffer(data, np.uint8).reshape(height, width, -1)
-        return _on_white(frame) if frame.shape[2] == 4 else frame
+        return _rgb(data, self._size(long_side))
 
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
@@ -258,9 +433,20 @@ class _AnimatedWebP(Video):
             if not getattr(image, "is_animated", False):
                 raise VideoError("a single picture, not a video")
         self.duration_s, self.warnings = None, []
+        self.is_art = self.has_times = self.lenient = False
+
+    def art(self) -> list[Video]:
+        return []
 
     def frames(
-        self, long_side: int | None = 160, start_s: float | None = None, end_s: float | None = None
+        self,
+        long_side: int | None = 160,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        *,
+        keys_only: bool = False,
+        more: bool = False,
+        preroll_s: float | None = None,
     ) -> Iterator[tuple[float, np.ndarray]]:
         last = -math.inf
         with self._opened() as image:
@@ -307,10 +493,14 @@ def _each(times_s: Sequence[float], found: Mapping[float, np.ndarray]) -> list[n
 
 
 def _square_wh(stream: ffmpeg.Stream) -> tuple[int, int]:
-    """Size in square pixels; the side that is too short grows, so nothing is lost."""
-    if stream.pixel_aspect >= 1:
-        return round(stream.width * stream.pixel_aspect), stream.height
-    return stream.width, round(stream.height / stream.pixel_aspect)
+    aspect = stream.pixel_aspect
+    return ffmpeg.square_wh(stream.width, stream.height, aspect.numerator, aspect.denominator)
+
+
+def _rgb(data: bytearray, size_wh: tuple[int, int]) -> np.ndarray:
+    """The pixels of a frame, uint8 [h, w, 3]."""
+    frame = np.frombuffer(data, np.uint8).reshape(size_wh[1], size_wh[0], -1)
+    return _on_white(frame) if frame.shape[2] == 4 else frame
 
 
 def _has_alpha(stream: ffmpeg.Stream) -> bool:
@@ -334,11 +524,14 @@ def _tone_mapping(stream: ffmpeg.Stream) -> str:
     )
 
 
-def _gaps_line(gaps: Sequence[tuple[float, float | None]]) -> str:
-    spans = [
-        f"after {before:.1f} s" if after is None else f"between {before:.1f} and {after:.1f} s"
-        for before, after in gaps
-    ]
+def _gaps_line(gaps: Sequence[tuple[float | None, float | None]]) -> str:
+    spans = [_gap_words(*gap) for gap in gaps]
     places = ", ".join(spans[:3]) + (f" and in {len(gaps) - 3} more places" if len(gaps) > 3 else "")
     rest = "" if gaps[-1][1] is not None else " and everything behind"
     return f"damaged {places}: frames there{rest} were left out"
+
+
+def _gap_words(before: float | None, after: float | None) -> str:
+    if before is None:
+        return "at the start" if after is None else f"before {after:.1f} s"
+    return f"after {before:.1f} s" if after is None else f"between {before:.1f} and {after:.1f} s"

@@ -23,6 +23,7 @@ MIN_FOCUS = 1.2  # ours: a lens blur of 8 pixels in 1280 gives 1.15 to 1.35 on p
 # HECATE's measure of blur. Photographs that are blurred beyond use have 0.06 to 0.22, an empty road in focus has 0.035: it tells
 # how much is to be seen. Good soft pictures fall below it too, hence at most the worst 15 % are dropped.
 MIN_GRADIENT = 0.08
+MIN_DRAWN_ENERGY = 5e-4  # slides with a few words have 0.0025 and over; noise on a blank wall 0.00003
 WORST_FRAC = 0.15  # most that are dropped by one measure
 
 MIN_STEP = 0.14  # of full scale; HECATE's 0.5 in its own units is 0.136 at 160x90
@@ -65,7 +66,8 @@ class Measures:
     bars: (
         np.ndarray
     )  # float32 [F, 4], of black at the left, top, right and bottom: shares of width and height; 0 in black frames
-    small: np.ndarray  # uint8 [F, h, w], grey thumbnails
+    small: np.ndarray  # uint8 [F, h, w], grey thumbnails; [F, 0, 0] where they have served
+    blended: np.ndarray | None = None  # bool [F], within a fade or dissolve, once `keyframes.watch` has seen them all
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -79,7 +81,8 @@ class Measures:
     @classmethod
     def joined(cls, parts: "Sequence[Measures]") -> "Measures":
         """Those of consecutive stretches, as one."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+        columns = ([getattr(part, field.name) for part in parts] for field in fields(cls))
+        return cls(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
 
 def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | None) -> Measures:
@@ -113,6 +116,7 @@ def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | No
         edge_change=np.append(0, _edge_changes(magnitude, grey)),
         bars=(bars / np.array([width, height, width, height])).astype(np.float32),
         small=_small(grey),
+        blended=np.zeros(len(frames), bool),
     )
     if first:
         return measures
@@ -168,6 +172,20 @@ def blends(measures: Measures) -> np.ndarray:
     Those are the mean of what is shown shortly before and after, in picture but not in the energy of the edges: it grows with the
     square of the contrast, and edges of two pictures do not add up.
     """
+    return near(measures.time_s, measures.time_s[blend_centres(measures)])
+
+
+def near(time_s: np.ndarray, centres_s: np.ndarray) -> np.ndarray:
+    """Which frames, bool [F], lie about a blend, of which these times are within."""
+    found = np.zeros(len(time_s), bool)
+    for centre_s in centres_s:
+        start, end = np.searchsorted(time_s, [centre_s - BLEND_MARGIN_S, centre_s + BLEND_MARGIN_S])
+        found[start:end] = True
+    return found
+
+
+def blend_centres(measures: Measures) -> np.ndarray:
+    """Which frames, bool [F], have those around them at the ends of a fade or dissolve; they need the thumbnails."""
     time_s, small, energy = measures.time_s, measures.small.reshape(len(measures), -1), measures.energy
     found = np.zeros(len(time_s), bool)
     for span_s in BLEND_SPANS_S:
@@ -179,9 +197,6 @@ def blends(measures: Measures) -> np.ndarray:
             ends = small[earlier[part]].astype(np.float32), small[later[part]].astype(np.float32)
             step, rest = _rms(ends[1] - ends[0]), _rms(small[part] - (ends[0] + ends[1]) / 2)
             found[part] |= (step >= 255 * MIN_BLEND_STEP) & (rest <= MAX_BLEND_REST * step)
-    for time in time_s[found]:
-        start, end = np.searchsorted(time_s, [time - BLEND_MARGIN_S, time + BLEND_MARGIN_S])
-        found[start:end] = True
     return found
 
 
@@ -190,6 +205,13 @@ def find_bad(measures: Measures) -> np.ndarray:
     return (
         (measures.luminance <= MIN_LUMINANCE) | (measures.luminance >= MAX_LUMINANCE)
         | (measures.uniformity >= MAX_UNIFORMITY) | (measures.focus <= MIN_FOCUS)
+    )  # fmt: skip
+
+
+def is_drawn(measures: Measures) -> np.ndarray:
+    """Frames, bool [F], that are bright and sharp, however white or uniform: slides, drawings, writing."""
+    return (
+        (measures.luminance > MIN_LUMINANCE) & (measures.focus > MIN_FOCUS) & (measures.energy >= MIN_DRAWN_ENERGY)
     )  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 """Time and memory of reading a clip and choosing its covers, against ffmpeg's bare decoding, side by side in one run.
 
-    python tests/benchmarks/video.py [--minutes 1] [--rounds 5] [--results weights/results.json]
+    python tests/benchmarks/video.py [--minutes 1 60] [--rounds 5] [--results weights/results.json]
 
-The clip is 1280x720, 30 frames a second, H.264, made here. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo`
-into nowhere. All parts run in turn, so that a busy machine slows all; a ratio is the median over rounds of paired
-times: wall, and processor time of ffmpeg and Python together, which a busy machine disturbs less.
+Each clip is looked through by both scans, all frames and I-frames alone; --minutes takes several lengths. The clip is
+1280x720, 30 frames a second, H.264, made here. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo` into nowhere.
+All parts run in turn, so that a busy machine slows all; a ratio is the median over rounds of paired times: wall, and
+processor time of ffmpeg and Python together, which a busy machine disturbs less.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from s2crop.video.covers import find_winners
+from s2crop.video import scan
 from s2crop.video.reader import Video
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -61,8 +62,9 @@ def read(path: Path) -> Video:
     return video
 
 
-def analyse(path: Path) -> list[float]:
-    return [winner.time_s for winner in find_winners(Video.open(path), 3)]
+def analyse(path: Path, how: str) -> tuple[Video, list[float]]:
+    video = Video.open(path)
+    return video, [winner.time_s for winner in scan.scan(video, 3, how=how).winners]
 
 
 def seconds(function, *arguments) -> tuple[float, float]:
@@ -77,14 +79,33 @@ def _processor_s() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def measure(path: Path, rounds: int) -> dict:
-    """Rows of times, and the peaks of memory of this process and of the largest ffmpeg that it started."""
-    video, winners = read(path), analyse(path)
-    parts = {
-        "floor": lambda: floor(path),
-        "reader": lambda: read(path),
-        "analysis": lambda: analyse(path),
-        "frames read again": lambda: video.frames_at(winners),
+def measure(path: Path, rounds: int, full: bool) -> dict:
+    """Rows of times, and the peaks of memory of this process and of the largest ffmpeg that it started.
+
+    Args:
+        full: the full scan too; the peaks are those of I-frames alone without it.
+    """
+    auto = scan.scan(Video.open(path), 3).how
+    chosen = {}
+
+    def analysis(how: str) -> None:
+        chosen[how] = analyse(path, how)
+
+    def read_again(how: str) -> None:
+        video, times_s = chosen[how]
+        for i in range(0, len(times_s), 4):  # as `covers.frames_of` does
+            video.frames_at(times_s[i : i + 4])
+
+    parts = {"floor": lambda: floor(path)}
+    if full:
+        parts |= {
+            "reader": lambda: read(path),
+            "analysis, full": lambda: analysis(scan.FULL),
+            "frames read, full": lambda: read_again(scan.FULL),
+        }
+    parts |= {
+        "analysis, keyframes": lambda: analysis(scan.KEY_FRAMES),
+        "frames read, keyframes": lambda: read_again(scan.KEY_FRAMES),
     }
     times = {name: [] for name in parts}
     for _ in range(rounds):
@@ -108,7 +129,8 @@ def measure(path: Path, rounds: int) -> dict:
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     peaks = [resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     rest = {
-        "frames_read_again": len(winners),
+        "scan_taken_by_auto": auto,
+        "frames_read_again": {how: len(times_s) for how, (_, times_s) in chosen.items()},
         "python_peak_mib": peaks[0],
         "ffmpeg_peak_mib": peaks[1],
     }  # as Linux counts
@@ -118,17 +140,22 @@ def measure(path: Path, rounds: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=int, default=1)
+    parser.add_argument("--minutes", type=int, nargs="+", default=[1, 60])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keyframes-only", action="store_true", help="leave out the full scan, for its memory")
     parser.add_argument("--results", type=Path, help='JSON file to keep the rows in, under "video"')
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as apart:
-        path = make_clip(Path(folder, "clip.mp4"), options.minutes)
-        # A process of its own, so that the encoder that made the clip does not count.
-        measured = apart.submit(measure, path, options.rounds).result()
+    measured = []
+    for minutes in options.minutes:
+        print(f"{minutes} minutes")
+        # A process of its own, so that the encoder that made the clip does not count, nor the clip before.
+        with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as apart:
+            path = make_clip(Path(folder, "clip.mp4"), minutes)
+            rows = apart.submit(measure, path, options.rounds, not options.keyframes_only).result()
+            measured.append({"minutes": minutes, **rows})
     if options.results:
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
-        results["video"] = {"minutes": options.minutes, **measured}
+        results["video"] = measured
         options.results.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -1,0 +1,368 @@
+"""Clips as phones, cameras and editors write them, and as they break: which stream, which frames, in which shape and colours."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clips
+from fake_cropper import FakeCropper
+from s2crop.errors import VideoError
+from s2crop.video import covers, ffmpeg, interlacing
+from s2crop.video.reader import Video
+from test_covers import FPS, REQUEST, flat, shot
+from test_shots import scene
+
+RED, BLUE = (200, 30, 40), (20, 40, 200)
+
+
+def plain(colour, size_wh=(160, 96), count=20):
+    """Frames of one colour with a disc in the middle, so that they are no blank."""
+    width, height = size_wh
+    y, x = np.mgrid[0:height, 0:width]
+    frame = np.broadcast_to(np.array(colour, np.uint8), (height, width, 3)).copy()
+    frame[(x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(size_wh) / 4) ** 2] = 240
+    return [frame] * count
+
+
+def colour_of(frame):
+    return np.asarray(frame, int)[4, 4]
+
+
+def chosen(path, count=2, **given):
+    return covers.covers(path, count, cropper=FakeCropper(), **given)
+
+
+def close(found, wanted, by=12):
+    return np.abs(np.asarray(found, int) - wanted).max() <= by
+
+
+# Which stream
+
+
+def joined(path, *arguments):
+    clips.run_ffmpeg(*arguments, path)
+    return path
+
+
+def test_a_poster_as_a_track_is_not_the_clip(tmp_path):
+    poster = clips.write_clip(tmp_path / "a.mkv", plain(RED, (320, 320), 1), codec=("-c:v", "mjpeg", "-q:v", "2"))
+    clip = clips.write_clip(tmp_path / "b.mkv", shot(1, 2))
+    for options in (["-disposition:v:0", "0", "-disposition:v:1", "default"], ["-disposition:v", "0"]):
+        path = joined(
+            tmp_path / "c.mkv", "-i", poster, "-i", clip, "-map", "0:v", "-map", "1:v", "-c", "copy", *options
+        )
+        video = Video.open(path)
+        assert (video.width, video.height) == (256, 144)
+        assert len(list(video.frames())) == 50
+
+
+@pytest.mark.parametrize(
+    ("dispositions", "wanted"), [(("0", "0"), BLUE), (("default", "0"), RED), (("0", "default"), BLUE)]
+)
+def test_of_two_streams_the_default_one_is_the_clip_and_else_the_larger(tmp_path, dispositions, wanted):
+    small = clips.write_clip(tmp_path / "a.mp4", plain(RED, (160, 96)))
+    large = clips.write_clip(tmp_path / "b.mp4", plain(BLUE, (320, 192)))
+    flags = [part for i, flag in enumerate(dispositions) for part in (f"-disposition:v:{i}", flag)]
+    path = joined(tmp_path / "c.mkv", "-i", small, "-i", large, "-map", "0:v", "-map", "1:v", "-c", "copy", *flags)
+    video = Video.open(path)
+    times = [time_s for time_s, _ in video.frames()]
+    assert close(colour_of(video.frames_at(times[5:6])[0]), wanted)
+
+
+# Attached pictures
+
+
+def with_art(tmp_path, clip_path, name):
+    cover = tmp_path / "cover.jpg"
+    Image.fromarray(scene(7, (300, 300))).save(cover, quality=95)
+    flags = ["-c", "copy", "-disposition:v:1" if clip_path.suffix != ".wav" else "-disposition:v", "attached_pic"]
+    return joined(tmp_path / name, "-i", clip_path, "-i", cover, "-map", "0", "-map", "1", *flags)
+
+
+def test_the_art_of_a_clip_is_one_more_candidate(tmp_path):
+    path = with_art(tmp_path, clips.write_clip(tmp_path / "a.mp4", shot(1, 2)), "b.mp4")
+    video = Video.open(path)
+    assert (video.width, video.height) == (256, 144)  # of the clip
+    winners = covers.find_winners(video, 2)
+    assert [winner.art for winner in winners].count(0) == 1 and winners[0].art is None
+    found = chosen(path, 4)
+    art = [frame for frame in found if frame.time_s is None]
+    assert len(art) == 1 and art[0].image.size == (300, 300)
+    assert np.abs(np.asarray(art[0].image, int) - scene(7, (300, 300))).mean() < 6
+    assert all(frame.image.size == (256, 144) for frame in found if frame.time_s is not None) and len(found) > 1
+    assert all(frame.time_s is not None for frame in chosen(path, 4, start_s=0.2))  # it is in no span
+
+
+def test_the_cover_of_a_sound_file_is_taken(tmp_path):
+    sound = tmp_path / "a.mp3"
+    clips.run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", sound)
+    cover, path = tmp_path / "cover.jpg", tmp_path / "b.mp3"
+    Image.fromarray(scene(7, (200, 300))).save(cover, quality=95)
+    joined(path, "-i", sound, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "attached_pic")
+    (frame,) = chosen(path, 3)
+    assert frame.time_s is None and frame.image.size == (300, 200)
+    with pytest.raises(VideoError, match="^no video in it, only sound$"):
+        chosen(sound)
+
+
+# Fields
+
+
+def moving_bar(size_wh=(160, 96), step=8):
+    width, height = size_wh
+    fields = [np.full((height, width, 3), 40, np.uint8) for _ in range(24)]
+    for i, field in enumerate(fields):
+        field[:, step * i % width : step * i % width + 24] = 220
+    return fields
+
+
+def comb_of(frame):
+    grey = np.asarray(frame, float).mean(axis=2)
+    return np.abs(2 * grey[2:-2] - grey[1:-3] - grey[3:-1]).mean()
+
+
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ildct+ilme", "-pix_fmt", "yuv420p")
+AVC = (*clips.H264, "-flags", "+ildct+ilme")
+DV = ("-c:v", "dvvideo", "-pix_fmt", "yuv420p")
+UNTAGGED = ("-c:v", "libx264", "-crf", "8", "-pix_fmt", "yuv420p")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "chain"),
+    [
+        ("a.mpg", MPEG2, "interlace=lowpass=0"),
+        ("a.mts", AVC, "interlace=lowpass=0"),
+        ("a.dv", DV, "interlace=lowpass=0:scan=bff,scale=720:576:flags=neighbor:interl=1,setsar=16/15"),
+        ("a.mp4", UNTAGGED, "interlace=lowpass=0,setfield=prog"),
+    ],
+    ids=["MPEG-2", "AVCHD", "DV", "untagged"],
+)
+def test_fields_are_not_mixed(tmp_path, name, codec, chain):
+    size_wh = (720, 576) if name == "a.dv" else (160, 96)
+    path = clips.write_clip(
+        tmp_path / name, moving_bar(size_wh, step=size_wh[0] // 20), fps=50, filters=chain, codec=codec
+    )
+    container = ["-f", "mpegts"] if name == "a.mts" else []
+    assert container == [] or path.stat().st_size
+    video = Video.open(path)
+    frames = list(video.frames(None))
+    assert comb_of(frames[4][1]) > 8  # as stored
+    assert comb_of(video.frames_at([frames[4][0]])[0]) < 3
+
+
+def test_combs_are_told_from_pictures():
+    sharp = scene(3, (360, 640))
+    combed = sharp.copy()
+    combed[1::2] = np.roll(sharp, 24, axis=1)[1::2]
+    assert interlacing.is_combed(combed)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, sharp.shape).astype(np.uint8)
+    dots = (255 * (np.indices((360, 640)).sum(axis=0) % 2)).astype(np.uint8)[..., None].repeat(3, axis=2)
+    columns = np.ascontiguousarray(np.moveaxis(combed, 0, 1))
+    for frame in (sharp, noise, dots, columns, np.zeros((3, 3, 3), np.uint8)):
+        assert not interlacing.is_combed(frame)
+
+
+# Shapes
+
+
+def test_frames_that_change_size_midway_keep_their_own_shape(tmp_path):
+    wide = clips.write_clip(tmp_path / "a.ts", plain(RED, (320, 180), 50))
+    tall = clips.write_clip(tmp_path / "b.ts", plain(BLUE, (180, 320), 50), options=["-output_ts_offset", 2])
+    path = tmp_path / "c.ts"
+    path.write_bytes(wide.read_bytes() + tall.read_bytes())
+    video = Video.open(path)
+    frames = list(video.frames(160))
+    assert {frame.shape for _, frame in frames} == {(90, 160, 3)} and len(frames) == 100
+    narrow = frames[80][1]
+    assert narrow[:, :50].max() < 20 < narrow[45, 60].max()  # black bars, and not stretched
+    again = video.frames_at([frames[20][0], frames[80][0]])
+    assert [frame.shape for frame in again] == [(180, 320, 3), (320, 180, 3)]
+    for frame, colour in zip(again, (RED, BLUE), strict=True):
+        assert close(colour_of(frame), colour)
+        disc = frame.min(axis=2) > 200
+        height, width = np.ptp(np.argwhere(disc), axis=0)
+        assert abs(int(height) - int(width)) <= 4  # round
+    shown = list(covers.show(video, covers.find_winners(video, 2), FakeCropper()))
+    assert {one.size_wh for one in shown} == {(320, 180), (180, 320)}
+    for one in shown:
+        assert one.inside == (0, 0, *one.size_wh)
+
+
+def test_a_change_of_resolution_is_no_change_of_shape(tmp_path):
+    parts = [clips.write_clip(tmp_path / f"{w}.ts", plain(RED, (w, w // 2), 30)) for w in (320, 160)]
+    path = tmp_path / "c.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    video = Video.open(path)
+    times = [time_s for time_s, frame in video.frames() if frame[:, :4].min() > 20]
+    assert len(times) == 60
+    assert [frame.shape for frame in video.frames_at([times[5], times[50]])] == [(160, 320, 3), (80, 160, 3)]
+
+
+# Transparency and colours
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_hidden_colours_of_transparent_clips_stay_hidden(tmp_path, codec):
+    frames = [np.concatenate([frame, np.full((96, 160, 1), 255, np.uint8)], axis=2) for frame in plain(RED)]
+    for frame in frames[:1]:  # they are one and the same array
+        frame[:, :40, 3] = 0
+    data = [frames[0].tobytes()] * 20
+    path = tmp_path / "a.webm"
+    source = ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", "160x96", "-r", 25, "-i", "pipe:0"]
+    clips.run_ffmpeg(*source, "-c:v", codec, "-pix_fmt", "yuva420p", "-auto-alt-ref", 0, "-b:v", "2M", path, data=data)
+    video = Video.open(path)
+    times = [time_s for time_s, frame in video.frames()]
+    (frame,) = video.frames_at(times[8:9])
+    assert close(frame[48, 10], (255, 255, 255)) and close(frame[4, 150], RED, 25)
+    assert video.warnings == []
+
+
+def test_transparency_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    data = [np.full((96, 160, 4), 120, np.uint8).tobytes()] * 5
+    source = ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", "160x96", "-r", 25, "-i", "pipe:0"]
+    path = tmp_path / "a.webm"
+    clips.run_ffmpeg(*source, "-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", path, data=data)
+    monkeypatch.setattr(ffmpeg, "decoders", lambda: frozenset({"vp9"}))
+    video = Video.open(path)
+    assert len(list(video.frames())) == 5 and "lacks libvpx" in video.warnings[0]
+
+
+def test_wide_colours_without_hdr_are_not_dull(tmp_path):
+    chain = (
+        "format=gbrp,setparams=range=pc:color_trc=iec61966-2-1:color_primaries=bt709:colorspace=gbr,"
+        "zscale=t=linear,format=gbrpf32le,zscale=p=bt2020:t=bt709,format=gbrp12le,"
+        "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
+    )
+    tags = ("-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "bt709")
+    codec = ("-c:v", "libx264", "-crf", "4", *tags)
+    path = clips.write_clip(tmp_path / "a.mp4", plain(RED, count=3), filters=chain, codec=codec)
+    video = Video.open(path)
+    times = [time_s for time_s, _ in video.frames()]
+    assert close(colour_of(video.frames_at(times[1:2])[0]), RED, 8)
+
+
+def boxed(kind: bytes, data: bytes) -> bytes:
+    return (8 + len(data)).to_bytes(4, "big") + kind + data
+
+
+def test_a_view_all_around_is_cropped_flat_and_told(tmp_path):
+    path = clips.numbered_clip(tmp_path / "a.mp4", 10)
+    data = path.read_bytes()
+    view = boxed(b"proj", boxed(b"prhd", bytes(16)) + boxed(b"equi", bytes(20)))
+    added = boxed(b"sv3d", boxed(b"svhd", bytes(4) + b"test\0") + view)
+    start = data.index(b"avc1", data.index(b"stsd")) - 4
+    end = start + int.from_bytes(data[start : start + 4], "big")
+    data = bytearray(data[:end] + added + data[end:])
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):  # around it; the samples lie before
+        at = data.index(kind, data.index(b"moov")) - 4
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(added)).to_bytes(4, "big")
+    path.write_bytes(data)
+    video = Video.open(path)
+    assert len(list(video.frames())) == 10
+    assert video.warnings == ["a view all around (360 degrees): cropped flat, as it is stored"]
+
+
+# Animations
+
+
+def encoded_animation(path: Path, frames) -> Path:
+    images = [Image.fromarray(frame) for frame in frames]
+    if path.suffix == ".heics":
+        plain_clip = clips.write_clip(
+            path.with_suffix(".mp4"), frames, fps=5, codec=("-c:v", "libx265", "-x265-params", "log-level=none")
+        )
+        data = bytearray(plain_clip.read_bytes())
+        data[8:12], data[16:20] = b"msf1", b"hevc"
+        at = data.index(b"vide", data.index(b"hdlr"))
+        data[at : at + 4] = b"pict"
+        path.write_bytes(data)
+    else:
+        images[0].save(path, save_all=True, append_images=images[1:], duration=200)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.apng", "a.avif", "a.heics"])
+def test_animations_are_clips(tmp_path, name):
+    if name == "a.avif" and not Image.registered_extensions().get(".avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    size = 96, 160
+    frames = [np.zeros((*size, 3), np.uint8), *list(shot(1, 1, size))[:8], *list(shot(2, 1, size))[:8]]
+    path = tmp_path / name
+    if name == "a.apng":
+        encoded_animation(tmp_path / "a.png", frames).rename(path)
+    else:
+        encoded_animation(path, frames)
+    found = chosen(path, 2)
+    assert len(found) == 2 and all(frame.time_s > 0.1 for frame in found)
+    for frame in found:  # no black one
+        image = np.asarray(frame.image.resize((160, 96)), int)
+        assert min(np.abs(image - next(shot(seed, 1, size))).mean() for seed in (1, 2)) < 25
+
+
+# Ends and middles
+
+
+def test_ten_black_seconds_at_the_start(tmp_path):
+    path = clips.write_clip(tmp_path / "a.mp4", [*flat(0, 10), *shot(1, 2), *shot(2, 2)])
+    found = chosen(path, 2)
+    assert len(found) == 2 and all(10 <= frame.time_s < 14 for frame in found)
+
+
+def damaged(path: Path, first: float, last: float) -> Path:
+    data = bytearray(path.read_bytes())
+    start, end = int(len(data) * first), int(len(data) * last)
+    data[start:end] = random.Random(1).randbytes(end - start)
+    path.write_bytes(data)
+    return path
+
+
+def test_covers_come_from_both_sides_of_a_damage_and_are_the_same_on_every_run(tmp_path):
+    frames = [*shot(1, 3), *shot(2, 3)]
+    path = clips.write_clip(tmp_path / "a.mp4", frames, codec=(*clips.H264, "-g", "12"))
+    damaged(path, 0.45, 0.5)
+    runs = []
+    for _ in range(4):
+        video = Video.open(path)
+        times = [time_s for time_s, _ in video.frames()]
+        runs.append((times, video.warnings))
+    assert all(run == runs[0] for run in runs)
+    (warning,) = runs[0][1]
+    assert warning.startswith("damaged between ") and runs[0][0][-1] > 5.9
+    assert {frame.time_s < 3 for frame in chosen(path, 2)} == {True, False}
+
+
+def test_behind_a_damage_that_no_whole_picture_follows_traces_are_put_up_with(tmp_path):
+    """A clip of one whole picture, the first: without what comes behind nearly all would be lost."""
+    frames = [frame for seed in range(4) for frame in shot(seed, 2)]
+    codec = (*clips.H264, "-x264-params", "keyint=infinite:scenecut=0:bframes=0")
+    path = damaged(clips.write_clip(tmp_path / "a.ts", frames, codec=codec), 0.2, 0.3)
+    video = Video.open(path)
+    strict = [time_s for time_s, _ in video.frames()]
+    assert strict[-1] < 3
+    found = chosen(path, 3)
+    assert max(frame.time_s for frame in found) > strict[-1] + 2
+    assert Video.open(path).warnings == []
+
+
+def test_slides_on_white_are_no_reason_for_a_note(tmp_path):
+    def slide(seed):
+        rng = np.random.default_rng(seed)
+        frame = np.full((144, 256, 3), 255, np.uint8)
+        for row in range(30, 120, 24):
+            for column in range(30, 30 + 8 * int(rng.integers(6, 20)), 8):
+                frame[row : row + 8, column : column + 4] = 20
+        return frame
+
+    def told(name, frames):
+        video = Video.open(clips.write_clip(tmp_path / name, frames, fps=FPS))
+        cropper = FakeCropper()
+        shown = list(covers.show(video, covers.find_winners(video, 2), cropper))
+        return covers.notes(covers.rank(cropper, shown, REQUEST, 1), 1)
+
+    assert told("a.mp4", [slide(seed) for seed in range(4) for _ in range(25)]) == []
+    assert "bright, sharp" in told("b.mp4", flat(255, 2))[0]
+    assert "bright, sharp" in told("c.mp4", flat(0, 2))[0]
