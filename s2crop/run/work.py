@@ -15,6 +15,7 @@ from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import encode, metadata, sizes
 from s2crop.files.formats import SAME, output_suffix
+from s2crop.files.marks import Origin
 from s2crop.files.names import Plan
 from s2crop.files.picture import Picture
 from s2crop.files.sources import Source
@@ -24,6 +25,7 @@ from s2crop.report import Clock, Record, failed
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
+    from s2crop.run.resume import Todo
     from s2crop.video.covers import Shown
     from s2crop.video.reader import Video
 
@@ -51,7 +53,10 @@ class BatchOptions:
     metadata: str = "rights"  # what outputs keep of it: see `files.metadata.kept`
     colour: str = "auto"  # what becomes of profiles: see `files.pixels.managed`
     ground: str | None = None  # the colour that transparency lies on; None for what shows the picture
-    overwrite: bool = False  # otherwise an output that exists is skipped
+    weights: str | None = None  # what tells the cropper's weights from the shipped ones
+    proposals: str = "auto"  # the cropper's
+    overwrite: bool = False  # whatever is there; otherwise what is done is skipped, see `run.resume`
+    skip_existing: bool = False  # whatever is there and whole is left
     dry_run: bool = False
     protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
     folder: Path | None = None  # links lead no output out of it
@@ -84,6 +89,10 @@ class Job:
     plan: Plan = field(default_factory=Plan)
     about: dict[str, Any] = field(default_factory=dict)  # what its records say besides
     contents: bytes | None = None  # of the file, where it is not to be opened
+    origin: Origin | None = None  # what tells the input, for marks
+    todo: "dict[Path, Todo]" = field(default_factory=dict)  # about outputs, as far as it is known
+    few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
+    few_covers: int | None = None  # likewise
     progress: float = 0.0  # how much of it was told of
     notes: list[str] = field(default_factory=list)  # to tell the user
     video: "Video | None" = None
@@ -259,10 +268,13 @@ class Work:
         """Of outputs that have no name, in a format asked for; a frame of a clip, which is no file, counts as a JPEG."""
         return output_suffix(job.opened.format or "JPEG", fmt, self._options.circle)
 
-    def encoded(self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None) -> bytes:
+    def encoded(
+        self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None, software: str = ""
+    ) -> bytes:
         """A crop cut, resized and encoded.
 
         Args:
+            software: the mark of what made it.
             check: called between the steps; may raise.
         """
         assert record.box is not None
@@ -280,6 +292,7 @@ class Work:
                 colour=self._options.colour,
                 ground=job.opened.ground or "white",
                 kept=metadata.kept(job.opened.metadata, self._options.metadata, image.size),
+                software=software,
             )
 
     def _sizes(self, record: Record) -> tuple[tuple[int, int], tuple[int, int] | None]:
