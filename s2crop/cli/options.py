@@ -344,8 +344,11 @@ class Options:
 def _digest_of_file(path: Path) -> str:
     import hashlib
 
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    except OSError:  # loading it will say what is wrong
+        return str(path)
 
 
 def flag(name: str) -> str:
