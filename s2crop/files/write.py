@@ -90,7 +90,7 @@ def _write_named(path: Path, data: bytes, overwrite: bool) -> bool:
 
 
 def _write_through(file: BinaryIO, data: bytes) -> None:
-    """Write to the disk itself: a file has its name for good only when it is whole there, whatever happens to the power."""
+    """Write to the disk itself, so that a power cut leaves no file with a name that is not whole."""
     file.write(data)
     file.flush()
     try:
