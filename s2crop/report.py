@@ -8,8 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from s2crop.errors import S2CropError
+
+if TYPE_CHECKING:
+    from s2crop.cropping.request import Thing  # which takes Pillow along
 
 WRITTEN, SKIPPED, PLANNED, ERROR = "written", "skipped", "planned", "error"
 
@@ -39,11 +43,22 @@ class Record:
     error: str | None = None
     model: str | None = None
     device: str | None = None
+    worth: float | None = None  # what crops of a picture are ranked by; never rises with the rank
+    cover_score: float | None = None  # what covers of a clip are ranked by; never rises with the cover's rank
+    cut: "Sequence[Thing] | None" = None  # protected things that the crop cuts through; None where it was not looked at
+    lost: "Sequence[Thing] | None" = None  # protected things that it leaves out
+    focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
+    object_position: str | None = None  # the crop for CSS: "42% 37%"
     source: str | None = None  # "art": a picture attached to a video or to sound, no frame of it; no key otherwise
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
-        rounded = {"score": _rounded(self.score, 4), "time_s": _rounded(self.time_s, 3)}
+        rounded: dict[str, object] = {
+            name: _rounded(getattr(self, name), 4) for name in ("score", "worth", "cover_score")
+        }
+        rounded |= {"time_s": _rounded(self.time_s, 3), "cut": _listed(self.cut), "lost": _listed(self.lost)}
+        if self.focus is not None:
+            rounded["focus"] = [_rounded(share, 4) for share in self.focus]
         told = asdict(self) | rounded
         if self.source is None:
             del told["source"]
@@ -52,6 +67,10 @@ class Record:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(float(value), digits)
+
+
+def _listed(things: "Sequence[Thing] | None") -> list[dict] | None:
+    return None if things is None else [{"kind": kind, "box": list(box)} for kind, box in things]
 
 
 def one_line(text: str) -> str:

@@ -2,11 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 
-from s2crop.cropping.request import Heatmap
+from s2crop.cropping.request import Crop, Heatmap
 from s2crop.errors import InputError
 
 
@@ -69,5 +68,5 @@ class FakeCropper:
                 size = round(height * value), round(height)
                 x, y = (w - size[0]) // 2, (h - size[1]) // 2
                 box = (x, y, x + size[0], y + size[1])
-                crops.append(SimpleNamespace(box=box, score=4 - rank / 7, ratio=ratio.label, rank=rank))
+                crops.append(Crop(box, 4 - rank / 7, ratio.label, rank, worth=0.9 - rank / 7, focus=(0.5, 0.5)))
         return crops

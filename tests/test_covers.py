@@ -8,7 +8,7 @@ import pytest
 
 import clips
 from fake_cropper import FakeCropper
-from s2crop.cropping.request import CropRequest
+from s2crop.cropping.request import CropRequest, Thing
 from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.video import covers, keyframes, scan
@@ -266,12 +266,12 @@ def test_open_faces():
 def test_covers_differ_in_looks_and_stand_apart():
     frames = [winner(t, seed) for t, seed in ((1, 1), (3, 1), (5, 2), (5.4, 3), (9, 3))]
     worth = np.array([3.0, 3.5, 3.2, 3.1, 2.0])
-    assert covers.choose(frames, worth, 1) == [1]
+    assert list(covers.choose(frames, worth, 1)) == [1]
     # 0 is the same picture as 1; 3 is too near to 2
-    assert covers.choose(frames, worth, 3) == [1, 2, 4]
-    assert covers.choose(frames, worth, 5) == [1, 2, 4]
+    assert list(covers.choose(frames, worth, 3)) == [1, 2, 4]
+    assert list(covers.choose(frames, worth, 5)) == [1, 2, 4]
     near = [winner(0.0, 1), winner(0.4, 2), winner(0.8, 3)]  # a short clip asks for less
-    assert covers.choose(near, np.array([3.0, 2.0, 1.0]), 3) == [0, 1, 2]
+    assert list(covers.choose(near, np.array([3.0, 2.0, 1.0]), 3)) == [0, 1, 2]
 
 
 def test_a_frame_that_looks_like_one_ahead_of_it_is_worth_less():
@@ -280,8 +280,8 @@ def test_a_frame_that_looks_like_one_ahead_of_it_is_worth_less():
     close[20:60, 60:90] = scene(3)[20:60, 60:90]  # something has moved
     frames[1] = dataclasses.replace(frames[1], features=keyframes.features(close))
     assert covers.SAME_DISTANCE < keyframes.difference(frames[1].features[None], frames[0].features)[0] < 0.1
-    assert covers.choose(frames, np.array([3.0, 2.9, 2.7]), 3) == [0, 2, 1]
-    assert covers.choose(frames, np.array([3.0, 2.9, 1.0]), 3) == [0, 1, 2]
+    assert list(covers.choose(frames, np.array([3.0, 2.9, 2.7]), 3)) == [0, 2, 1]
+    assert list(covers.choose(frames, np.array([3.0, 2.9, 1.0]), 3)) == [0, 1, 2]
 
 
 def prepared(width, height):
@@ -298,7 +298,30 @@ def test_boxes_are_in_pixels_of_the_whole_frame():
     best = {(crop.ratio, crop.rank): crop.box for crop in cover.crops}
     assert best["1:1", 1] == (35, 15, 125, 105) and best["16:9", 1] == (0, 15, 160, 105)
     assert len(best) == 4
-    assert cover.score == pytest.approx(4 - 1 / 7)  # of the best of each ratio
+    face = covers.open_face(FakeCropper().proposals_prepared(one.prepared), 160, 90)
+    assert cover.score == pytest.approx(covers.worth([one], [4 - 1 / 7], [face])[0])  # mean of the best of each ratio
+
+
+def test_what_crops_cut_and_where_their_subject_is_count_from_the_whole_frame():
+    class Cutting(FakeCropper):
+        def _crops(self, prepared, request):
+            crops = super()._crops(prepared, request)
+            crops[0].cut, crops[1].lost = [Thing("face", (1, 2, 11, 12))], [Thing("text", (0, 80, 90, 90))]
+            crops[0].focus = (0.25, 1.0)
+            return crops
+
+    one = Shown(winner(2.0), (160, 120), (0, 15, 160, 105), 1.5, prepared(160, 90))
+    (cover,) = covers.rank(Cutting(), [one], REQUEST, 3)
+    first, second = cover.crops[:2]
+    assert (first.cut, first.lost) == ([Thing("face", (1, 17, 11, 27))], [])
+    assert (second.cut, second.lost) == ([], [Thing("text", (0, 95, 90, 105))])
+    assert first.focus == pytest.approx((0.25, 105 / 120))
+
+
+def test_what_covers_are_ranked_by_never_rises():
+    frames = [winner(2.0 * i, i % 5) for i in range(20)]
+    scores = list(covers.choose(frames, np.random.default_rng(3).uniform(2, 4, 20), 8).values())
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True)
 
 
 def test_focus_and_keep_are_pixels_or_fractions_of_the_whole_frame():

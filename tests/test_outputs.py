@@ -389,7 +389,7 @@ class TestWriting:
         class Watched(_FullDisk):
             def __init__(self, path, mode):
                 super().__init__(path, mode, lambda data: seen.append(os.listdir(tmp_path)) or self._file.write(data))
-                self.flush = self._file.flush
+                self.flush, self.fileno = self._file.flush, self._file.fileno
 
         monkeypatch.setattr(write_module, "open", Watched, raising=False)
         assert write_atomic(tmp_path / "a.jpg", b"data", overwrite=overwrite)

@@ -1,7 +1,6 @@
 """Boxes drawn on the input: where they are said to be, labelled where there is room."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from PIL import Image
 import pictures
 from commands import draw, files, records, s2crop, usage_error
 from pictures import grey, mask_of
+from s2crop.cropping.request import Crop, Thing
 from s2crop.files.names import plan_names
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
@@ -92,12 +92,13 @@ def test_a_circle_is_drawn_in_its_square():
 
 def test_outlines_are_coloured_by_ratio_and_told_apart_by_rank():
     crops = [
-        SimpleNamespace(box=(0, 0, 9, 9), score=3.256, ratio=ratio, rank=rank)
+        Crop((0, 0, 9, 9), 3.256, ratio, rank, 0.714, cut=[Thing("face", (1, 1, 2, 2))] * (rank > 1))
         for ratio in ("1:1", "free")
         for rank in (1, 2)
     ]
     outlines = overlay.crop_outlines(crops, ["free", "1:1"], circle=False)
-    assert [o.label.split() for o in outlines] == [[r, n, "3.26"] for r in ("1:1", "free") for n in ("#1", "#2")]
+    expected = [["#1", "0.71", "3.26"], ["#2", "0.71", "3.26", "cuts", "face"]]
+    assert [o.label.split() for o in outlines] == [[r, *rest] for r in ("1:1", "free") for rest in expected]
     assert [o.colour for o in outlines] == [COLOURS[1]] * 2 + [COLOURS[0]] * 2
     assert [o.thin for o in outlines] == [False, True] * 2
     assert "#" not in overlay.crop_outlines(crops[:1], ["1:1"], circle=False)[0].label

@@ -7,13 +7,16 @@ import time
 
 import pytest
 
+from s2crop.cropping.request import Thing
+from s2crop.geometry.boxes import object_position
 from s2crop.report import Clock, Record, Summary, one_line
 
 EXAMPLE = (
     '{"input": "photos/a.jpg", "type": "image", "width": 4000, "height": 3000, "time_s": null, "cover_rank": null, '
     '"ratio": "16:9", "rank": 1, "box": [120, 340, 3960, 2500], "score": 3.71, "output": "s2crop-out/a_16x9.jpg", '
     '"output_width": 3840, "output_height": 2160, "status": "written", "error": null, "model": "s2cnet", '
-    '"device": "cpu"}'
+    '"device": "cpu", "worth": 0.81, "cover_score": null, "cut": [], '
+    '"lost": [{"kind": "text", "box": [40, 20, 610, 96]}], "focus": [0.46, 0.38], "object_position": "75% 40.48%"}'
 )
 
 
@@ -32,8 +35,24 @@ def test_json_line_is_the_promised_one():
         status="written",
         model="s2cnet",
         device="cpu",
+        worth=0.81,
+        cut=[],
+        lost=[Thing("text", (40, 20, 610, 96))],
+        focus=(0.46, 0.38),
+        object_position=object_position((120, 340, 3960, 2500), (4000, 3000)),
     )
     assert record.to_json() == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("box", "position"),
+    [
+        ((0, 0, 80, 60), "50% 50%"), ((20, 0, 80, 60), "100% 50%"), ((0, 10, 80, 50), "50% 50%"),
+        ((10, 5, 40, 20), "20% 11.11%"),
+    ],
+)  # fmt: skip
+def test_object_position_shows_the_same_crop(box, position):
+    assert object_position(box, (80, 60)) == position
 
 
 def test_scores_are_rounded_and_never_nan():

@@ -18,6 +18,7 @@ from PIL import Image
 import pictures
 from commands import draw, files, process, s2crop, usage_error
 from s2crop.errors import OutputError
+from s2crop.cropping.request import Thing
 from s2crop.files.picture import Picture
 from s2crop.preview import sheet
 from s2crop.report import Record
@@ -92,15 +93,16 @@ def test_every_input_is_there_with_its_crops_ratios_and_scores():
     assert [text for _, text in got.all("h2")] == ["photos/a.png960 × 640", "photos/b.jpg", "photos/c.jpg480 × 640"]
     captions = [text for _, text in got.all("figcaption")]
     assert captions[:4] == [
-        "1:1 #1 3.86 64 × 64",
-        "1:1 #2 3.71 64 × 64",
-        "16:9 #1 3.86 64 × 36",
-        "16:9 #2 3.71 64 × 36",
+        "1:1 #1 0.76 3.86 64 × 64",
+        "1:1 #2 0.61 3.71 64 × 64",
+        "16:9 #1 0.76 3.86 64 × 36",
+        "16:9 #2 0.61 3.71 64 × 36",
     ]
     assert len(captions) == 8
     assert [text for _, text in got.all("p", class_="error")] == ["not an image"]
     assert [text for a, text in got.all("p")][-1] == "3 pictures, 8 crops written, 0 skipped, 1 failed"
     assert [a["data-score"] for a, _ in got.all("figure")][:2] == ["3.8571", "3.7143"]
+    assert [a["data-worth"] for a, _ in got.all("figure")][:2] == ["0.7571", "0.6143"]
 
 
 def test_thumbnails_show_the_input_and_its_crops():
@@ -151,7 +153,7 @@ def test_skipped_outputs_are_shown_as_they_are():
 def test_dry_run_shows_what_is_planned():
     draw("a.png")
     assert s2crop("a.png", "--dry-run", "--sheet", "sheet.html")[0] == 0
-    assert [text for _, text in page().all("figcaption")] == ["free 3.86 48 × 32 planned"]
+    assert [text for _, text in page().all("figcaption")] == ["free 0.76 3.86 48 × 32 planned"]
     assert files() == ["a.png", "sheet.html"] and len(page().all("img")) == 2
 
 
@@ -400,7 +402,7 @@ def test_sorting_and_filtering_in_a_browser(tmp_path):
     with sheet.Sheet(Path("sheet.html"), ["1:1", "16:9"], total=4) as made:
         for name, scored in zip(names, crops, strict=False):
             records = [Record(input=name, width=320, height=200, ratio=ratio, rank=1, box=(9, 9, 99, 99),
-                              score=score, output="x.jpg",
+                              score=score, worth=score / 5, output="x.jpg",
                               status="written") for ratio, score in scored]  # fmt: skip
             made.add(records, [sheet.Thumbnails(image, [image] * 2)])
         made.add([Record(input=names[3], status="error", error="not an image")])
@@ -438,3 +440,17 @@ def test_a_script_that_slips_in_does_not_run(tmp_path):
     Path("sheet.html").write_text(slipped, "utf-8")
     got = in_browser([], tmp_path)
     assert got[-1]["scripts"] == 2 and not got[-1]["alarmed"] and got[0]["controls"]
+
+
+def test_crops_that_cut_or_lose_something_are_marked_and_can_be_filtered():
+    face, text = Thing("face", (1, 1, 9, 9)), Thing("text", (1, 30, 60, 40))
+    with sheet.Sheet(Path("sheet.html"), ["1:1"], total=1, top=3) as made:
+        made.add([
+            Record(input="a.jpg", width=99, height=99, ratio="1:1", rank=rank, box=(9, 9, 99, 99), score=3.0, worth=0.5,
+                   cut=cut, lost=lost, status="planned")
+            for rank, (cut, lost) in enumerate([([], []), ([face, face], [text]), ([], [face])], start=1)
+        ])  # fmt: skip
+    got = page()
+    assert [a["data-faults"] for a, _ in got.all("figure")] == ["", "cut lost", "lost"]
+    assert [text for _, text in got.all("span", class_="fault")] == ["cuts face", "loses text", "loses face"]
+    assert [a["id"] for a, _ in got.all("select")] == ["ratio", "status", "faults", "order"]

@@ -185,7 +185,12 @@ class Options:
     overwrite: bool = _option(
         _OUTPUT,
         "--overwrite",
-        "Write outputs that exist again. Default: skip and report them, so a batch that was stopped resumes.",
+        "Replace whatever stands where outputs go. Default: skip what was made from the same input with the same "
+        "options, so a batch that was stopped resumes; make again what was edited since or has other options; "
+        "report anything else as an error.",
+    )
+    skip_existing: bool = _option(
+        _OUTPUT, "--skip-existing", "Leave whatever stands where outputs go, but for files that are empty or cut off."
     )
     as_json: bool = _option(_OUTPUT, "--json", "One JSON object a line on standard output.")
     dry_run: bool = _option(_OUTPUT, "--dry-run", "Score and report, write nothing.")
@@ -326,7 +331,10 @@ class Options:
             metadata=self.metadata,
             colour=self.colour,
             ground=self.background,
+            weights=None if self.weights is None else _digest_of_file(self.weights),
+            proposals=self.proposals,
             overwrite=self.overwrite,
+            skip_existing=self.skip_existing,
             dry_run=self.dry_run,
             protected=protected,
             folder=self.folder,
@@ -340,6 +348,16 @@ class Options:
             end_s=self.end_s,
             scan=self.scan,
         )
+
+
+def _digest_of_file(path: Path) -> str:
+    import hashlib
+
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    except OSError:  # loading it will say what is wrong
+        return str(path)
 
 
 def flag(name: str) -> str:

@@ -58,6 +58,8 @@ def settle(given: dict[str, Any]) -> Options:
             raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
     if options.sheet:
         _check_sheet(options, options.sheet)
+    if options.overwrite and options.skip_existing:
+        raise click.UsageError("--overwrite and --skip-existing contradict each other")
     if sys.stdout is None and (options.to_stdout or options.as_json or options.verbose):
         raise click.UsageError("--json, --verbose and --output - need standard output, which is closed")
     if options.to_stdout and options.as_json:

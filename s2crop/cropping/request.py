@@ -13,6 +13,7 @@ from PIL import Image
 from s2crop.choices import PROTECT
 from s2crop.errors import InputError
 from s2crop.files.picture import Picture
+from s2crop.geometry.boxes import object_position
 from s2crop.geometry.ratio import Ratio
 
 if TYPE_CHECKING:
@@ -77,6 +78,17 @@ class Crop:
     cut: list[Thing] = field(default_factory=list)  # protected things that the crop cuts through
     lost: list[Thing] = field(default_factory=list)  # protected things that it leaves out
     focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
+
+    @property
+    def object_position(self) -> str:
+        """The same crop for CSS with `object-fit: cover`: "37% 22%".
+
+        Raises:
+            ValueError: the crop was made without its picture.
+        """
+        if self.picture is None:
+            raise ValueError("this crop was made without its picture, whose size is needed")
+        return object_position(self.box, (self.picture.width, self.picture.height))
 
     @cached_property
     def image(self) -> Image.Image:

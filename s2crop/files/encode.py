@@ -25,6 +25,7 @@ def encode(
     colour: str = "keep",
     ground: str = "white",
     kept: Metadata = Metadata(),
+    software: str = "",
 ) -> bytes:
     """The image as the bytes of a file; its colour profile (`.info["icc_profile"]`) goes along.
 
@@ -38,6 +39,7 @@ def encode(
         colour: what becomes of the profile: see `pixels.managed`.
         ground: the colour that JPEG lays transparency on.
         kept: metadata for the file, from `metadata.kept`.
+        software: what made it, in ASCII: a mark of `files.marks`; it takes the place of what `kept` says of that.
     Raises:
         OutputError: the format cannot hold the image.
         ValueError: an unknown suffix, or a circle in a format without transparency.
@@ -59,7 +61,9 @@ def encode(
         options |= {"compress_level": PNG_LEVEL}
     else:
         image = _as_colour(pixels.eight_bit(image))
-    options |= metadata.save_options(kept, encoder)
+    if software:
+        kept = metadata.with_software(kept, software, encoder)
+    options |= metadata.save_options(kept, encoder, software)
     try:
         with _file_in_memory(encoder) as file:
             image.save(file, encoder, icc_profile=image.info.get("icc_profile"), **options)

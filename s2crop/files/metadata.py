@@ -8,7 +8,7 @@ import re
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
@@ -19,6 +19,7 @@ _MAX_SEGMENT = 65533 - 30  # bytes of one in a JPEG, its name counted
 
 # EXIF
 _ORIENTATION, _ARTIST, _COPYRIGHT, _DATE, _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 274, 315, 33432, 306, 34665, 34853, 40965
+_SOFTWARE = 305
 _DATE_TAKEN, _MAKER_NOTE, _WIDTH, _HEIGHT = 36867, 37500, 40962, 40963
 # How the input's file stores its pixels, which says nothing of the output.
 _OF_STORAGE = frozenset([254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 330,
@@ -45,6 +46,8 @@ _PREFIXES = {
 }  # fmt: skip
 for _prefix, _uri in _PREFIXES.items():
     ET.register_namespace(_prefix, _uri)
+
+_NO_EXIF = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
 
 _KEPT_PROPERTIES = frozenset(
     f"{{{space}}}{name}"
@@ -128,18 +131,35 @@ def kept(metadata: Metadata, policy: str, size_wh: tuple[int, int]) -> Metadata:
     return Metadata(_whole_exif(metadata.exif, size_wh), _whole_xmp(tree, rights), metadata.iptc)
 
 
-def save_options(metadata: Metadata, encoder: str) -> dict[str, object]:
-    """What Pillow's encoder (its name) is to be given; IPTC of JPEG is put in by `with_segments`."""
+def with_software(metadata: Metadata, software: str, encoder: str) -> Metadata:
+    """Metadata for Pillow's encoder (its name) that say what made the file; in PNG, a text beside them says it."""
+    if encoder == "PNG":
+        return metadata
+    data = _exif_with_software(metadata.exif or _NO_EXIF, software)
+    if encoder == "JPEG" and len(data) > _MAX_SEGMENT:
+        data = _exif_with_software(_NO_EXIF, software)
+    return replace(metadata, exif=data)
+
+
+def save_options(metadata: Metadata, encoder: str, software: str = "") -> dict[str, object]:
+    """What Pillow's encoder (its name) is to be given; IPTC of JPEG is put in by `with_segments`.
+
+    Args:
+        software: what made the file, for a text in PNG.
+    """
     options: dict[str, object] = {}
     if metadata.exif:
         options["exif"] = b"Exif\0\0" + metadata.exif if encoder in ("JPEG", "WEBP", "PNG") else metadata.exif
     if metadata.xmp and encoder in ("WEBP", "AVIF"):
         options["xmp"] = metadata.xmp
-    if metadata.xmp and encoder == "PNG":
+    if (metadata.xmp or software) and encoder == "PNG":
         from PIL.PngImagePlugin import PngInfo
 
         chunks = PngInfo()
-        chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+        if software:
+            chunks.add_text("Software", software)
+        if metadata.xmp:
+            chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         options["pnginfo"] = chunks
     if encoder == "JPEG" and metadata.exif and len(metadata.exif) > _MAX_SEGMENT:
         del options["exif"]
@@ -231,6 +251,23 @@ def _whole_exif(data: bytes | None, size_wh: tuple[int, int]) -> bytes | None:
             exif.get_ifd(number).update({tag: _storable(value) for tag, value in values.items() if tag != _INTEROP_IFD})
     exif.get_ifd(_EXIF_IFD).update({_WIDTH: size_wh[0], _HEIGHT: size_wh[1]})
     return _bytes_of(exif)
+
+
+def _exif_with_software(data: bytes, software: str) -> bytes:
+    """EXIF with a first directory of its own behind all that is there; offsets stay as they are."""
+    order = "<" if data[:2] == b"II" else ">"
+    (place,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, place)
+    entries = [data[place + 2 + 12 * i : place + 14 + 12 * i] for i in range(count)]
+    following = data[place + 2 + 12 * count :][:4].ljust(4, b"\0")
+    text = software.encode("ascii") + b"\0"
+    at = len(data) + len(data) % 2
+    entries = [entry for entry in entries if struct.unpack_from(f"{order}H", entry)[0] != _SOFTWARE]
+    entries.append(struct.pack(f"{order}HHII", _SOFTWARE, 2, len(text), at))
+    entries.sort(key=lambda entry: struct.unpack_from(f"{order}H", entry)[0])
+    text += bytes(len(text) % 2)
+    front = data[:4] + struct.pack(f"{order}I", at + len(text)) + data[8:] + bytes(len(data) % 2)
+    return front + text + struct.pack(f"{order}H", len(entries)) + b"".join(entries) + following
 
 
 def _storable(value: object) -> object:

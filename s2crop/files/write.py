@@ -1,5 +1,6 @@
 """Write each output whole or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Collection
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from s2crop.errors import OutputError
+
+_NO_SYNC = errno.EINVAL, errno.ENOTSUP, errno.ENOSYS  # file systems that know no such thing
 
 
 def write_atomic(
@@ -59,8 +62,7 @@ def _write_unnamed(path: Path, data: bytes) -> bool | None:
     except OSError:  # the file system has none; what else is wrong shows when a named file is written
         return None
     with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
+        _write_through(file, data)
         try:
             # With a folder's descriptor given, which an absolute path makes no use of, Python lets links be followed.
             os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
@@ -77,7 +79,7 @@ def _write_named(path: Path, data: bytes, overwrite: bool) -> bool:
     try:
         if not _write_unnamed(temporary, data):
             with open(temporary, "xb") as file:
-                file.write(data)
+                _write_through(file, data)
         if not overwrite:
             return _link(temporary, path)
         os.replace(temporary, path)
@@ -85,6 +87,17 @@ def _write_named(path: Path, data: bytes, overwrite: bool) -> bool:
     finally:
         if os.path.lexists(temporary):
             temporary.unlink()
+
+
+def _write_through(file: BinaryIO, data: bytes) -> None:
+    """Write to the disk itself, so that a power cut leaves no file with a name that is not whole."""
+    file.write(data)
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def _real(path: Path) -> Path:

@@ -36,14 +36,22 @@ def size_wh(width: int, height: int) -> tuple[int, int]:
 
 
 def crop_outlines(crops: Sequence, ratios: Sequence[str], circle: bool) -> list[Outline]:
-    """Of crops (with box, ratio, rank and score), coloured by ratio; labelled with the rank where there are several."""
+    """Of crops, coloured by ratio; labelled with rank, where there are several, worth, score, and what they cut or lose."""
     ranked = any(crop.rank > 1 for crop in crops)
+    outlines = []
+    for crop in crops:
+        words = [crop.ratio, *([f"#{crop.rank}"] if ranked else []), f" {crop.worth:.2f}  {crop.score:.2f}"]
+        label = " ".join(words + faults(crop.cut, crop.lost))
+        colour = COLOURS[ratios.index(crop.ratio) % len(COLOURS)]
+        outlines.append(Outline(crop.box, label, colour, thin=crop.rank > 1, circle=circle))
+    return outlines
+
+
+def faults(cut: Sequence[tuple[str, Box]] | None, lost: Sequence[tuple[str, Box]] | None) -> list[str]:
+    """ "cuts face, text", "loses subject": what of protected things a crop does not hold."""
     return [
-        Outline(
-            crop.box, f"{crop.ratio} {f'#{crop.rank} ' if ranked else ''} {crop.score:.2f}",
-            COLOURS[ratios.index(crop.ratio) % len(COLOURS)], thin=crop.rank > 1, circle=circle,
-        )
-        for crop in crops
+        f"{word} {', '.join(dict.fromkeys(kind for kind, _ in things))}"
+        for word, things in (("cuts", cut), ("loses", lost)) if things
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from s2crop import report
 from s2crop.errors import OutputError
 from s2crop.files import pixels
 from s2crop.files.picture import Picture
-from s2crop.preview.overlay import COLOURS
+from s2crop.preview.overlay import COLOURS, faults
 from s2crop.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
 
 THUMBNAIL_WH = 320, 160  # pixels, at most
@@ -161,20 +161,26 @@ class Sheet:
         words = [f'<i class="c{ratio % len(COLOURS)}"></i>{_text(record.ratio)}']
         if self._top > 1:
             words.append(f"#{record.rank}")
+        if record.worth is not None:
+            words.append(f'<b title="worth, by which crops are ranked">{record.worth:.2f}</b>')
         if record.score is not None:
-            words.append(f"<b>{record.score:.2f}</b>")
+            words.append(f'<span title="score of the network, 1 to 5">{record.score:.2f}</span>')
         if record.time_s is not None:
             words.append(_clock(record.time_s))
         if record.output_width:
             words.append(f"{record.output_width} × {record.output_height}")
         if record.status != WRITTEN:
             words.append(record.status)
+        words += [f'<span class="fault">{fault}</span>' for fault in faults(record.cut, record.lost)]
+        kinds = " ".join(["cut"] * bool(record.cut) + ["lost"] * bool(record.lost))
+        worth = "" if record.worth is None else f' data-worth="{record.worth:.4f}"'
         score = "" if record.score is None else f' data-score="{record.score:.4f}"'
         shown = _image(image, f"{record.input}, {record.ratio}") if image else '<span class="none"></span>'
         target = record.output if record.status in (WRITTEN, SKIPPED) else None
         round_ = " round" if self._circle else ""
+        data = f'data-ratio="{ratio}" data-faults="{kinds}"{score}{worth}'
         return (
-            f'<figure class="crop{round_}" data-ratio="{ratio}"{score}>{self._link(target, shown)}'
+            f'<figure class="crop{round_}" {data}>{self._link(target, shown)}'
             f"<figcaption>{' '.join(words)}</figcaption></figure>"
         )
 
@@ -220,6 +226,8 @@ def _head(ratios: Sequence[str], top: int) -> str:
 <label>Name <input id="name" type="search" autocomplete="off" spellcheck="false"></label>
 <label>Ratio <select id="ratio"><option value="">all</option>{choices}</select></label>
 <label>Status <select id="status"><option value="">all</option>{statuses}</select></label>
+<label>Faults <select id="faults"><option value="">all</option><option value="any">cut or lost</option>
+<option value="cut">cut</option><option value="lost">lost</option><option value="none">none</option></select></label>
 <label>Score from <input id="least" type="range" min="1" max="5" step="0.05"
  value="1"><output id="least-shown">1.00</output></label>
 <label>Sort <select id="order"><option value="">as listed</option><option value="best">best first</option>

@@ -27,9 +27,9 @@ class ClipWorkers(Workers):
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         try:
             is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._is_animated(job)
+            return self._prepare_clip(job) if is_clip else super().prepare(job)
         except Exception as error:
             return [self.failed(self.record(job), error)]
-        return self._prepare_clip(job) if is_clip else super().prepare(job)
 
     def _is_animated(self, job: Job) -> bool:
         """Whether a picture has several frames. Of HEIC the reader of clips tells, which knows its tracks."""
@@ -40,19 +40,16 @@ class ClipWorkers(Workers):
         return self.open(job).frames > 1
 
     def _prepare_clip(self, job: Job) -> list[Record] | None:
-        """Find the key frames of a clip; records if that was all there is to do.
-
-        A clip with fewer covers than asked for is looked through again on every run: which ones were asked for before
-        cannot be told from the files.
-        """
+        """Find the key frames of a clip; records if that was all there is to do."""
         from s2crop.video import covers
         from s2crop.video.reader import Video
 
         job.about = {"type": "video"}
-        covers_ = [self._cover(job, rank) for rank in range(1, self._options.covers + 1)]
-        if all(self._is_done(cover) for cover in covers_):
-            records = [record for cover in covers_ for record in self._skipped(cover)]
-            job.thumbnails = [thumbnails for cover in covers_ for thumbnails in cover.thumbnails]
+        self._resume.find_origin(job)
+        done = self._done_covers(job)
+        if done is not None:
+            records = [record for cover in done for record in self._skipped(cover)]
+            job.thumbnails = [thumbnails for cover in done for thumbnails in cover.thumbnails]
             return records
         self._check_stop()
         try:
@@ -75,6 +72,22 @@ class ClipWorkers(Workers):
         job.shown = shown
         return None
 
+    def _done_covers(self, job: Job) -> list[Job] | None:
+        """The covers of a clip if they are all there; None if one is missing.
+
+        Raises:
+            OutputError: something that is not ours to replace stands in the place of one.
+        """
+        done: list[Job] = []
+        for rank in range(1, self._options.covers + 1):
+            cover = self._cover(job, rank)
+            if not self._is_done(cover):
+                return None
+            done.append(cover)
+            if cover.few_covers == rank:  # the clip has no more
+                break
+        return done
+
     def _tell_time(self, job: Job, time_s: float) -> None:
         """Tell the progress through a clip; nine tenths of the work are in finding its key frames."""
         self._check_stop()
@@ -91,10 +104,12 @@ class ClipWorkers(Workers):
         about = {}
         if cover is not None:
             about = {"time_s": cover.time_s} if cover.art is None else {"source": "art"}
+            about |= {"cover_score": cover.score}
         if frame is not None:  # which may have a shape of its own
             about |= {"width": frame.shape[1], "height": frame.shape[0]}
         return Job(
             job.index, job.source, job.plan.covers[rank - 1], job.about | {"cover_rank": rank} | about,
+            contents=job.contents, origin=job.origin,
             picture=None if frame is None else Picture.open(frame),
             proposals=cover.proposals if cover and self._options.overlay_proposals else [],
             heatmaps=cover.heatmaps if cover else [],
@@ -109,6 +124,7 @@ class ClipWorkers(Workers):
         try:
             for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):
                 part = self._cover(job, rank, cover, frame)
+                part.few_covers = len(chosen) if len(chosen) < self._options.covers else None
                 records += self.write(part, cover.crops)
                 job.thumbnails += part.thumbnails
                 if any(record.status == report.ERROR for record in records):

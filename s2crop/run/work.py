@@ -15,14 +15,17 @@ from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import encode, metadata, sizes
 from s2crop.files.formats import SAME, output_suffix
+from s2crop.files.marks import Origin
 from s2crop.files.names import Plan
 from s2crop.files.picture import Picture
 from s2crop.files.sources import Source
+from s2crop.geometry.boxes import object_position
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, failed
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
+    from s2crop.run.resume import Todo
     from s2crop.video.covers import Shown
     from s2crop.video.reader import Video
 
@@ -50,7 +53,10 @@ class BatchOptions:
     metadata: str = "rights"  # what outputs keep of it: see `files.metadata.kept`
     colour: str = "auto"  # what becomes of profiles: see `files.pixels.managed`
     ground: str | None = None  # the colour that transparency lies on; None for what shows the picture
-    overwrite: bool = False  # otherwise an output that exists is skipped
+    weights: str | None = None  # what tells the cropper's weights from the shipped ones
+    proposals: str = "auto"  # the cropper's
+    overwrite: bool = False  # whatever is there; otherwise what is done is skipped, see `run.resume`
+    skip_existing: bool = False  # whatever is there and whole is left
     dry_run: bool = False
     protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
     folder: Path | None = None  # links lead no output out of it
@@ -83,6 +89,10 @@ class Job:
     plan: Plan = field(default_factory=Plan)
     about: dict[str, Any] = field(default_factory=dict)  # what its records say besides
     contents: bytes | None = None  # of the file, where it is not to be opened
+    origin: Origin | None = None  # what tells the input, for marks
+    todo: "dict[Path, Todo]" = field(default_factory=dict)  # about outputs, as far as it is known
+    few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
+    few_covers: int | None = None  # likewise
     progress: float = 0.0  # how much of it was told of
     notes: list[str] = field(default_factory=list)  # to tell the user
     video: "Video | None" = None
@@ -228,15 +238,18 @@ class Work:
         job.scale = min(job.scale, needed)
         records: list[Record] = []
         for crop in crops:
-            box, score = tuple(int(edge) for edge in crop.box), float(crop.score)
+            box = tuple(int(edge) for edge in crop.box)
+            score = float(crop.score)
             output = job.plan.crops.get((crop.ratio, crop.rank))
+            position = object_position(box, (job.opened.width, job.opened.height))
             record = self.record(
-                job, ratio=crop.ratio, rank=crop.rank, box=box, output=None if output is None else str(output)
-            )
+                job, ratio=crop.ratio, rank=crop.rank, box=box, output=None if output is None else str(output),
+                cut=crop.cut, lost=crop.lost, focus=crop.focus, object_position=position,
+            )  # fmt: skip
             try:
                 if not math.isfinite(score):
                     raise InputError("the score is not a number ({option} fp32 may help)", "precision")
-                records.append(make(replace(record, score=score)))
+                records.append(make(replace(record, score=score, worth=crop.worth)))
             except BrokenPipeError:
                 raise  # the stream's; files give OutputError
             except Exception as error:
@@ -253,10 +266,13 @@ class Work:
         """Of outputs that have no name, in a format asked for; a clip's frame, which is no file, counts as a JPEG."""
         return output_suffix(job.opened.format or "JPEG", fmt, self._options.circle)
 
-    def encoded(self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None) -> bytes:
+    def encoded(
+        self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None, software: str = ""
+    ) -> bytes:
         """A crop cut, resized and encoded.
 
         Args:
+            software: the mark of what made it.
             check: called between the steps; may raise.
         """
         assert record.box is not None
@@ -274,6 +290,7 @@ class Work:
                 colour=self._options.colour,
                 ground=job.opened.ground or "white",
                 kept=metadata.kept(job.opened.metadata, self._options.metadata, image.size),
+                software=software,
             )
 
     def _sizes(self, record: Record) -> tuple[tuple[int, int], tuple[int, int] | None]:

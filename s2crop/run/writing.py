@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from PIL import Image
 
 from s2crop import report
 from s2crop.cropping.request import Crop
+from s2crop.errors import OutputError
 from s2crop.files import encode, pixels, write
 from s2crop.files.names import STDOUT
 from s2crop.files.picture import Picture
@@ -20,6 +22,7 @@ from s2crop.preview import heatmap, overlay, sheet
 from s2crop.preview.overlay import Outline
 from s2crop.preview.sheet import Thumbnail, Thumbnails
 from s2crop.report import Clock, Record
+from s2crop.run.resume import CROP, FRAME, HEATMAP, OVERLAY, Resume, Todo
 from s2crop.run.work import BatchOptions, Job, Stopped, Work, batch_size_on
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class Workers(Work):
     def __init__(self, cropper: "Cropper", options: BatchOptions, clock: Clock, on_progress: Callable[[float], None]):
         super().__init__(cropper, options, options.jobs + (options.batch_size or batch_size_on(cropper.device)), clock)
         self._on_progress = on_progress
+        self._resume = Resume(options, cropper.model)
         self._gate = threading.Semaphore(options.jobs)  # held while a file is written
         self._folder = None if options.folder is None else Path(os.path.realpath(options.folder))
         self.stop = threading.Event()
@@ -46,10 +50,10 @@ class Workers(Work):
 
     def prepare(self, job: Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
-        if self._is_done(job):
-            return self._skipped(job)
-        self._check_stop()
         try:
+            if self._is_done(job):
+                return self._skipped(job)
+            self._check_stop()
             self.load(job)
         except Exception as error:
             return [self.failed(self.record(job), error)]
@@ -58,7 +62,7 @@ class Workers(Work):
     def _skipped(self, job: Job) -> list[Record]:
         records = [
             self.record(job, ratio=ratio, rank=rank, output=str(path), status=report.SKIPPED)
-            for (ratio, rank), path in job.plan.crops.items()
+            for (ratio, rank), path in job.plan.crops.items() if path in job.todo
         ]  # fmt: skip
         job.thumbnails = self._thumbnails(job, records)
         return records
@@ -66,14 +70,17 @@ class Workers(Work):
     def _keep_frame(self, job: Job) -> list[Record]:
         """Write a cover whole if it is to be kept; a record if it cannot be written."""
         output = job.plan.frame
-        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
+        if output is None or self._options.dry_run:
             return []
         try:
+            if self._resume.todo(job, output, FRAME) is Todo.LEAVE:
+                return []
             self._check_stop()
             with self._clock("encode"):
                 whole = job.opened.crop((0, 0, job.opened.width, job.opened.height))
-                data = encode.encode(whole, output.suffix, self._options.quality)
-            self._write_data(output, data)
+                mark = self._resume.mark(job, output.suffix, FRAME)
+                data = encode.encode(whole, output.suffix, self._options.quality, software=mark)
+            self._write_output(job, output, data, FRAME)
         except Exception as error:
             return [self.failed(self.record(job, output=str(output)), error)]
         return []
@@ -81,41 +88,62 @@ class Workers(Work):
     def write(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
         """Cut, encode and write the crops of a picture, up to the first that fails."""
         try:
+            counts = Counter(crop.ratio for crop in crops)
+            job.few = {ratio: count for ratio, count in counts.items() if count < self._options.request.top}
             records = self.each(job, crops, lambda record: self._write_crop(job, record))
             if records[-1].status != report.ERROR:
                 records += self._overlay(job, crops) + self._heatmap(job, crops) + self._keep_frame(job)
             if crops:
                 job.thumbnails = self._thumbnails(job, records)
             return records
+        except BrokenPipeError:
+            raise  # the stream's
+        except Exception as error:
+            return [self.failed(self.record(job), error)]
         finally:
             self.drop_pixels(job)
 
     def _is_done(self, job: Job) -> bool:
-        if self._options.overwrite or self._options.dry_run:
-            return False
-        return all(self._exists(path) for path in job.plan.paths())
+        """Whether all outputs of a picture are there.
 
-    def _exists(self, output: Path) -> bool:
-        """Whether there is an output already; an input in its place is none."""
-        if output == STDOUT or not output.is_file():
-            return False
-        return Path(os.path.realpath(output)) not in self._options.protected
+        Raises:
+            OutputError: something that is not ours to replace stands in the place of one.
+        """
+        return self._resume.look(job)
 
     def _write_crop(self, job: Job, record: Record) -> Record:
         self._check_stop()
         assert record.ratio is not None and record.rank is not None
         options, output = self._options, job.plan.crops[record.ratio, record.rank]
-        if not options.overwrite and self._exists(output):
+        what = CROP, record.ratio, record.rank
+        if self._resume.todo(job, output, *what) is Todo.LEAVE:
             return replace(record, status=report.SKIPPED)
         sized = self.sized(record)
         if options.dry_run:
             return replace(sized, status=report.PLANNED)
         suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
-        if not self._write_data(output, self.encoded(job, sized, suffix, self._check_stop)):
-            return replace(record, status=report.SKIPPED)  # someone else wrote it meanwhile
+        data = self.encoded(job, sized, suffix, self._check_stop, self._resume.mark(job, suffix, *what))
+        if not self._write_output(job, output, data, *what):
+            return replace(record, status=report.SKIPPED)  # another run wrote it meanwhile
         return replace(sized, status=report.WRITTEN)
 
-    def _write_data(self, output: Path, data: bytes) -> bool:
+    def _write_output(
+        self, job: Job, output: Path, data: bytes, what: str, ratio: str | None = None, rank: int | None = None
+    ) -> bool:
+        """Write an output; False if it was done meanwhile.
+
+        Raises:
+            OutputError: it cannot be written, or something that is not ours to replace came in its place.
+        """
+        for again in (False, True):
+            todo = self._resume.todo(job, output, what, ratio, rank, again)
+            if todo is Todo.LEAVE:
+                return False
+            if self._write_data(output, data, todo is Todo.REPLACE):
+                return True
+        raise OutputError(f"cannot write {output}: something is in the way")
+
+    def _write_data(self, output: Path, data: bytes, overwrite: bool) -> bool:
         options = self._options
         with self._gate, self._clock("write"):
             self._check_stop()
@@ -123,23 +151,23 @@ class Workers(Work):
                 assert options.stream is not None
                 return write.write_stream(options.stream, data)
             return write.write_atomic(
-                output, data, overwrite=options.overwrite, protected=options.protected, folder=self._folder
+                output, data, overwrite=overwrite, protected=options.protected, folder=self._folder
             )
 
     def _overlay(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
         def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
             return overlay.draw(whole, size_wh, outlines, overlay.proposal_outlines(job.proposals))
 
-        return self._for_looking(job, job.plan.overlay, crops, draw)
+        return self._for_looking(job, OVERLAY, job.plan.overlay, crops, draw)
 
     def _heatmap(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
         def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
             return heatmap.draw(whole, size_wh, job.heatmaps, outlines)
 
-        return self._for_looking(job, job.plan.heatmap, crops[:1], draw)
+        return self._for_looking(job, HEATMAP, job.plan.heatmap, crops[:1], draw)
 
     def _for_looking(
-        self, job: Job, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
+        self, job: Job, what: str, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
     ) -> list[Record]:
         """Write what is drawn on a picture, if that is planned; a record if it cannot be written.
 
@@ -148,9 +176,11 @@ class Workers(Work):
             draw: called with the picture as it is to be drawn on, the size that boxes are in, and outlines of the
                 crops.
         """
-        if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
+        if output is None or self._options.dry_run:
             return []
         try:
+            if self._resume.todo(job, output, what) is Todo.LEAVE:
+                return []
             self._check_stop()
             size_wh = job.opened.width, job.opened.height
             with self._clock("overlay and thumbnails"):
@@ -159,8 +189,10 @@ class Workers(Work):
                     job.opened.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)), job.opened.ground or "white"
                 )
                 outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
-                data = encode.encode(draw(whole, size_wh, outlines), output.suffix, self._options.quality)
-            self._write_data(output, data)
+                mark = self._resume.mark(job, output.suffix, what)
+                drawn = draw(whole, size_wh, outlines)
+                data = encode.encode(drawn, output.suffix, self._options.quality, software=mark)
+            self._write_output(job, output, data, what)
         except Exception as error:
             return [self.failed(self.record(job, output=str(output)), error)]
         return []

@@ -54,7 +54,7 @@ class Frame:
 
     image: Image.Image  # upright, whole
     time_s: float | None  # None: a picture attached to the clip
-    score: float  # of its best crops, mean over the ratios; MOS scale, 1 to 5
+    score: float  # what covers are ranked by: points of the MOS scale, also for what more than crops makes a good cover
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Cover:
 
     time_s: float | None  # None: a picture attached to the clip
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
-    score: float  # mean of the best of each ratio
+    score: float  # what covers are ranked by; see `choose`
     crops: list[Crop]  # boxes in pixels of the upright frame
     proposals: list[tuple]  # likewise, as `Cropper.proposals` gives them
     heatmaps: list[Heatmap] = field(default_factory=list)  # likewise, of the first crop, if asked for
@@ -246,7 +246,7 @@ def rank(
     ]
     chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
     maps = {i: cropper.heatmaps_prepared(shown[i].prepared, ranked[i][0].box) if heatmaps else [] for i in chosen}
-    return [_cover(shown[i], scores[i], ranked[i], proposals[i], maps[i]) for i in chosen]
+    return [_cover(shown[i], score, ranked[i], proposals[i], maps[i]) for i, score in chosen.items()]
 
 
 def notes(chosen: Sequence[Cover], count: int) -> list[str]:
@@ -259,23 +259,26 @@ def notes(chosen: Sequence[Cover], count: int) -> list[str]:
     return told
 
 
-def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> list[int]:
-    """Numbers of the winners to take, best first: one after the other what is worth most,
-    less where it looks like one before.
+def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> dict[int, float]:
+    """Winners to take, best first: one after the other what is worth most, less where it looks like one before.
 
     There are fewer than `count` where the rest is too near in time, or the same picture.
+
+    Returns:
+        Their numbers, and what each was worth when it was taken, which never rises from one to the next.
     """
     # An attached picture stands at no time.
     times = np.array([winner.time_s if winner.art is None else np.nan for winner in winners])
     looks = np.stack([winner.features for winner in winners])
     known = times[~np.isnan(times)]
     apart_s = min(MIN_APART_S, np.ptp(known) / (2 * count)) if len(known) else 0.0
-    chosen: list[int] = []
+    chosen: dict[int, float] = {}
     free, distance = np.ones(len(winners), bool), np.full(len(winners), np.inf)
     while free.any() and len(chosen) < count:
         alike = np.clip(1 - distance / ALIKE_DISTANCE, 0, 1) ** 2
-        best = int(np.where(free, worth - ALIKE_WEIGHT * alike, -np.inf).argmax())
-        chosen.append(best)
+        left = np.where(free, worth - ALIKE_WEIGHT * alike, -np.inf)
+        best = int(left.argmax())
+        chosen[best] = float(left[best])
         distance = np.minimum(distance, keyframes.difference(looks, looks[best]))
         free &= (distance > SAME_DISTANCE) & ~(np.abs(times - times[best]) < apart_s)
         free[best] = False
@@ -362,12 +365,20 @@ def _cover(
     """A cover with its boxes in the whole frame."""
     x, y = shown.inside[:2]
 
+    width, height = shown.size_wh
+
     def moved(box: tuple) -> tuple:
         return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
     crops = [copy.copy(crop) for crop in crops]
     for crop in crops:
         crop.box = moved(crop.box)
+        crop.cut, crop.lost = (
+            [thing._replace(box=moved(thing.box)) for thing in some] for some in (crop.cut, crop.lost)
+        )
+        if crop.focus is not None:
+            inside = shown.prepared.width, shown.prepared.height
+            crop.focus = (crop.focus[0] * inside[0] + x) / width, (crop.focus[1] * inside[1] + y) / height
     proposals = [(moved(box), score, kind) for box, score, kind in proposals]
     heatmaps = [
         replace(heat, place=moved(heat.place), marks=[(moved(box), share, kind) for box, share, kind in heat.marks])

@@ -1,0 +1,159 @@
+"""Which outputs of a run are there already, which are to be made again, and which are not ours to touch."""
+
+import os
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from s2crop.errors import OutputError
+from s2crop.files import marks
+from s2crop.files.formats import format_to_write
+from s2crop.files.marks import Mark, Standing, State
+from s2crop.files.names import STDOUT
+from s2crop.run.work import BatchOptions, Job
+
+CROP, OVERLAY, HEATMAP, FRAME = "crop", "overlay", "heatmap", "frame"
+
+# Fields of BatchOptions on which no output depends, or not every kind of output.
+_OF_NO_OUTPUT = frozenset(
+    ["request", "jobs", "batch_size", "max_pixels", "overwrite", "skip_existing", "dry_run", "protected", "folder",
+     "stream", "stream_format", "thumbnails", "spell"]
+)  # fmt: skip
+_OF_SOME = frozenset(["quality", "overlay_proposals", "covers", "start_s", "end_s", "scan"])
+
+
+class Todo(Enum):
+    """What is to be done about an output."""
+
+    MAKE = "make"  # nothing is there
+    REPLACE = "replace"  # what is there may go
+    LEAVE = "leave"  # it is done
+
+
+class Resume:
+    """Tells what is done by the marks in outputs.
+
+    Args:
+        model: the cropper's.
+    """
+
+    def __init__(self, options: BatchOptions, model: str):
+        self._options = options
+        request = options.request
+        self._ratios = {ratio.label: ratio.value for ratio in request.ratios}
+        asked = [
+            (name.name, getattr(request, name.name)) for name in fields(request) if name.name not in ("ratios", "top")
+        ]
+        how = [
+            (name.name, getattr(options, name.name))
+            for name in fields(options) if name.name not in _OF_NO_OUTPUT | _OF_SOME
+        ]  # fmt: skip
+        self._base = repr((model, asked, how))
+        self._digests: dict[tuple, str] = {}
+        self._folders: dict[Path, str] = {}  # with links followed
+
+    def find_origin(self, job: Job) -> None:
+        """See what the input is before it is read."""
+        if job.origin is None:
+            try:
+                if job.contents is not None:
+                    job.origin = marks.origin_of_bytes(job.contents)
+                elif job.source.path is not None:
+                    job.origin = marks.origin_of(job.source.path)
+            except (OSError, ValueError):
+                pass  # opening it will say what is wrong
+
+    def mark(self, job: Job, suffix: str, what: str, ratio: str | None = None, rank: int | None = None) -> str:
+        """The text for an output that is about to be written; empty for an input that is not known."""
+        if job.origin is None:
+            return ""
+        crops = job.few.get(ratio or "")
+        return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank), crops, job.few_covers))
+
+    def look(self, job: Job) -> bool:
+        """Look at all outputs of a picture; whether there is nothing left to do.
+
+        Raises:
+            OutputError: something that is not ours to replace stands in the place of one.
+        """
+        self.find_origin(job)
+        done = True
+        for (ratio, rank), output in job.plan.crops.items():
+            if rank <= job.few.get(ratio, rank):
+                done &= self.todo(job, output, CROP, ratio, rank) is Todo.LEAVE
+        for what, drawn in ((OVERLAY, job.plan.overlay), (HEATMAP, job.plan.heatmap), (FRAME, job.plan.frame)):
+            if drawn is not None:
+                done &= self.todo(job, drawn, what) is Todo.LEAVE
+        return done and bool(job.todo)
+
+    def todo(
+        self, job: Job, output: Path, what: str, ratio: str | None = None, rank: int | None = None, again: bool = False
+    ) -> Todo:
+        """What is to be done about an output of a job; what is seen is kept in the job.
+
+        Args:
+            again: look once more.
+        Raises:
+            OutputError: something that is not ours to replace is there.
+        """
+        if again or output not in job.todo:
+            job.todo[output] = self._todo(job, output, what, ratio, rank)
+        return job.todo[output]
+
+    def _todo(self, job: Job, output: Path, what: str, ratio: str | None, rank: int | None) -> Todo:
+        options = self._options
+        if options.dry_run or output == STDOUT:
+            return Todo.MAKE
+        if options.overwrite:
+            return Todo.REPLACE
+        standing = marks.look(output)
+        if standing.state is State.NOTHING or self._is_protected(output):
+            return Todo.MAKE  # an input is never written
+        if standing.state is State.BROKEN:
+            return Todo.REPLACE
+        if job.origin is not None and standing.mark is not None:
+            same_input = standing.mark.origin.input == job.origin.input
+            if same_input and standing.mark.options == self._digest(job, output.suffix, what, ratio, rank):
+                self._learn(job, standing, ratio)
+                return Todo.LEAVE
+            if not options.skip_existing and (same_input or standing.mark.origin.path == job.origin.path):
+                return Todo.REPLACE
+        if options.skip_existing:
+            return Todo.LEAVE
+        whose = "was made from another input" if standing.state is State.OURS else "is there and has no mark of ours"
+        raise OutputError(
+            f"{output} {whose}: {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
+        )
+
+    def _learn(self, job: Job, standing: Standing, ratio: str | None) -> None:
+        """Of a finished output: how many crops and covers there are where these are fewer than asked for."""
+        assert standing.mark is not None
+        if standing.mark.crops is not None and ratio is not None:
+            job.few[ratio] = standing.mark.crops
+        if standing.mark.covers is not None:
+            job.few_covers = standing.mark.covers
+
+    def _digest(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None) -> str:
+        """Of all options that such an output depends on."""
+        cover = job.about.get("cover_rank")
+        key = what, ratio, rank, suffix, cover
+        if key not in self._digests:
+            options, more = self._options, list[Any](key)
+            more.append(self._ratios.get(ratio or ""))
+            fmt = format_to_write(suffix)
+            if fmt is None or fmt.lossy:
+                more.append(options.quality)
+            if cover is not None:
+                more += [options.covers, options.start_s, options.end_s, options.scan]
+            if what in (OVERLAY, HEATMAP):
+                more += [self._ratios, options.request.top, options.overlay_proposals]
+            self._digests[key] = marks.digest(self._base, more)
+        return self._digests[key]
+
+    def _is_protected(self, output: Path) -> bool:
+        if os.path.islink(output):
+            return Path(os.path.realpath(output)) in self._options.protected
+        if output.parent not in self._folders:
+            self._folders[output.parent] = os.path.realpath(output.parent)
+        return Path(self._folders[output.parent], output.name) in self._options.protected
