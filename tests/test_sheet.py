@@ -17,8 +17,8 @@ from PIL import Image
 
 import pictures
 from commands import draw, files, process, s2crop, usage_error
-from s2crop.errors import OutputError
 from s2crop.cropping.request import Thing
+from s2crop.errors import OutputError
 from s2crop.files.picture import Picture
 from s2crop.preview import sheet
 from s2crop.report import Record

@@ -36,7 +36,7 @@ def size_wh(width: int, height: int) -> tuple[int, int]:
 
 
 def crop_outlines(crops: Sequence, ratios: Sequence[str], circle: bool) -> list[Outline]:
-    """Of crops, coloured by ratio; labelled with rank, where there are several, worth, score, and what they cut or lose."""
+    """Of crops, coloured by ratio; labelled with rank where there are several, worth, score, what they cut or lose."""
     ranked = any(crop.rank > 1 for crop in crops)
     outlines = []
     for crop in crops:
