@@ -114,7 +114,8 @@ def blind_table(rounds: Sequence[dict]) -> str:
         for row in result["rows"]:
             duel = f"{row['better']}, {row['worse']}" if "better" in row else ""
             lines.append(
-                f"| {number} | {result['sheets']} | {row['crops']} | {row['best']:.3f} | {row['refused']:.3f} | {duel} |"
+                f"| {number} | {result['sheets']} | {row['crops']} | {row['best']:.3f} "
+                f"| {row['refused']:.3f} | {duel} |"
             )
     return "\n".join(lines)
 
