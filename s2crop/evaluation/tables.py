@@ -108,10 +108,8 @@ def subjects_table(result: dict) -> str:
 
 def blind_table(rounds: Sequence[dict]) -> str:
     """What a judge who did not know whose crops were whose said, as a Markdown table."""
-    lines = [
-        "| round | sheets | crops | best | refused | preferred to the centre crop, the other way |",
-        "|---|---|---|---|---|---|",
-    ]
+    titles = ("round", "sheets", "crops", "best", "refused", "preferred to the centre crop, the other way")
+    lines = [f"| {' | '.join(titles)} |", "|---|---|---|---|---|---|"]
     for number, result in enumerate(rounds, start=1):
         for row in result["rows"]:
             duel = f"{row['better']}, {row['worse']}" if "better" in row else ""
