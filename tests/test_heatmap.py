@@ -285,7 +285,8 @@ def test_heatmaps_are_skipped_and_overwritten_as_crops_are():
     s2crop("a.png", "--heatmap")
     file = Path("s2crop-out/a_heatmap.jpg")
     file.write_text("mine")
-    assert [r["status"] for r in records("a.png", "--heatmap")] == ["skipped"]
+    assert "no mark of ours" in records("a.png", "--heatmap", code=1)[0]["error"]
+    assert [r["status"] for r in records("a.png", "--heatmap", "--skip-existing")] == ["skipped"]
     assert file.read_text() == "mine"
     assert [r["status"] for r in records("a.png", "--heatmap", "--overwrite")] == ["written"]
     file.unlink()

@@ -137,7 +137,7 @@ def test_skipped_outputs_are_shown_as_they_are():
     draw("a.png", (960, 640))
     s2crop("a.png", "-a", "1:1")
     Image.new("RGB", (90, 90), "lime").save("s2crop-out/a_1x1.png")
-    code, _, _ = s2crop("a.png", "-a", "1:1", "--sheet", "sheet.html")
+    code, _, _ = s2crop("a.png", "-a", "1:1", "--skip-existing", "--sheet", "sheet.html")
     got = page()
     assert (code, [text for _, text in got.all("figcaption")]) == (0, ["1:1 skipped"])
     whole, crop = (image_of(attrs) for attrs, _ in got.all("img"))
@@ -146,7 +146,7 @@ def test_skipped_outputs_are_shown_as_they_are():
     assert green > 240 and red < 20
     Path("s2crop-out/a_1x1.png").write_text("no picture any more")
     Path("a.png").write_text("nor this")
-    assert s2crop("a.png", "-a", "1:1", "--sheet", "sheet.html")[0] == 0
+    assert s2crop("a.png", "-a", "1:1", "--skip-existing", "--sheet", "sheet.html")[0] == 0
     assert page().all("img") == []
 
 
