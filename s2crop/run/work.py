@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -52,7 +52,7 @@ class BatchOptions:
     ground: str | None = None  # the colour that transparency lies on; None for what shows the picture
     overwrite: bool = False  # otherwise an output that exists is skipped
     dry_run: bool = False
-    protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
+    protected: Container[Path] = frozenset()  # resolved paths that must not be written: the inputs
     folder: Path | None = None  # links lead no output out of it
     stream: BinaryIO | None = None  # where an output planned as STDOUT goes
     stream_format: str = SAME  # its format, which no file name tells
@@ -95,6 +95,7 @@ class Job:
     scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
     room: int = 0  # bytes of decoded pixels that are kept for the crops
     writing: Future[list[Record]] | None = None
+    news: threading.Event | None = None  # set when a worker is done, in a run that waits for more than workers
     records: list[Record] | None = None  # set when nothing is left to do
     thumbnails: list[Thumbnails] = field(default_factory=list)
 
@@ -181,6 +182,10 @@ class Work:
         self._cropper, self._options, self._clock = cropper, options, clock
         self._ratios = {ratio.label: ratio for ratio in options.request.ratios}
         self._room = Room(ROOM_BYTES * pictures)
+
+    def more_room(self, pictures: int) -> None:
+        """Let pixels be kept for so many pictures more."""
+        self._room.give(ROOM_BYTES * pictures)
 
     def record(self, job: Job, **more: Any) -> Record:
         size: dict[str, Any] = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
