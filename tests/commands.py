@@ -47,7 +47,7 @@ def files(folder="."):
     return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file() and not p.is_symlink())
 
 
-def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
+def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE, stdin=None):
     """The command in a process of its own, which is not to spend seconds on importing torch."""
     script = f"""if True:
         import sys, time
@@ -64,6 +64,7 @@ def process(*args, cropper="FakeCropper()", stderr=subprocess.PIPE):
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, args)],
         env=environment,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,
     )

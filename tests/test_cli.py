@@ -673,7 +673,7 @@ def test_standard_input_into_a_folder():
 def test_standard_streams_that_are_asked_for_too_much():
     both = "standard input is either the list of --files-from or a picture, not both"
     assert usage_error("-", "--files-from", "-", input=b"a.png") == both
-    assert usage_error("--files-from", "-", input=b"a.png\n-\n") == both
+    assert usage_error("--files-from", "-", "-o", "x.png", input=b"a.png\n-\n") == both
     assert usage_error("a.png", "-o", "-", "--json") == (
         "--json and the picture (--output -) cannot share standard output"
     )

@@ -7,24 +7,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
+    from s2crop.cropping.early import EarlyCropper
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def load_cropper(
     model: str, weights: Path | None, device: str, precision: str, proposals: str, jobs: int | None = None
-) -> "Cropper":
-    """Load the network, to work beside that many busy threads; importing torch takes most of the time."""
+) -> "EarlyCropper":
+    """Set up this process for a network beside that many busy threads; its `loaded` imports and reads what it takes."""
     # Read when torch is imported: its threads must not spin on the cores that others decode on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
-    from s2crop.cropping.cropper import Cropper
+    from s2crop.cropping.early import EarlyCropper
+    from s2crop.models.header import input_config
 
-    if jobs is not None:
-        import torch
+    def load() -> "Cropper":
+        from s2crop.cropping.cropper import Cropper  # imports torch, which takes most of the time
 
-        torch.set_num_threads(max(1, cpu_count() // 2, cpu_count() - jobs))
-    return Cropper(model, weights, device, precision=precision, proposals=proposals)
+        if jobs is not None:
+            import torch
+
+            torch.set_num_threads(max(1, cpu_count() // 2, cpu_count() - jobs))
+        return Cropper(model, weights, device, precision=precision, proposals=proposals)
+
+    return EarlyCropper(model, input_config(model, weights), load)
 
 
 def keep_freed_memory() -> None:

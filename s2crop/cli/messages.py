@@ -64,8 +64,8 @@ def messages(options: "Options") -> Iterator[Terminal]:
 
 
 @contextmanager
-def progress(options: "Options", total: int, terminal: Terminal) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal; yields what moves it on by so many pictures."""
+def progress(options: "Options", total: int | None, terminal: Terminal) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal; yields what moves it on by so many pictures. Args: total: None where it is not known."""
     # Lines on standard output show how far it is, and would run through the bar.
     in_the_way = is_terminal(sys.stdout) and (options.as_json or options.verbose)
     if options.quiet or options.no_progress or in_the_way or not is_terminal(sys.stderr):

@@ -1,6 +1,6 @@
 """The options of `s2crop`: one frozen `Options`, what each is called and what it means."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -219,7 +219,7 @@ class Options:
     files_from: str | None = _option(
         _INPUT,
         "--files-from",
-        "Read input paths from a list, one a line.",
+        "Read input paths from a list, one a line. From - each is done as it comes.",
         type=click.Path(exists=True, dir_okay=False, allow_dash=True),
         metavar="FILE|-",
     )
@@ -311,7 +311,7 @@ class Options:
             keep_bars=self.keep_bars,
         )
 
-    def batch(self, protected: frozenset[Path], stream: BinaryIO | None) -> "BatchOptions":
+    def batch(self, protected: Container[Path], stream: BinaryIO | None) -> "BatchOptions":
         """How a run crops and writes.
 
         Args:

@@ -74,9 +74,13 @@ def settle(given: dict[str, Any]) -> Options:
     return options
 
 
-def settle_covers(options: Options, sources: "Sequence[Source]") -> Options:
-    """Settle the number of covers; click.UsageError for options of videos where there is none."""
-    if all(source.kind is Kind.PICTURE for source in sources):
+def settle_covers(options: Options, sources: "Sequence[Source] | None") -> Options:
+    """Settle the number of covers; click.UsageError for options of videos where there is none.
+
+    Args:
+        sources: None where they come one by one.
+    """
+    if sources is not None and all(source.kind is Kind.PICTURE for source in sources):
         for option, given in (
             ("--covers", options.covers), ("--start", options.start_s), ("--end", options.end_s),
             ("--keep-frames", options.keep_frames or None),

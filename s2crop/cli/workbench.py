@@ -57,7 +57,7 @@ def _measure(
     lift_pillow_limits()
 
     measure = import_module(f"s2crop.evaluation.{name}")
-    cropper = loading.load_cropper(model, weights, device, precision, proposals)
+    cropper = loading.load_cropper(model, weights, device, precision, proposals).loaded
 
     def progress(done: int, total: int) -> None:
         if is_terminal(sys.stderr):

@@ -1,7 +1,6 @@
 """`Cropper`: one picture in, ranked crops out. Coordinates change from picture to network here alone."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,17 +10,16 @@ import numpy as np
 import torch
 
 from s2crop.cropping.content import Content, contents
+from s2crop.cropping.early import prepare
 from s2crop.cropping.features import columns, measure, with_scores
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Inside, Prepared, Thing, required
 from s2crop.errors import InputError
-from s2crop.files.bars import find_bars
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import to_pixels
 from s2crop.geometry.ratio import ORIGINAL, parse_ratio
 from s2crop.geometry.search import SearchConfig, candidates, choose, neighbours, scales, worth
 from s2crop.models.device import find_device, find_precision
-from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 from s2crop.models.scorer import unknown
@@ -30,7 +28,6 @@ from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
-MIN_INSIDE = 32  # pixels of a picture made smaller that are left between bars
 
 Proposal = tuple[tuple[float, float, float, float], float, str]  # box in pixels of the upright picture, score, kind
 
@@ -81,40 +78,7 @@ class Cropper:
         Args:
             keep: keep the decoded pixels for the crops, until the picture is closed.
         """
-        size = input_size(picture.width, picture.height, self.config.short_side)
-        short_side = min(self.config.short_side, picture.width, picture.height)
-        pixels = picture.reduced(short_side, keep=True)
-        inside = self._inside_bars(picture, pixels)
-        if not keep:
-            picture.close()
-        return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height, inside)
-
-    def _inside_bars(self, picture: Picture, pixels: np.ndarray) -> Inside | None:
-        """What of a picture lies between its bars, by its pixels made smaller; None where it has no bars."""
-        (height, width), size_wh = pixels.shape[:2], (picture.width, picture.height)
-        left, top, right, bottom = find_bars(pixels)
-        # The ground that transparent pixels lie on is no bar.
-        if (left, top, right, bottom) == (0, 0, width, height) or picture.is_transparent:
-            return None
-        # Where a picture was made smaller, the first line beside a bar may be a mean of both.
-        margin = int(width < picture.width or height < picture.height)
-        left, top = (edge + margin if edge else 0 for edge in (left, top))
-        right, bottom = (edge - margin if edge < end else end for edge, end in ((right, width), (bottom, height)))
-        if right - left < MIN_INSIDE or bottom - top < MIN_INSIDE:
-            return None
-        across, down = picture.width / width, picture.height / height
-        box = (math.ceil(left * across), math.ceil(top * down), int(right * across), int(bottom * down))
-        sides = box[2] - box[0], box[3] - box[1]
-        size = input_size(*sides, self.config.short_side)
-        # The part is made no smaller than a picture of its size would be, from pixels that are decoded already.
-        whole_side = min(picture.width, picture.height)
-        wanted = math.ceil(min(self.config.short_side, *sides) * whole_side / min(sides))
-        pixels = picture.reduced(min(wanted, whole_side // picture.decoded_scale), keep=True)
-        left, top, right, bottom = np.rint(np.array(box) * np.tile(np.divide(pixels.shape[1::-1], size_wh), 2)).astype(
-            int
-        )
-        shown = np.ascontiguousarray(pixels[top:bottom, left:right])
-        return Inside(box, Prepared(resize(shown, size, self.config.antialias), *sides))
+        return prepare(picture, self.config, keep)
 
     def rank(self, prepared: Sequence[Prepared], request: CropRequest) -> list[list[Crop] | InputError]:
         """Ranked crops of several pictures, like-shaped ones in one batch.
@@ -286,7 +250,7 @@ class Cropper:
     @torch.inference_mode()
     def _features(self, prepared: Sequence[Prepared]) -> tuple[NamedTuple, torch.Tensor]:
         """One backbone pass over like-shaped pictures, and their pixels on the device."""
-        pixels = torch.stack([p.pixels for p in prepared])
+        pixels = torch.from_numpy(np.stack([p.pixels for p in prepared]))
         if self._device.type == "cuda":
             pixels = pixels.pin_memory().to(self._device, non_blocking=True)
         else:

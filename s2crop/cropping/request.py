@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,9 +15,6 @@ from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import object_position
 from s2crop.geometry.ratio import Ratio
-
-if TYPE_CHECKING:
-    import torch  # takes seconds to import: a request can be made without it
 
 _ROUNDING = 1e-6  # pixels by which fractions may miss the picture's border
 
@@ -108,7 +105,7 @@ class Crop:
 class Prepared:
     """A picture as the network takes it, and its own size."""
 
-    pixels: "torch.Tensor"  # uint8 [3, h, w]
+    pixels: np.ndarray  # uint8 [3, h, w]
     width: int
     height: int
     inside: "Inside | None" = None  # what lies between even bars at the edges; None where there are none

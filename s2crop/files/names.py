@@ -39,21 +39,22 @@ class Plan:
             yield from cover.paths()
 
 
-def plan_names(
-    sources: Sequence[Source],
-    ratios: Sequence[Ratio],
-    top: int,
-    *,
-    template: str = DEFAULT_TEMPLATE,
-    folder: Path,
-    fmt: str,
-    circle: bool,
-    overlay: bool = False,
-    heatmap: bool = False,
-    covers: int = 1,
-    keep_frames: bool = False,
-) -> list[Plan]:
+def plan_names(sources: Sequence[Source], ratios: Sequence[Ratio], top: int, **how: Any) -> list[Plan]:
     """Give each crop of each source a path of its own, which depends on the names of all sources only.
+
+    Args:
+        how: see `Namer`.
+    Returns:
+        A plan for each source.
+    Raises:
+        ValueError: see `Namer`.
+    """
+    namer = Namer(ratios, top, **how)
+    return [namer.plan(source) for source in sources]
+
+
+class Namer:
+    """Gives each crop of each source a path of its own, which depends on the names of sources that came before only.
 
     Where two inputs would share a path, also on a file system that does not tell case or Unicode forms apart,
     the later one gets its extension in the stem ("a_png_16x9.jpg"), or else a number ("a_2_16x9.jpg").
@@ -64,51 +65,89 @@ def plan_names(
         overlay, heatmap: name a JPEG for these too.
         covers: how many each clip has.
         keep_frames: name the whole frames of covers too, "{stem}{cover}".
-    Returns:
-        A plan for each source.
+        remember: how many of the last sources are kept in mind, so that one that comes again gets its names again;
+            None for all, each of which comes once.
     Raises:
-        ValueError: a template with another field, without {ratio}, {rank} or {cover} where it takes them to tell
-            crops apart, or whose names are empty or lie outside `folder`.
+        ValueError: a template with another field.
     """
-    fields = _check_template(template)
-    crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
 
-    def plan_one(source: Source, tag: str, cover: int | None) -> Plan:
-        """For a source as a picture, or for a cover of it; the tag tells its names from those of others."""
-        place = folder / source.relative.parent
-        word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
-        suffix = suffix_for_name(known, fmt, circle)
-        planned = {}
-        for ratio, rank in crops:
-            name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "")
-            planned[ratio.label, rank] = place / f"{name}{suffix}"
-        drawn: dict[str, Any] = {}
-        for kind in ["overlay"] * overlay + ["heatmap"] * heatmap:
-            name = _fill(template, fields, source, tag, word, Ratio(kind, None), "")
-            drawn[kind] = place / f"{name}{'' if 'ratio' in fields else f'_{kind}'}.jpg"
-        if keep_frames and cover is not None:
-            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, crops[0][0], "")
-            drawn["frame"] = place / f"{name}{suffix_for_name('x.jpg', fmt, False)}"
-        return Plan(planned, **drawn)
+    def __init__(
+        self,
+        ratios: Sequence[Ratio],
+        top: int,
+        *,
+        template: str = DEFAULT_TEMPLATE,
+        folder: Path,
+        fmt: str,
+        circle: bool,
+        overlay: bool = False,
+        heatmap: bool = False,
+        covers: int = 1,
+        keep_frames: bool = False,
+        remember: int | None = None,
+    ):
+        self._template, self._fields = template, _check_template(template)
+        self._crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
+        self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
+        self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
+        self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
+        self._taken: set[str] = set()
+        self._next_number: dict[str, int] = {}
+        self._known: dict[Path | None, tuple[str, set[str]]] = {}  # files -> their tags and keys, if not all are kept
 
-    taken: set[str] = set()
-    next_number: dict[str, int] = {}
-    plans = []
-    for source in sources:
-        for tag in _tags(source, next_number):
-            own = plan_one(source, tag, None) if source.kind != Kind.CLIP else Plan()
-            of_covers = range(1, covers + 1) if source.kind != Kind.PICTURE else ()
-            plan = replace(own, covers=tuple(plan_one(source, tag, cover) for cover in of_covers))
+    def plan(self, source: Source) -> Plan:
+        """Where the crops of one more source go.
+
+        Raises:
+            ValueError: a template without {ratio}, {rank} or {cover} where it takes them to tell crops apart, or whose
+                names are empty or lie outside `folder`.
+        """
+        place = None if source.path is None else source.path.absolute()
+        if self._remember is not None and place in self._known:
+            self._known[place] = self._known.pop(place)
+            return self._plan(source, self._known[place][0])
+        for tag in _tags(source, self._next_number):
+            plan = self._plan(source, tag)
             paths = list(plan.all_paths())
             keys = {_key(path) for path in paths}
             if len(keys) < len(paths):
                 missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
-                raise ValueError(f"{template!r} gives crops of one input the same name: add {missing}")
-            if not keys & taken:
+                raise ValueError(f"{self._template!r} gives crops of one input the same name: add {missing}")
+            if not keys & self._taken:
                 break
-        taken |= keys
-        plans.append(plan)
-    return plans
+        self._taken |= keys
+        if self._remember is not None:
+            self._known[place] = tag, keys
+            if len(self._known) > self._remember:
+                self._taken -= self._known.pop(next(iter(self._known)))[1]
+            while len(self._next_number) > self._remember:
+                del self._next_number[next(iter(self._next_number))]
+        return plan
+
+    def _plan(self, source: Source, tag: str) -> Plan:
+        """For a source and its covers; the tag tells its names from those of others."""
+        own = self._plan_one(source, tag, None) if source.kind != Kind.CLIP else Plan()
+        of_covers = range(1, self._covers + 1) if source.kind != Kind.PICTURE else ()
+        return replace(own, covers=tuple(self._plan_one(source, tag, cover) for cover in of_covers))
+
+    def _plan_one(self, source: Source, tag: str, cover: int | None) -> Plan:
+        """For a source as a picture, or for a cover of it."""
+        place = self._folder / source.relative.parent
+        word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
+        suffix = suffix_for_name(known, self._fmt, self._circle)
+        planned = {}
+        for ratio, rank in self._crops:
+            number = f"_{rank}" if self._top > 1 else ""
+            name = _fill(self._template, self._fields, source, tag, word, ratio, number)
+            planned[ratio.label, rank] = place / f"{name}{suffix}"
+        drawn: dict[str, Any] = {}
+        for kind in self._drawn:
+            name = _fill(self._template, self._fields, source, tag, word, Ratio(kind, None), "")
+            drawn[kind] = place / f"{name}{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
+        if self._keep_frames and cover is not None:
+            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, self._crops[0][0], "")
+            drawn["frame"] = place / f"{name}{suffix_for_name('x.jpg', self._fmt, False)}"
+        return Plan(planned, **drawn)
 
 
 def _check_template(template: str) -> set[str]:

@@ -3,9 +3,11 @@
 import fnmatch
 import glob
 import os
+import queue
 import re
 import stat
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +78,89 @@ def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
         raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
     items = data.split(b"\0") if null_separated else data.splitlines()
     return [os.fsdecode(item) for item in items if item]
+
+
+_NAMES_AHEAD = 64  # read before they are asked for; who writes more waits
+_MAX_NAME_BYTES = 1 << 16
+
+
+class NameStream:
+    """The input paths of a list that may go on for ever: one a line or NUL-separated, each there when it has come.
+
+    A thread of its own reads them, so that nobody has to wait for the next one.
+
+    Args:
+        first: names that are there before the list's.
+    Attributes:
+        news: set when there is something to take. ended: all were taken.
+    """
+
+    def __init__(self, stream: BinaryIO, null_separated: bool, first: Sequence[str] = ()):
+        self._first = deque(first)
+        self.news = threading.Event()
+        self.ended = False
+        self._stream, self._null_separated = stream, null_separated
+        self._names: queue.Queue[str | InputError | None] = queue.Queue(_NAMES_AHEAD)
+        threading.Thread(target=self._read, name="s2crop-names", daemon=True).start()
+
+    def take(self) -> str | None:
+        """The next name; None if it has not come, or none will (`ended`).
+
+        Raises:
+            InputError: lines with NUL in them, one that is too long, or a stream that cannot be read.
+        """
+        if self._first:
+            return self._first.popleft()
+        if self.ended:
+            return None
+        try:
+            name = self._names.get_nowait()
+        except queue.Empty:
+            return None
+        self.ended = not isinstance(name, str)
+        if isinstance(name, InputError):
+            raise name
+        return name
+
+    def _read(self) -> None:
+        try:
+            for name in self._split():
+                self._put(name)
+            self._put(None)
+        except OSError as error:
+            self._put(InputError(f"the list of files cannot be read: {(error.strerror or str(error)).lower()}"))
+        except InputError as error:
+            self._put(error)
+
+    def _put(self, item: str | InputError | None) -> None:
+        self._names.put(item)
+        self.news.set()
+
+    def _split(self) -> Iterator[str]:
+        separator = b"\0" if self._null_separated else b"\n"
+        rest = b""
+        while data := self._bytes():
+            *items, rest = (rest + data).split(separator)
+            if not self._null_separated and b"\0" in data:
+                raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
+            for item in items:
+                yield from self._named(item)
+            if len(rest) > _MAX_NAME_BYTES:
+                raise InputError(f"the list of files has a name of more than {_MAX_NAME_BYTES} bytes")
+        yield from self._named(rest)
+
+    def _named(self, item: bytes) -> Iterator[str]:
+        for name in [item] if self._null_separated else item.splitlines():
+            if name:
+                yield os.fsdecode(name)
+
+    def _bytes(self) -> bytes:
+        """What has come; nothing at the end."""
+        try:
+            descriptor = self._stream.fileno()
+        except OSError:  # not a file of the system's
+            return self._stream.read()
+        return os.read(descriptor, 1 << 16)  # not through Python's buffer, whose lock a thread at its end would hold
 
 
 def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: Counter[str] | None) -> Iterator[Source]:

@@ -3,7 +3,7 @@
 import errno
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Container
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ def write_atomic(
     data: bytes,
     *,
     overwrite: bool,
-    protected: Collection[Path] = (),
+    protected: Container[Path] = (),
     folder: Path | None = None,
 ) -> bool:
     """Write a file whole or not at all, whatever happens meanwhile; its parent folders are made.

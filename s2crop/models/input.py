@@ -1,9 +1,12 @@
-"""The networks' input: its size, and pixels made ready for it."""
+"""The networks' input: its size, and pixels made ready for it. Works without torch, which takes seconds to import."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_LONG_SIDE = 1024  # network-input pixels; beyond 4:1 a picture is squeezed
 MIN_SIDE = 64  # so that the map has four cells
@@ -18,10 +21,20 @@ def input_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     return rows, columns
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> torch.Tensor:
+def fit(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> np.ndarray:
     """uint8 [H, W, 3] -> uint8 [3, h, w], bilinear."""
     if antialias:
         image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+        return np.asarray(image).transpose(2, 0, 1).copy()
+    import torch  # the published networks saw what its resize gives, to the last bit
+    import torch.nn.functional as F
+
     tensor = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
-    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)[0].round().to(torch.uint8)
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)[0].round().to(torch.uint8).numpy()
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int], antialias: bool) -> "torch.Tensor":
+    """`fit` as a tensor."""
+    import torch
+
+    return torch.from_numpy(fit(pixels, size, antialias))

@@ -6,27 +6,29 @@ No pickle is trusted: `.pth` files are read with `weights_only=True`, ours hold 
 import dataclasses
 import hashlib
 import json
+import mmap
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from s2crop.errors import WeightsError
 from s2crop.models.asmnet import ASMNet, ASMNetConfig
 from s2crop.models.backbone import fold_batch_norm
+from s2crop.models.header import FORMAT, MAX_SIZE, shipped_file, weights_folder
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.scorer import Scorer
 from s2crop.models.sfrc import SFRC, SFRCConfig
 
-FORMAT = "s2crop-1"
 SHARED = "shared.safetensors"  # beside a weights file that says so: what it has in common with its siblings
 SHARED_PARTS = ("backbone.", "proposal_head.", "subject_head.")
 MODELS = {"s2cnet": (S2CNet, S2CNetConfig), "sfrc": (SFRC, SFRCConfig), "asmnet": (ASMNet, ASMNetConfig)}
 Config = S2CNetConfig | SFRCConfig | ASMNetConfig
-MAX_SIZE = 8192  # of any whole number in a configuration; the published networks have 1024 at most
 MAX_BYTES = 1 << 30  # no network of ours is near this size; a larger file is something else
 
 
@@ -44,8 +46,8 @@ def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: 
         raise ValueError(f"no model called {name!r}; there is {', '.join(MODELS)}")
     path = shipped_weights(name) if weights is None else Path(weights)
     config, state = read_weights(path, name)
-    model = MODELS[name][0](config)
-    model.load_state_dict(state, strict=True)
+    model = _without_values(name, config)
+    model.load_state_dict(state, strict=True, assign=True)
     return model.eval().to(device=device, memory_format=torch.channels_last)
 
 
@@ -82,8 +84,7 @@ def _check_shapes(name: str, config: Config, state: dict[str, Tensor]) -> None:
         if isinstance(value, int) and not 0 <= value <= most:
             raise WeightsError(f"unusable configuration ({key} is {value}, and 0 to {most} can be)")
     try:
-        with torch.device("meta"):  # shapes without memory
-            expected = MODELS[name][0](config).state_dict()
+        expected = _without_values(name, config).state_dict()
     except Exception as error:  # the values are a stranger's: modules raise nearly anything for what makes no sense
         raise WeightsError(f"unusable configuration ({' '.join(str(error).split())[:200]})") from None
     for key, value in expected.items():
@@ -92,6 +93,29 @@ def _check_shapes(name: str, config: Config, state: dict[str, Tensor]) -> None:
             raise WeightsError(f"{key} should be {list(value.shape)}, the file gives {found}")
     if unknown := state.keys() - expected.keys():
         raise WeightsError(f"{min(unknown)} is in no network of this kind ({len(unknown)} such tensors)")
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Parameters that are made inside have a shape, and neither memory nor values.
+
+    `torch.device("meta")` alone would have them filled all the same, in Python: that imports torch's compiler, which
+    takes as long as torch itself. Buffers are made as always.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            return func(*args, **kwargs | {"device": "meta"})
+        target = args[0] if args else kwargs.get("tensor")  # of what changes a tensor: fill_, nn.init.kaiming_uniform_
+        if isinstance(target, Tensor) and target.is_meta and func.__name__.endswith("_") and func.__name__[0] != "_":
+            return target
+        return func(*args, **kwargs)
+
+
+def _without_values(name: str, config: Config) -> Scorer:
+    """A network whose parameters are still to be given it."""
+    with _WithoutValues():
+        return MODELS[name][0](config)
 
 
 def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16, shared: bool = False) -> None:
@@ -123,26 +147,22 @@ def name_of(config: Config) -> str:
     return next(name for name, (_, kind) in MODELS.items() if type(config) is kind)
 
 
-def weights_folder() -> Path:
-    """Where the shipped weights lie: in the installed package, or in the source tree."""
-    package = Path(__file__).parents[1]
-    installed = package / "_weights"
-    return installed if installed.is_dir() else package.parent / "weights"
-
-
 def shipped_weights(name: str) -> Path:
     """Path of the default weights of a model, after checking their hash. Raises WeightsError."""
-    manifest_path = weights_folder() / "manifest.json"
+    path, expected = shipped_file(name, weights_folder())
     try:
-        manifest = json.loads(manifest_path.read_text())
-        entry = manifest["models"][name]
-        path = manifest_path.parent / entry["file"]
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{manifest_path}: no usable entry for {name} ({error})") from None
-    if digest != entry["sha256"]:
+        digest = _sha256(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from None
+    if digest != expected:
         raise WeightsError(f"{path}: damaged (its hash is not the manifest's); install s2crop again")
     return path
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, mapped so that its tensors are read from the same pages. Raises OSError; ValueError: it is empty."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return hashlib.sha256(data).hexdigest()
 
 
 def _read_ours(path: Path, name: str) -> tuple[Config, dict[str, Tensor]]:
@@ -150,9 +170,9 @@ def _read_ours(path: Path, name: str) -> tuple[Config, dict[str, Tensor]]:
     if "shared_sha256" in metadata:
         beside = path.with_name(SHARED)
         try:
-            digest = hashlib.sha256(beside.read_bytes()).hexdigest()
-        except OSError as error:
-            raise WeightsError(f"{path} needs {beside}: {error.strerror or error}") from None
+            digest = _sha256(beside)
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{path} needs {beside}: {getattr(error, 'strerror', None) or error}") from None
         if digest != metadata["shared_sha256"]:
             raise WeightsError(f"{beside}: not the file that {path.name} was written with")
         state = _read_tensors(beside, "shared")[1] | state
@@ -167,7 +187,8 @@ def _read_tensors(path: Path, name: str) -> tuple[dict[str, str], dict[str, Tens
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a dict)
+            # Mapped, so one copy is made: what is kept does not change with the file.
+            state = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: damaged safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from s2crop import report
+from s2crop.cropping.early import EarlyCropper
 from s2crop.cropping.request import Crop
 from s2crop.files.names import Plan
 from s2crop.files.sources import Source
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, Summary
 from s2crop.run.clips import ClipWorkers
+from s2crop.run.incoming import Incoming, Listed
 from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # A picture of a rare shape is scored in a batch that is not full after this many batches' worth of others,
 # so that its record, and those behind it, are not held back for long.
 _PATIENCE_BATCHES = 4
+# In a run whose pictures come one by one, what is prepared waits for company this long at most: while nothing else is
+# there, and while something is that takes its time.
+_COMPANY_SECONDS, _SLOW_SECONDS = 0.05, 0.5
 _NICER = 6  # how much the workers give way to the thread that scores
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
@@ -76,7 +80,7 @@ class Interrupted(KeyboardInterrupt):
 def run(
     sources: Sequence[Source],
     plans: Sequence[Plan],
-    cropper: "Cropper",
+    cropper: "Cropper | EarlyCropper",
     options: BatchOptions,
     on_record: Callable[[Record], None],
     on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
@@ -91,7 +95,8 @@ def run(
     Args:
         sources: the pictures.
         plans: for each of them where its crops go, from `files.names.plan_names`.
-        cropper: scores, in the calling thread; prepares pictures, in the worker threads.
+        cropper: scores, in the calling thread; prepares pictures, in the worker threads. An `EarlyCropper` is loaded
+            while these are at the first ones.
         options: how to crop and write.
         on_record: called in the calling thread, in the order of the sources, with what became of each crop.
         on_picture: called for each source with all its records, before on_record, and thumbnails if asked for: one of
@@ -100,27 +105,40 @@ def run(
         on_progress: called from any thread with what was done since, in pictures; parts of one for clips.
     Raises:
         Interrupted: on KeyboardInterrupt.
-        S2CropError: the cropper itself cannot go on, as when its device is lost.
+        S2CropError: the cropper itself cannot be loaded or cannot go on, as when its device is lost.
     """
-    if options.batch_size is None:
-        options = replace(options, batch_size=batch_size_on(cropper.device))
-    # Read here because a worker that waits for standard input could not be interrupted.
-    wanted = any(source.path is None for source in sources)
-    with interrupts.at_once():
-        stdin = sys.stdin.buffer.read() if wanted and sys.stdin else b""
-    summary = Summary(total=len(sources))
-    started = time.monotonic()
-    workers = ClipWorkers(cropper, options, summary.clock, on_progress)
-    pipeline = _Pipeline(workers, cropper, options, interrupts, summary.clock)
+    return run_incoming(Listed(sources, plans), cropper, options, on_record, on_picture, interrupts, on_progress)
+
+
+def run_incoming(
+    incoming: Incoming,
+    cropper: "Cropper | EarlyCropper",
+    options: BatchOptions,
+    on_record: Callable[[Record], None],
+    on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
+    interrupts: "Stops" = Interrupts(),
+    on_progress: Callable[[float], None] = lambda pictures: None,
+) -> Summary:
+    """`run` for sources that may still be on their way: each is done and told of as soon as that can be, in order.
+
+    Which ones are scored together depends on when they come; what comes out does not.
+
+    Args:
+        incoming: sources and where their crops go, each asked for when there is room for it.
+    """
+    summary = Summary()
+    pipeline = _Pipeline(cropper, options, interrupts, summary.clock, on_progress)
     try:
-        for job in pipeline.results(sources, plans, stdin):
+        for job in pipeline.results(incoming):
             assert job.records is not None
-            summary.add(job.records, time.monotonic() - started)
+            summary.total = incoming.total
+            summary.add(job.records, time.monotonic() - pipeline.started_s)
             on_picture(job.records, job.thumbnails)
             for record in job.records:
                 on_record(record)
             on_progress(1 - job.progress)
     except KeyboardInterrupt:
+        summary.total = incoming.total
         raise Interrupted(summary, pipeline.stop(_STOP_SECONDS)) from None
     except BaseException:
         pipeline.stop(None)
@@ -137,51 +155,130 @@ class _Pipeline:
     """
 
     def __init__(
-        self, workers: ClipWorkers, cropper: "Cropper", options: BatchOptions, interrupts: "Stops", clock: Clock
+        self,
+        cropper: "Cropper | EarlyCropper",
+        options: BatchOptions,
+        interrupts: "Stops",
+        clock: Clock,
+        on_progress: Callable[[float], None],
     ):
         self._clock = clock
-        self._workers = workers
         self._interrupts = interrupts
-        self._cropper = cropper
-        self._options = options
+        # An early one does whatever else is asked of it once it is loaded.
+        self._cropper = cast("Cropper", cropper)
+        self._asked_batch = options.batch_size
+        self._set_batch_size(options)
+        self._workers = ClipWorkers(self._cropper, self._options, clock, on_progress)
         self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=_stand_back)
-        batch_size = options.batch_size or batch_size_on(cropper.device)
-        self._in_flight = options.jobs + batch_size  # most pictures that wait for each of the workers' stages
-        self._patience = _PATIENCE_BATCHES * batch_size
         self._unreported: deque[Job] = deque()
+        self._preparing: deque[Job] = deque()
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
+        self._oldest_s = 0.0  # when the first of them was there
         self._writing: deque[Future] = deque()
         self._told_of_previews = False
+        self._taken = 0
+        self.started_s = time.monotonic()  # when all was loaded
+        self._stdin = b""
 
-    def results(self, sources: Sequence[Source], plans: Sequence[Plan], stdin: bytes) -> Iterator[Job]:
+    def _set_batch_size(self, options: BatchOptions) -> None:
+        """Before the network is loaded, its device is not known: as on the CPU."""
+        size = self._asked_batch or batch_size_on(self._cropper.device or "cpu")
+        self._options = replace(options, batch_size=size)
+        self._in_flight = options.jobs + size  # most pictures that wait for each of the workers' stages
+        self._patience = _PATIENCE_BATCHES * size
+
+    def results(self, incoming: Incoming) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
-        todo = (
-            Job(i, source, plan, contents=stdin if source.path is None else None)
-            for i, (source, plan) in enumerate(zip(sources, plans, strict=True))
-        )
-        preparing: deque[Job] = deque()
+        if incoming.stdin and sys.stdin:  # read here because a worker that waits for it could not be interrupted
+            with self._interrupts.at_once():
+                self._stdin = sys.stdin.buffer.read()
+        self._take_up(incoming)
+        self._load()
         while True:
-            for job in islice(todo, self._in_flight - len(preparing)):
-                job.preparing = self._pool.submit(self._workers.prepare, job)
-                preparing.append(job)
-                self._unreported.append(job)
-            if not preparing:
+            if incoming.news is not None:
+                incoming.news.clear()
+            self._take_up(incoming)
+            if self._preparing and self._is_prepared(self._preparing[0], incoming.news is None):
+                self._take_prepared()
+            elif not self._preparing and incoming.ended:
                 break
-            job = preparing.popleft()
-            assert job.preparing is not None
-            while not self._is_ready(job.preparing):  # a clip takes long: what is done meanwhile is told
-                yield from self._finished()
-            job.records = job.preparing.result()
-            if job.shown is not None:
-                self._score_clip(job)
-            elif job.records is None:
-                self._waiting.append(job)
-            self._score_what_is_due(job)
-            yield from self._finished()
+            elif incoming.news is not None:
+                self._score_what_waited()
+                self._wait_for(incoming.news)
+            yield from self._finished()  # a clip takes long: what is done meanwhile is told
         while self._waiting:
             self._score(self._like(self._waiting[0]))
             yield from self._finished()
         yield from self._finished(to_the_end=True)
+
+    def _load(self) -> None:
+        """Load the network, while the workers are at the first pictures."""
+        early: object = self._cropper
+        started_s = time.monotonic()
+        if isinstance(early, EarlyCropper):
+            with self._interrupts.at_once():
+                early.load()
+            self._interrupts.check()
+        cropper = self._cropper
+        log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started_s)
+        before = self._options.batch_size or 0
+        self._set_batch_size(self._options)
+        self._workers.more_room((self._options.batch_size or 0) - before)
+        self.started_s = time.monotonic()
+
+    def _take_up(self, incoming: Incoming) -> None:
+        """Let workers begin with what is there, as far as there is room for it."""
+        while len(self._preparing) < self._in_flight and (taken := incoming.take()) is not None:
+            stdin = self._stdin if taken.source.path is None else None
+            job = Job(self._taken, taken.source, taken.plan, contents=stdin)
+            self._taken += 1
+            if taken.error is not None:
+                job.preparing = Future()
+                job.preparing.set_result([self._workers.failed(self._workers.record(job), taken.error)])
+            else:
+                job.preparing = self._submit(incoming.news, self._workers.prepare, job)
+            job.news = incoming.news
+            self._preparing.append(job)
+            self._unreported.append(job)
+
+    def _submit(self, news: threading.Event | None, work: Callable[..., Any], *given: Any) -> Future:
+        future = self._pool.submit(work, *given)
+        if news is not None:
+            future.add_done_callback(lambda _: news.set())
+        return future
+
+    def _is_prepared(self, job: Job, wait: bool) -> bool:
+        assert job.preparing is not None
+        return self._is_ready(job.preparing) if wait else job.preparing.done()
+
+    def _take_prepared(self) -> None:
+        """Score the oldest picture of those that were being prepared, or let it wait for others."""
+        job = self._preparing.popleft()
+        assert job.preparing is not None
+        job.records = job.preparing.result()
+        if job.shown is not None:
+            self._score_clip(job)
+        elif job.records is None:
+            if not self._waiting:
+                self._oldest_s = time.monotonic()
+            self._waiting.append(job)
+        self._score_what_is_due(job)
+
+    def _company_ends_s(self) -> float:
+        """When what waits for company is to be scored without."""
+        return self._oldest_s + (_SLOW_SECONDS if self._preparing else _COMPANY_SECONDS)
+
+    def _score_what_waited(self) -> None:
+        """Score what waited for company long enough."""
+        if self._waiting and time.monotonic() >= self._company_ends_s():
+            self._score(self._like(self._waiting[0]))
+
+    def _wait_for(self, news: threading.Event) -> None:
+        """Wait for a name, or for a worker to be done; not for long."""
+        self._interrupts.check()
+        left_s = self._company_ends_s() - time.monotonic() if self._waiting else _POLL_SECONDS
+        with self._clock("waiting"):
+            news.wait(min(max(left_s, 0.0), _POLL_SECONDS))
 
     def stop(self, timeout_s: float | None) -> bool:
         """Let no worker begin or write anything more; whether all came to rest within the time (None: wait)."""
@@ -217,7 +314,7 @@ class _Pipeline:
                 self._workers.drop_pixels(job)
                 job.records = [self._workers.failed(self._workers.record(job), crops)]
             else:
-                job.writing = self._pool.submit(self._workers.write, job, crops)
+                job.writing = self._submit(job.news, self._workers.write, job, crops)
                 self._writing.append(job.writing)
 
     def _look(self, job: Job, crops: list[Crop]) -> list[Crop] | Exception:
@@ -248,7 +345,7 @@ class _Pipeline:
             self._raise_if_it_ends_the_run(error)
             job.records = [self._workers.failed(self._workers.record(job), error)]
         else:
-            job.writing = self._pool.submit(self._workers.write_covers, job, chosen)
+            job.writing = self._submit(job.news, self._workers.write_covers, job, chosen)
             self._writing.append(job.writing)
         job.shown = None
 
@@ -261,9 +358,7 @@ class _Pipeline:
             yield
 
     def _raise_if_it_ends_the_run(self, error: Exception) -> None:
-        """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was
-        interrupted.
-        """
+        """What the cropper raised is of one picture, unless it cannot go on itself or the run was interrupted."""
         self._interrupts.check()  # an import that is interrupted makes another error of it
         if ends_a_run(error):
             raise error
@@ -289,6 +384,11 @@ class _Pipeline:
                 if not job.writing or not (must_wait or job.writing.done()):
                     return
                 job.records = self._result(job.writing)
+            # What was skipped or failed before the network was loaded.
+            device = self._cropper.device
+            job.records = [
+                replace(record, device=device) if record.device is None else record for record in job.records
+            ]
             if (
                 job.picture and job.picture.frames > 1 and job.picture.format != "JPEG"
             ):  # phones hide a second one there

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -58,7 +58,7 @@ class BatchOptions:
     overwrite: bool = False  # whatever is there; otherwise what is done is skipped, see `run.resume`
     skip_existing: bool = False  # whatever is there and whole is left
     dry_run: bool = False
-    protected: frozenset[Path] = frozenset()  # resolved paths that must not be written: the inputs
+    protected: Container[Path] = frozenset()  # resolved paths that must not be written: the inputs
     folder: Path | None = None  # links lead no output out of it
     stream: BinaryIO | None = None  # where an output planned as STDOUT goes
     stream_format: str = SAME  # its format, which no file name tells
@@ -105,6 +105,7 @@ class Job:
     scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
     room: int = 0  # bytes of decoded pixels that are kept for the crops
     writing: Future[list[Record]] | None = None
+    news: threading.Event | None = None  # set when a worker is done, in a run that waits for more than workers
     records: list[Record] | None = None  # set when nothing is left to do
     thumbnails: list[Thumbnails] = field(default_factory=list)
 
@@ -191,6 +192,10 @@ class Work:
         self._cropper, self._options, self._clock = cropper, options, clock
         self._ratios = {ratio.label: ratio for ratio in options.request.ratios}
         self._room = Room(ROOM_BYTES * pictures)
+
+    def more_room(self, pictures: int) -> None:
+        """Let pixels be kept for so many pictures more."""
+        self._room.give(ROOM_BYTES * pictures)
 
     def record(self, job: Job, **more: Any) -> Record:
         size: dict[str, Any] = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}

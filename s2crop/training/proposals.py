@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
 
 from s2crop.datasets.lettering import find_fonts, letter
 from s2crop.datasets.photos import TEXT, Photo, load_photos
@@ -29,6 +28,7 @@ from s2crop.training.run import Average, Run, cosine, half_precision
 SHAPES = ((256, 384), (256, 320), (256, 256), (320, 256), (384, 256))  # (height, width) of a batch
 GAUSSIAN = 0.54 / 6  # sigma of a target in box sides (Liu et al. 2020, TTFNet: alpha 0.54)
 CORE = 0.4  # cells above this share of the Gaussian learn the box's sides
+GIOU_EPS = 1e-7  # as torchvision has it
 RECALL_IOU = 0.5
 RECALL_TOP = 10  # of each kind
 TRUSTED = 0.6  # quality from which a box counts as there
@@ -307,9 +307,23 @@ def box_loss(sides: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     for own, target, count in zip(predicted, wanted, weight, strict=True):
         where = count > 0
         if where.any():
-            loss = generalized_box_iou_loss(own[where] * signs, target[where] * signs, reduction="none")
+            loss = giou_loss(own[where] * signs, target[where] * signs)
             losses.append((loss * count[where]).sum() / count[where].sum())
     return sum(losses, sides.sum() * 0) / len(weight)
+
+
+def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """1 - GIoU (Rezatofighi et al. 2019, eq. 2) of boxes [K, 4] with others, one by one: [K], 0 to 2."""
+
+    def area(starts: Tensor, ends: Tensor) -> Tensor:
+        sides = (ends - starts).clamp(min=0)
+        return sides[:, 0] * sides[:, 1]
+
+    starts, ends, other_starts, other_ends = boxes[:, :2], boxes[:, 2:], targets[:, :2], targets[:, 2:]
+    inside = area(torch.maximum(starts, other_starts), torch.minimum(ends, other_ends))
+    hull = area(torch.minimum(starts, other_starts), torch.maximum(ends, other_ends))
+    union = area(starts, ends) + area(other_starts, other_ends) - inside
+    return 1 - inside / (union + GIOU_EPS) + (hull - union) / (hull + GIOU_EPS)
 
 
 @torch.inference_mode()

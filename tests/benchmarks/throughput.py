@@ -165,7 +165,7 @@ class S2Crop:
     def __init__(self, paths: list[Path]):
         self.request = CropRequest(ratios=tuple(map(parse_ratio, RATIOS)))
         self.sources = find_sources([str(path) for path in paths])
-        self.cropper = loading.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS)
+        self.cropper = loading.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS).loaded
 
     def __call__(self, out: Path, **options) -> Boxes:
         plans = plan_names(self.sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)

@@ -1,0 +1,138 @@
+"""What a run is to do: sources that are all known, or that are named while it goes on."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from s2crop.files.names import Plan
+from s2crop.files.sources import NameStream, Source
+
+
+class Taken(NamedTuple):
+    """A source, where its crops go, and why it cannot be done, if that is known."""
+
+    source: Source
+    plan: Plan
+    error: Exception | None = None
+
+
+class Incoming(Protocol):
+    """Sources, one by one."""
+
+    @property
+    def total(self) -> int:
+        """How many there are, or were so far."""
+
+    @property
+    def seen(self) -> int:
+        """The same with those of other parts."""
+
+    @property
+    def stdin(self) -> bool:
+        """Whether standard input is one of them."""
+
+    @property
+    def news(self) -> threading.Event | None:
+        """Set when there is more to take; None where all is there from the start."""
+
+    @property
+    def ended(self) -> bool:
+        """No more will come."""
+
+    def take(self) -> Taken | None:
+        """The next one; None where it is not there yet, or never will be."""
+
+
+class Listed:
+    """Sources that are all known. Args: plans: for each of them where its crops go."""
+
+    news = None
+
+    def __init__(self, sources: Sequence[Source], plans: Sequence[Plan]):
+        self.total = self.seen = len(sources)
+        self.ended = False
+        self.stdin = any(source.path is None for source in sources)
+        self._rest = zip(sources, plans, strict=True)
+
+    def take(self) -> Taken | None:
+        """See `Incoming`."""
+        pair = next(self._rest, None)
+        self.ended = pair is None
+        return None if pair is None else Taken(*pair)
+
+
+class Recent:
+    """The paths that were added last."""
+
+    def __init__(self, most: int):
+        self._paths: dict[Path, None] = {}
+        self._most = most
+
+    def add(self, path: Path) -> None:
+        """Add a path, and forget the oldest where there are too many."""
+        self._paths[path] = None
+        if len(self._paths) > self._most:
+            del self._paths[next(iter(self._paths))]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._paths
+
+
+class Streamed:
+    """Sources that are named while the run goes on, on a stream that stays open.
+
+    A file that is named again is done again. Where outputs go depends on what came before.
+
+    Args:
+        names: of files, folders and globs.
+        find: what a name stands for.
+        plan: where the crops of a source go; ValueError: it can have no name.
+        protected: gets the files that are read, which must not be written.
+        part: the first source, counted from 0, that is ours, and how many follow until the next.
+    """
+
+    stdin = False
+
+    def __init__(
+        self,
+        names: NameStream,
+        find: Callable[[str], Sequence[Source]],
+        plan: Callable[[Source], Plan],
+        protected: Recent,
+        part: tuple[int, int] = (0, 1),
+    ):
+        self.news: threading.Event | None = names.news
+        self.total = 0  # of our part
+        self.seen = 0  # of all
+        self._names, self._find, self._plan, self._protected, self._part = names, find, plan, protected, part
+        self._found: deque[Source] = deque()
+
+    @property
+    def ended(self) -> bool:
+        """See `Incoming`."""
+        return self._names.ended and not self._found
+
+    def take(self) -> Taken | None:
+        """See `Incoming`. Raises InputError: what comes is no list of names."""
+        while True:
+            while not self._found:
+                name = self._names.take()
+                if name is None:
+                    return None
+                self._found.extend(self._find(name))
+            source = self._found.popleft()
+            if source.real is not None:
+                self._protected.add(source.real)
+            error = None
+            try:
+                plan = self._plan(source)
+            except ValueError as reason:
+                plan, error = Plan(), reason
+            first, step = self._part
+            ours = self.seen % step == first
+            self.seen += 1
+            if ours:
+                self.total += 1
+                return Taken(source, plan, error)
