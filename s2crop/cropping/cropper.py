@@ -28,6 +28,7 @@ from s2crop.models.subjects import Subjects
 from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
+ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
 MIN_INSIDE = 32  # pixels of a picture made smaller that are left between bars
 
@@ -152,6 +153,7 @@ class Cropper:
         protect: str = "all",
         circle: bool = False,
         keep_bars: bool = False,
+        min_scale: float = 0.0,
     ) -> list[Crop]:
         """Crop one picture.
 
@@ -166,6 +168,7 @@ class Cropper:
                 them.
             keep_bars: even black or white bars at the edges count as picture; crops leave them out otherwise, but for
                 the ratio "original".
+            min_scale: least share of the largest crop of a ratio, by its sides, 0 to 1; 1 is as large as possible.
         Raises:
             InputError: a picture that cannot be read, or that cannot be cropped as asked.
         """
@@ -179,6 +182,7 @@ class Cropper:
             protect=protect,
             circle=circle,
             keep_bars=keep_bars,
+            min_scale=min_scale,
         )
         picture = Picture.open(image)
         (crops,) = self.rank([self.prepare(picture)], request)
@@ -412,11 +416,9 @@ class _Candidates:
     def __init__(self, picture: Prepared, request: CropRequest, search: SearchConfig):
         self.size_wh = picture.width, picture.height
         self.must = required(request, self.size_wh)
-        self.search = search
+        self.search, self.min_scale = search, request.min_scale
         self.ratios = [(ratio, ratio.for_size(*self.size_wh)) for ratio in request.ratios]
-        self.boxes = [
-            candidates(value, self.size_wh, self.must, search.method) for _, value in self.ratios
-        ]  # [N, 4] each
+        self.boxes = [self._first(value) for _, value in self.ratios]  # [N, 4] each
 
     def crops(
         self,
@@ -458,13 +460,24 @@ class _Candidates:
         scores = np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
         worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
         best = np.argsort(-worths, kind="stable")[: search.refined]
-        near = neighbours(boxes[best], value, self.size_wh, self.must)
+        near = self._large(neighbours(boxes[best], value, self.size_wh, self.must))
         if len(near):
             boxes = np.concatenate([boxes, near])
             features = np.concatenate([features, self._measured(content, near, circle)])
             scores = np.concatenate([scores, np.round(score(near) / SCORE_STEP) * SCORE_STEP])
             worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
         return boxes, scores, worths
+
+    def _first(self, value: float | None) -> np.ndarray:
+        """Candidates of a ratio, [N, 4], from which the search begins."""
+        boxes = self._large(candidates(value, self.size_wh, self.must, self.search.method))
+        if not len(boxes):  # the published grid stops short of the borders
+            boxes = self._large(candidates(value, self.size_wh, self.must))
+        return boxes
+
+    def _large(self, boxes: np.ndarray) -> np.ndarray:
+        """Those boxes that are as large as was asked for."""
+        return boxes if not self.min_scale else boxes[scales(boxes, self.size_wh) >= self.min_scale - ROUNDING]
 
     def _measured(self, content: Content, boxes: np.ndarray, circle: bool) -> np.ndarray:
         return measure(content, boxes / np.tile(self.size_wh, 2), scales(boxes, self.size_wh), circle)

@@ -1,5 +1,6 @@
 """Find the pictures and clips that were asked for."""
 
+import codecs
 import fnmatch
 import glob
 import os
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from s2crop.choices import FOLDER
 from s2crop.errors import InputError
 from s2crop.files.formats import Kind, format_of_content, format_of_name
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
@@ -48,7 +50,8 @@ def find_sources(
         exclude: globs likewise; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
         covers: animations are clips, and so are files with a suffix that is not known.
-        passed_over: counts, by suffix, the files in folders that are of no kind that is read.
+        passed_over: counts, by suffix, the files in folders that are of no kind that is read, and under FOLDER the
+            folders in folders.
     """
     found: dict[str, Source] = {}
     folders: dict[Path, str] = {}
@@ -68,14 +71,28 @@ def find_sources(
 def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
     """Read input paths, one a line or NUL-separated; empty ones are passed over.
 
+    A byte-order mark, as editors on Windows write it, says that lines are UTF-8 or UTF-16 and is no part of the first.
+
     Raises:
-        InputError: lines with NUL in them.
+        InputError: lines with NUL in them, or a mark that does not fit what follows.
     """
-    data = stream.read()
+    data = _without_mark(stream.read(), null_separated)
     if not null_separated and b"\0" in data:
         raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
     items = data.split(b"\0") if null_separated else data.splitlines()
     return [os.fsdecode(item) for item in items if item]
+
+
+def _without_mark(data: bytes, null_separated: bool) -> bytes:
+    """A list in the encoding of the file system, whatever its byte-order mark says that it is in."""
+    if data.startswith(codecs.BOM_UTF8):
+        return data.removeprefix(codecs.BOM_UTF8)
+    if null_separated or not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data
+    try:
+        return os.fsencode(data.decode("utf-16"))
+    except UnicodeError as error:
+        raise InputError(f"the list of files begins like UTF-16 and is none: {error}") from error
 
 
 def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: Counter[str] | None) -> Iterator[Source]:
@@ -120,6 +137,8 @@ def _walk(
     if recursive:
         for name in folders:
             yield from _walk(top, below / name, recursive, visited, passed_over)
+    elif passed_over is not None:
+        passed_over.update(FOLDER for name in folders if os.path.realpath(folder / name) not in visited)
 
 
 def content(path: Path) -> str | None:
