@@ -499,6 +499,21 @@ def test_name():
     assert files("s2crop-out") == ["1x1/a-png.png", "1x1/b-png.png", "4x3/a-png.png", "4x3/b-png.png"]
 
 
+def test_names_with_the_size():
+    draw("a.png", (400, 300))
+    s2crop("a.png", "-a", "1:1,16:9", "-s", "160", "--name", "{stem}-{width}x{height}")
+    s2crop("a.png", "-s", "x90", "-a", "16:9", "--name", "{height}/{stem}", "--overlay")
+    s2crop("a.png", "-s", "64", "--name", "{stem}-{width}")
+    expected = {"a-160x160.png": (160, 160), "a-160x90.png": (160, 90), "90/a.png": (160, 90)}
+    got = sizes()
+    assert {name: got[name] for name in expected} == expected and got["a-64.png"][0] == 64
+    assert set(got) == {*expected, "a-64.png", "90/a_overlay.jpg"}
+    told = "--name: {height} of free crops is not known beforehand"
+    assert usage_error("a.png", "-s", "64", "--name", "{stem}-{height}").startswith(told)
+    for unknown in ([], ["-s", "64", "--no-upscale"]):
+        assert "{width} of 1:1 crops" in usage_error("a.png", "-a", "1:1", "--name", "{stem}{width}", *unknown)
+
+
 def test_two_inputs_never_share_a_name():
     for name in ("one/a.png", "two/a.png", "two/A.jpg"):
         draw(name)

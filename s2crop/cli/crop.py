@@ -163,6 +163,7 @@ def _plans(options: Options, sources: "Sequence[Source]") -> "list[Plan]":
             sources,
             options.ratios,
             options.top,
+            size=None if options.no_upscale else options.size,
             folder=options.folder,
             fmt=options.fmt,
             circle=options.circle,

@@ -160,7 +160,8 @@ class Options:
     template: str | None = _option(
         _OUTPUT,
         "--name",
-        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}. Two inputs never write one file.",
+        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}; also {ext}, the input's, and {width} and "
+        "{height}, which follow from --size. Two inputs never write one file.",
         metavar="TEMPLATE",
     )
     fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=values.Format(FORMATS), default="same")

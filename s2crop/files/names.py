@@ -9,12 +9,13 @@ from typing import Any
 
 from s2crop.choices import DEFAULT_TEMPLATE
 from s2crop.files.formats import Kind, suffix_for_name
+from s2crop.files.sizes import Size, sides_of
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import Ratio
 
 STDOUT = Path("-")  # the output path that stands for standard output
 
-_FIELDS = ("stem", "cover", "ratio", "rank", "ext")
+_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def plan_names(
     top: int,
     *,
     template: str = DEFAULT_TEMPLATE,
+    size: Size | None = None,
     folder: Path,
     fmt: str,
     circle: bool,
@@ -60,7 +62,8 @@ def plan_names(
 
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
-            {rank} (empty if `top` is 1) and {ext} are filled in, and `/` makes folders.
+            {rank} (empty if `top` is 1), {ext}, {width} and {height} are filled in, and `/` makes folders.
+        size: of all outputs, without which {width} and {height} are not known; None where they have different ones.
         overlay, heatmap: name a JPEG for these too.
         covers: how many each clip has.
         keep_frames: name the whole frames of covers too, "{stem}{cover}".
@@ -68,9 +71,11 @@ def plan_names(
         A plan for each source.
     Raises:
         ValueError: a template with another field, without {ratio}, {rank} or {cover} where it takes them to tell
-            crops apart, or whose names are empty or lie outside `folder`.
+            crops apart, with a width or height that is not known before crops are chosen, or whose names are empty
+            or lie outside `folder`.
     """
     fields = _check_template(template)
+    sides = {ratio.label: _sides(fields, ratio, size) for ratio in ratios}
     crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
 
     def plan_one(source: Source, tag: str, cover: int | None) -> Plan:
@@ -80,11 +85,11 @@ def plan_names(
         suffix = suffix_for_name(known, fmt, circle)
         planned = {}
         for ratio, rank in crops:
-            name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "")
+            name = _fill(template, fields, source, tag, word, ratio, f"_{rank}" if top > 1 else "", sides[ratio.label])
             planned[ratio.label, rank] = place / f"{name}{suffix}"
         drawn: dict[str, Any] = {}
         for kind in ["overlay"] * overlay + ["heatmap"] * heatmap:
-            name = _fill(template, fields, source, tag, word, Ratio(kind, None), "")
+            name = _fill(template, fields, source, tag, word, Ratio(kind, None), "", sides[crops[0][0].label])
             drawn[kind] = place / f"{name}{'' if 'ratio' in fields else f'_{kind}'}.jpg"
         if keep_frames and cover is not None:
             name = _fill("{stem}{cover}", {"stem"}, source, tag, word, crops[0][0], "")
@@ -129,6 +134,22 @@ def _check_template(template: str) -> set[str]:
     return fields
 
 
+def _sides(fields: set[str], ratio: Ratio, size: Size | None) -> dict[str, int]:
+    """The {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they are not
+    known before the crops are chosen."""
+    known = {"width": size and size.width, "height": size and size.height}
+    if size and ratio.value:
+        known["width"], known["height"] = sides_of(size, ratio.value)
+    wanted = {name: side for name, side in known.items() if name in fields}
+    for name, side in wanted.items():
+        if not side:
+            raise ValueError(
+                f"{{{name}}} of {ratio.label} crops is not known beforehand: give a size that says it, and let crops "
+                "that are smaller be enlarged"
+            )
+    return {name: side for name, side in wanted.items() if side}
+
+
 def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
     """What to tell a name apart by, until one is free: nothing, the extension, numbers from 2."""
     yield ""
@@ -142,10 +163,17 @@ def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
 
 
 def _fill(
-    template: str, fields: set[str], source: Source, tag: str, cover: str, ratio: Ratio, rank: str
+    template: str,
+    fields: set[str],
+    source: Source,
+    tag: str,
+    cover: str,
+    ratio: Ratio,
+    rank: str,
+    sides: Mapping[str, int] = {},
 ) -> PurePosixPath:
     stem, extension = source.relative.stem, source.relative.suffix[1:]
-    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension)
+    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension, **sides)
     if "stem" not in fields:
         name += tag
     path = PurePosixPath(name)
