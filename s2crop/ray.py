@@ -5,7 +5,11 @@
 
     pictures = ray.data.read_binary_files("s3://bucket/photos", include_paths=True)
     crops = pictures.map_batches(
-        CropActor, fn_constructor_kwargs={"ratios": ["16:9", "1:1"], "size": "640"}, batch_size=16, concurrency=4, num_gpus=0.25
+        CropActor,
+        fn_constructor_kwargs={"ratios": ["16:9", "1:1"], "size": "640"},
+        batch_size=16,
+        concurrency=4,
+        num_gpus=0.25,
     )
 
 Ray itself is not imported here. `examples/ray_batch.py` is a whole command. Install with `pip install 's2crop[ray]'`.
@@ -50,7 +54,8 @@ class CropActor:
         max_pixels: larger pictures are refused.
         model, weights, device, precision, proposals: as `s2crop.Cropper` has them.
     Raises:
-        ValueError: an option that makes no sense. WeightsError: weights that cannot be used. DeviceError: a device that is not there.
+        ValueError: an option that makes no sense. WeightsError: weights that cannot be used. DeviceError: a device that
+            is not there.
     """
 
     def __init__(

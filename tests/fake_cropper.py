@@ -32,7 +32,7 @@ class FakeCropper:
         self.decode, self.fail, self.delay_s = decode, fail, delay_s
         self.batches: list[int] = []  # their sizes
 
-    def prepare(self, picture, keep=None):
+    def prepare(self, picture, keep=False):
         if self.decode:
             picture.reduced(16, keep)
         shape = (2, 3) if picture.width > picture.height else (3, 2)

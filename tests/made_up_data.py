@@ -68,3 +68,50 @@ def made_up_gaicd(folder, count):
             rows = [f"{c[1]} {c[0]} {c[3]} {c[2]} {m:.3f}" for c, m in zip(crops, mos, strict=True)]
             (folder / f"annotations/{i}.txt").write_text("\n".join([*rows, "0 0 96 96 -2"]))
             (folder / f"bbox/{i}.txt").write_text(f"{y} {x} {y + 32} {x + 32}\n0 0 10 10\n")
+
+
+def write_subject_data(folder):
+    """`write_tiny_data`, with masks of subjects, heads, persons and rankings."""
+    write_tiny_data(folder)
+    rng = np.random.default_rng(5)
+    inside = [n for n in map(str, range(300, 400)) if is_validation(n)][:2]
+    outside = [n for n in map(str, range(300, 400)) if not is_validation(n)][:3]
+    for name in ("text", "crowd", "people"):
+        (folder / name / "photos").mkdir(parents=True)
+    (folder / "subjects").mkdir()
+    crowd, people = {}, {}
+    for name in (*inside, *outside):
+        for place, labels in (("crowd", crowd), ("people", people)):
+            key = f"{name}{place[0]}"
+            image = Image.fromarray(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8))
+            image.save(folder / place / "photos" / f"{key}.webp")
+            head, body = [0.4, 0.1, 0.6, 0.4], [0.3, 0.1, 0.7, 0.9]
+            if place == "crowd":
+                heads = [{"box": head, "kind": "frontal", "occluded": False}]
+                labels[key] = {"heads": heads, "fixations": rng.uniform(0, 1, (30, 2)).tolist()}
+            else:
+                labels[key] = {"person": body, "head": head}
+    (folder / "crowd/labels.json").write_text(json.dumps(crowd))
+    (folder / "people/labels.json").write_text(json.dumps(people))
+    mask = np.zeros((85, 128), np.uint8)
+    mask[20:60, 40:90] = 255
+    photos = {
+        "fcdb": [p.stem for p in (folder / "fcdb/photos").iterdir()],
+        "unlabelled": [p.stem for p in (folder / "unlabelled").iterdir()],
+        "text": [],
+        "crowd": list(crowd),
+        "people": list(people),
+    }
+    for name, keys in photos.items():
+        np.savez(folder / f"subjects/{name}.npz", **{key: mask for key in keys})
+    rankings = [
+        {
+            "photo": key,
+            "ratio": "1:1",
+            "candidates": [[0, 0, 2 / 3, 1], [1 / 3, 0, 1, 1], [0.1, 0, 0.1 + 2 / 3, 1]],
+            "rank": [[1], [0, 2]],
+            "bad": {"0": "S"},
+        }
+        for key in photos["fcdb"]
+    ]
+    (folder / "editor_rankings.json").write_text(json.dumps(rankings))

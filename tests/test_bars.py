@@ -182,6 +182,15 @@ def test_night_skies_and_white_studios_are_cropped_as_they_are(shipped_cropper, 
     assert shipped_cropper.crop(page, RATIOS) == shipped_cropper.crop(page, RATIOS, keep_bars=True)
 
 
+def test_the_ground_of_a_transparent_picture_is_no_bar(shipped_cropper):
+    logo = Image.new("RGBA", (600, 400))
+    logo.paste(PHOTO.convert("RGBA"), (140, 110))
+    opaque = Image.alpha_composite(Image.new("RGBA", logo.size, "black"), logo)
+    for image, has_bars in ((logo, False), (opaque, True)):
+        prepared = shipped_cropper.prepare(Picture.open(pictures.encoded(image, "PNG"), ground="black"))
+        assert (prepared.inside is not None) == has_bars
+
+
 def test_the_command_crops_bars_away_unless_told(folder, monkeypatch, shipped_cropper):
     monkeypatch.setattr(loading, "load_cropper", lambda *asked: shipped_cropper)
     page, place = letterboxed()

@@ -144,7 +144,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(pictures):
     reported, ahead = [], []
 
     class Counting(FakeCropper):
-        def prepare(self, picture, keep=None):
+        def prepare(self, picture, keep=False):
             ahead.append(next(started) - len(reported))
             return super().prepare(picture, keep)
 
@@ -396,7 +396,7 @@ def test_an_interrupted_run_stops_and_leaves_no_partial_files(pictures, where):
             raise KeyboardInterrupt
 
     class Cropper(FakeCropper):
-        def prepare(self, picture, keep=None):
+        def prepare(self, picture, keep=False):
             if where == "prepare" and threading.current_thread() is not threading.main_thread() and len(seen) > 2:
                 raise KeyboardInterrupt  # comes up where its result is taken
             return super().prepare(picture, keep)
@@ -434,21 +434,22 @@ def decodes(monkeypatch):
 def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
     draw(pictures.photos / "a.jpg", (960, 640))
     draw(pictures.photos / "b.png", (97, 64))
+    draw(pictures.photos / "c.jpg", (2400, 1600))
     pictures.run(size=parse_size("60"))
-    assert sorted(decodes) == [(97, 1), (960, 4)]
+    assert sorted(decodes) == [(97, 1), (960, 1), (2400, 2)]
     pictures.run(overwrite=True)
-    assert sorted(decodes[2:]) == [(97, 1), (960, 1)]
+    assert sorted(decodes[3:]) == [(97, 1), (960, 1), (2400, 1), (2400, 2)], "once in full, for the crops"
 
 
 def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_alike(pictures, decodes, monkeypatch):
     for i in range(6):
-        draw(pictures.photos / f"{i}.jpg", (960, 640))
+        draw(pictures.photos / f"{i}.jpg", (2400, 1600))
     pictures.run(size=parse_size("60"), batch_size=6)
     records, written = pictures.records, pictures.contents()
-    assert len(decodes) == 6
-    monkeypatch.setattr(work, "ROOM_BYTES", 240 * 160 * 4 // 3)  # for two and a bit, with seven in flight
+    assert decodes == [(2400, 2)] * 6
+    monkeypatch.setattr(work, "ROOM_BYTES", 1200 * 800 * 4 // 3)  # for two and a bit, with seven in flight
     pictures.run(size=parse_size("60"), batch_size=6, overwrite=True)
-    assert len(decodes) == 6 + 6 + 4
+    assert decodes == [(2400, 2)] * (6 + 6 + 4)
     assert pictures.records == records and pictures.contents() == written
 
 
@@ -456,7 +457,7 @@ def test_a_dry_run_decodes_as_the_run_itself_would_and_keeps_nothing(pictures, d
     draw(pictures.photos / "a.jpg", (960, 640))
     monkeypatch.setattr(work.Room, "take", lambda *args: pytest.fail("kept"))
     pictures.run(size=parse_size("60"), dry_run=True)
-    assert decodes == [(960, 4)]
+    assert decodes == [(960, 1)]
 
 
 @pytest.mark.parametrize("failing", ["rank", "write", "nothing"])
@@ -509,9 +510,9 @@ def test_workers_give_way_to_the_thread_that_scores(pictures):
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     class Watched(FakeCropper):
-        def prepare(self, *given):
+        def prepare(self, *given, **more):
             seen.append(("prepare", priority()))
-            return super().prepare(*given)
+            return super().prepare(*given, **more)
 
         def rank(self, *given):
             seen.append(("rank", priority()))

@@ -1,4 +1,6 @@
-"""Clips as phones, cameras and editors write them, and as they break: which stream, which frames, in which shape and colours."""
+"""Clips as phones, cameras and editors write them, and as they break: which stream, which frames,
+in which shape and colours.
+"""
 
 import random
 from pathlib import Path

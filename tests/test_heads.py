@@ -233,8 +233,13 @@ def test_a_finished_run_is_published_under_its_networks_name(folder, tmp_path, m
     entry = publish.publish(run)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["models"].keys() == {"s2cnet", "asmnet"} and manifest["models"]["asmnet"] == entry
-    assert entry["recipe"][-1] == "s2crop-train choice --set training.model=asmnet" and entry["config"]["hidden_dim"] == 8
-    own, whole = ((folder / name).stat().st_size for folder, name in ((tmp_path, "asmnet.safetensors"), (run, "weights.safetensors")))
+    assert (
+        entry["recipe"][-1] == "s2crop-train choice --set training.model=asmnet" and entry["config"]["hidden_dim"] == 8
+    )
+    own, whole = (
+        (folder / name).stat().st_size
+        for folder, name in ((tmp_path, "asmnet.safetensors"), (run, "weights.safetensors"))
+    )
     assert own < whole and (tmp_path / "shared.safetensors").exists()  # the backbone lies beside it
     monkeypatch.setattr(weights, "weights_folder", lambda: tmp_path)
     assert load_model("asmnet").config.hidden_dim == 8  # its hash is the manifest's

@@ -233,7 +233,7 @@ class TestReducing:
 
         monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
         reduced = Picture.open(pictures.encoded(pictures.photo(2400, 1600))).reduced(256)
-        assert max(decoded_sizes) == (600, 400)
+        assert max(decoded_sizes) == (1200, 800)
         assert reduced.shape == (400, 600, 3)
 
     @pytest.mark.parametrize("fmt", ["JPEG", "PNG"])
@@ -395,24 +395,37 @@ class TestCropping:
         decodes = []
         decode = Picture._decode
         monkeypatch.setattr(Picture, "_decode", lambda picture, scale: decodes.append(scale) or decode(picture, scale))
-        upright = pictures.photo(1600, 1200)
+        upright = pictures.photo(2048, 1600)
         picture = Picture.open(pictures.encoded(upright))
-        seen_alone = picture.reduced(150)
-        assert decodes == [8] and picture.decoded_bytes == 0
-        seen = picture.reduced(150, keep=4)
-        assert difference(seen, seen_alone) < 0.5, "the scale of the decoder is hardly seen"
-        assert decodes == [8, 4] and picture.decoded_bytes == 400 * 300 * 4
-        for box, size_wh in ((0, 0, 1600, 1200), (200, 150)), ((100, 100, 1300, 1300 - 400), (150, 100)):
+        seen_alone = picture.reduced(200)
+        assert decodes == [2] and picture.decoded_bytes == 0
+        seen = picture.reduced(200, keep=True)
+        assert difference(seen, seen_alone) == 0
+        assert decodes == [2, 2] and picture.decoded_bytes == 1024 * 800 * 4
+        for box, size_wh in ((0, 0, 2048, 1600), (256, 200)), ((100, 100, 1300, 1300 - 400), (150, 100)):
             assert difference(picture.crop(box, size_wh), upright.resize(size_wh, Image.Resampling.LANCZOS, box)) < 1.5
-        assert decodes == [8, 4]
+        assert difference(picture.reduced(400, keep=True), upright.reduce(4)) < 1.5
+        assert decodes == [2, 2], "what was kept serves"
         picture.crop((0, 0, 400, 300), (200, 150))
-        assert decodes == [8, 4, 1], "a small crop takes a finer decode"
+        assert decodes == [2, 2, 1], "a small crop takes a finer decode"
+        assert difference(picture.reduced(200), seen) == 0 and decodes == [2, 2, 1, 2], (
+            "scoring sees what it always does"
+        )
         picture.close()
         assert picture.decoded_bytes == 0
 
+    @pytest.mark.parametrize(
+        "size, scale", [((1100, 767), 1), ((1535, 1535), 1), ((2100, 1536), 2), ((3072, 4000), 4), ((6144, 6200), 8)]
+    )
+    def test_the_scale_for_scoring_depends_on_the_picture_alone(self, size, scale):
+        picture = Picture.open(pictures.encoded(Image.new("L", size)))
+        for short_side in (100, 150):
+            picture.reduced(short_side, keep=True)
+            assert picture.decoded_scale == scale
+
     def test_scoring_never_sees_less_than_it_asked_for(self):
-        picture = Picture.open(pictures.encoded(pictures.photo(1600, 1200)))
-        assert picture.reduced(600, keep=8).shape == (600, 800, 3)
+        picture = Picture.open(pictures.encoded(pictures.photo(2048, 1600)))
+        assert picture.reduced(1200, keep=True).shape == (1600, 2048, 3)
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK"])
     def test_one_filter_resizes_whatever_else_is_loaded(self, mode):

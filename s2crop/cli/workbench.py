@@ -39,6 +39,7 @@ def _measure(
     name: str,
     *where: Path,
     results: Path | None,
+    key: str | None,
     model: str,
     weights: Path | None,
     proposals: str,
@@ -67,7 +68,7 @@ def _measure(
     click.echo(measure.table(result))
     if results:
         kept = json.loads(results.read_text()) if results.exists() else {}
-        results.write_text(json.dumps(kept | {key_of(name, model): result}, indent=1) + "\n")
+        results.write_text(json.dumps(kept | {key_of(key or name, model): result}, indent=1) + "\n")
 
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -88,6 +89,7 @@ _MEASURE_OPTIONS = (
         type=click.Path(path_type=Path),
         help="JSON file to keep the figures in, by what was measured and, but for s2cnet, the model.",
     ),
+    click.option("--key", help="Name to keep the figures by, in place of what was measured."),
     click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="Network."),
     click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
     click.option(

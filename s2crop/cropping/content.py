@@ -20,7 +20,9 @@ class Content:
     size_wh: tuple[int, int]  # of the upright picture, in pixels
     subject: np.ndarray  # [h, w] how far each place belongs to what the picture is about, 0 to 1
     looks: np.ndarray  # [h, w] share of people's looks, of 1 in all
-    parts: dict[str, tuple[np.ndarray, np.ndarray]]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
+    parts: dict[
+        str, tuple[np.ndarray, np.ndarray]
+    ]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
 
 
 def contents(

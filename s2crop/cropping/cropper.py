@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,8 +67,8 @@ class Cropper:
         self.net = load_model(model, weights, self._device)
         self.config = self.net.config
         self.net.backbone.to(self._dtype)
-        # A published checkpoint sees no proposals or subjects, nor does a network of another kind that was trained without;
-        # its backbone is not the one ours was trained on.
+        # A published checkpoint sees no proposals or subjects, nor does a network of another kind that was trained
+        # without; its backbone is not the one ours was trained on.
         whole = self.net.proposal_head is not None and self.net.subject_head is not None
         self._sight = self.net if whole else load_model("s2cnet", None, self._device)
         self._choice = {free: self._sight.choice.weights(free).double().cpu().numpy() for free in (False, True)}
@@ -75,19 +76,26 @@ class Cropper:
             raise ValueError(f"proposals are auto, builtin or torchvision, not {proposals!r}")
         self._detector = load_detector(self._device) if proposals == "torchvision" else None
 
-    def prepare(self, picture: Picture, keep: int | None = None) -> Prepared:
-        """Decode a picture, no larger than needed, and resize it for the network. Thread-safe. Args: see Picture.reduced."""
+    def prepare(self, picture: Picture, keep: bool = False) -> Prepared:
+        """Decode a picture, no larger than needed, and resize it for the network. Thread-safe.
+
+        Args:
+            keep: keep the decoded pixels for the crops, until the picture is closed.
+        """
         size = input_size(picture.width, picture.height, self.config.short_side)
         short_side = min(self.config.short_side, picture.width, picture.height)
-        pixels = picture.reduced(short_side, keep)
+        pixels = picture.reduced(short_side, keep=True)
         inside = self._inside_bars(picture, pixels)
+        if not keep:
+            picture.close()
         return Prepared(resize(pixels, size, self.config.antialias), picture.width, picture.height, inside)
 
     def _inside_bars(self, picture: Picture, pixels: np.ndarray) -> Inside | None:
         """What of a picture lies between its bars, by its pixels made smaller; None where it has no bars."""
-        height, width = pixels.shape[:2]
+        (height, width), size_wh = pixels.shape[:2], (picture.width, picture.height)
         left, top, right, bottom = find_bars(pixels)
-        if (left, top, right, bottom) == (0, 0, width, height):
+        # The ground that transparent pixels lie on is no bar.
+        if (left, top, right, bottom) == (0, 0, width, height) or picture.is_transparent:
             return None
         # Where a picture was made smaller, the first line beside a bar may be a mean of both.
         margin = int(width < picture.width or height < picture.height)
@@ -99,6 +107,13 @@ class Cropper:
         box = (math.ceil(left * across), math.ceil(top * down), int(right * across), int(bottom * down))
         sides = box[2] - box[0], box[3] - box[1]
         size = input_size(*sides, self.config.short_side)
+        # The part is made no smaller than a picture of its size would be, from pixels that are decoded already.
+        whole_side = min(picture.width, picture.height)
+        wanted = math.ceil(min(self.config.short_side, *sides) * whole_side / min(sides))
+        pixels = picture.reduced(min(wanted, whole_side // picture.decoded_scale), keep=True)
+        left, top, right, bottom = np.rint(np.array(box) * np.tile(np.divide(pixels.shape[1::-1], size_wh), 2)).astype(
+            int
+        )
         shown = np.ascontiguousarray(pixels[top:bottom, left:right])
         return Inside(box, Prepared(resize(shown, size, self.config.antialias), *sides))
 
@@ -216,7 +231,8 @@ class Cropper:
         return to_mos(self._score(features, found, [boxes * prepared.scale])[0], clip).astype(np.float32)
 
     def features_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
-        """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is: [N, F].
+        """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is:
+        [N, F].
 
         Columns are `features.ALL_NAMES`; circles and what is left out of protection have no part in them.
         """
@@ -334,7 +350,8 @@ class Cropper:
             picture, request = asked[i]
 
             def score(boxes: np.ndarray, part=part, own=own, picture=picture, request=request) -> np.ndarray:
-                return self._score(part, own, [boxes * picture.scale], request.circle)[0]
+                found = self._score(part, own, [boxes * picture.scale], request.circle)[0]
+                return np.round(found / SCORE_STEP) * SCORE_STEP
 
             results[i] = one.crops(seen[row], score, self._choice, request)
             told[i] = _in_pixels(proposals, row, prepared[i])
@@ -410,7 +427,7 @@ def _row(value, row: int):
 class _Candidates:
     """The candidates of one picture, by ratio.
 
-    Each ratio is scored by itself, so that its crops do not depend on which others are asked for.
+    Scores are taken to SCORE_STEP, so that a ratio's crops do not depend on which others are rated with it.
     """
 
     def __init__(self, picture: Prepared, request: CropRequest, search: SearchConfig):
@@ -433,16 +450,15 @@ class _Candidates:
             score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
             choice: weights of the features, for ratios that are given (False) and free (True).
         """
-        cheap = self._measured(content, np.concatenate(self.boxes), request.circle)
-        cheap = np.split(cheap, np.cumsum([len(boxes) for boxes in self.boxes])[:-1])
+        if self.search.method == "argmax":
+            rated = [
+                (boxes, scores, scores) for boxes, scores in zip(self.boxes, _each(score, self.boxes), strict=True)
+            ]
+        else:
+            weights = [choice[value is None] * columns(request.protect) for _, value in self.ratios]
+            rated = self._expected(content, weights, score, request.circle)
         crops = []
-        for (ratio, value), boxes, features in zip(self.ratios, self.boxes, cheap, strict=True):
-            if self.search.method == "argmax":
-                scores = score(boxes)
-                worths = scores
-            else:
-                weights = choice[value is None] * columns(request.protect)
-                boxes, scores, worths = self._expected(content, boxes, features, value, weights, score, request.circle)
+        for (ratio, value), (boxes, scores, worths) in zip(self.ratios, rated, strict=True):
             for rank, i in enumerate(choose(boxes, worths, request.top), start=1):
                 box = to_pixels(boxes[i], self.size_wh, value, self.must)
                 cut, lost = cut_and_lost(content, box, request.protect)
@@ -451,22 +467,39 @@ class _Candidates:
                 crops.append(Crop(box, float(to_mos(scores[i])), ratio.label, rank, **told))
         return crops
 
-    def _expected(self, content, boxes, features, value, weights, score, circle):
-        """Candidates that the network rated, [K, 4], their scores and what they are worth."""
+    def _expected(
+        self, content: Content, weights: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray], circle: bool
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each ratio the candidates that the network rated, [K, 4], their scores and what they are worth.
+
+        All ratios are measured and rated in one call for the candidates, and in one for neighbours of the best.
+        """
         search = self.search
-        rated = search.rated if value is not None else len(boxes)
-        first = np.sort(np.argsort(-(features @ weights), kind="stable")[:rated])
-        boxes, features = boxes[first], features[first]
-        scores = np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
-        worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
-        best = np.argsort(-worths, kind="stable")[: search.refined]
-        near = self._large(neighbours(boxes[best], value, self.size_wh, self.must))
-        if len(near):
-            boxes = np.concatenate([boxes, near])
-            features = np.concatenate([features, self._measured(content, near, circle)])
-            scores = np.concatenate([scores, np.round(score(near) / SCORE_STEP) * SCORE_STEP])
-            worths = worth(boxes, with_scores(features, scores) @ weights, search.temperature)
-        return boxes, scores, worths
+
+        def worths() -> list[np.ndarray]:
+            return [
+                worth(part, with_scores(known, marks) @ own, search.temperature)
+                for part, known, marks, own in zip(boxes, features, scores, weights, strict=True)
+            ]
+
+        boxes, features = list(self.boxes), _each(partial(self._measured, content, circle=circle), self.boxes)
+        for k, (_, value) in enumerate(self.ratios):
+            if value is not None:
+                first = np.sort(np.argsort(-(features[k] @ weights[k]), kind="stable")[: search.rated])
+                boxes[k], features[k] = boxes[k][first], features[k][first]
+        scores = _each(score, boxes)
+        near = []
+        for part, values, (_, ratio) in zip(boxes, worths(), self.ratios, strict=True):
+            best = np.argsort(-values, kind="stable")[: search.refined]
+            near.append(self._large(neighbours(part[best], ratio, self.size_wh, self.must)))
+        if any(map(len, near)):
+            for parts, found in (
+                (boxes, near),
+                (features, _each(partial(self._measured, content, circle=circle), near)),
+                (scores, _each(score, near)),
+            ):
+                parts[:] = [np.concatenate(pair) for pair in zip(parts, found, strict=True)]
+        return list(zip(boxes, scores, worths(), strict=True))
 
     def _first(self, value: float | None) -> np.ndarray:
         """Candidates of a ratio, [N, 4], from which the search begins."""
@@ -481,6 +514,11 @@ class _Candidates:
 
     def _measured(self, content: Content, boxes: np.ndarray, circle: bool) -> np.ndarray:
         return measure(content, boxes / np.tile(self.size_wh, 2), scales(boxes, self.size_wh), circle)
+
+
+def _each(function: Callable[[np.ndarray], np.ndarray], parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a function of boxes gives for each of several sets, in one call."""
+    return np.split(function(np.concatenate(parts)), np.cumsum([len(part) for part in parts])[:-1])
 
 
 def to_mos(scores, clip: bool = True):

@@ -1,6 +1,7 @@
 """What is known of a crop candidate besides the network's score: what it holds, cuts and loses, and where it lies.
 
-All are cheap: the maps are summed once for a picture, and hundreds of candidates of all ratios are measured in one call.
+All are cheap: the maps are summed once for a picture, and hundreds of candidates of all ratios are measured in one
+call.
 """
 
 import numpy as np
@@ -70,7 +71,8 @@ def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: boo
 
     Args:
         boxes: [N, 4] in fractions of the picture.
-        scales: [N] longer side of each, as a share of the picture's side that bounds its ratio (1: as large as possible).
+        scales: [N] longer side of each, as a share of the picture's side that bounds its ratio (1: as large as
+            possible).
         circle: measure the crops' inscribed circles.
     Returns:
         [N, F], columns as ALL_NAMES.
@@ -128,7 +130,9 @@ def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str
     edges = strips(both, edge)  # [4, N+1, 4]
     thickness = np.tile(edge, 2)[:, None]
     cuts = summed.over(edges.reshape(-1, 4))[:, 0].reshape(4, -1) / thickness * lengths
-    inner = np.concatenate([crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1).T  # borders that are not the picture's
+    inner = np.concatenate(
+        [crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1
+    ).T  # borders that are not the picture's
     cuts = sure * np.minimum(inner * np.clip(cuts[:, :-1] - cuts[:, -1:], 0, None) / root, MAX_CUT)
     left, top, right, bottom = cuts
     found |= {"cut_sides": left + right, "cut_top": top, "cut_bottom": bottom, "cut_worst": cuts.max(axis=0)}

@@ -53,7 +53,8 @@ def mask_inside(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) ->
     Args:
         mask: bool [h, w], not empty; crop: [4] in fractions of a picture of size_wh pixels.
     Returns:
-        Share of the mask inside, and the longest way through it of a border that is not the picture's, in roots of its area.
+        Share of the mask inside, and the longest way through it of a border that is not the picture's, in roots of its
+        area.
     """
     width, height = size_wh
     summed = Integral(mask[None] / mask.size)

@@ -23,9 +23,19 @@ SETS = {
     "people": "people/photos",
 }
 HEAD, PERSON = range(len(FIGURES))
-MASK_WEIGHTS = {"fcdb": 1.0, "unlabelled": 1.0, "text": 0.6, "crowd": 0.0, "people": 1.0}  # few of a crowd are in its mask
+MASK_WEIGHTS = {
+    "fcdb": 1.0,
+    "unlabelled": 1.0,
+    "text": 0.6,
+    "crowd": 0.0,
+    "people": 1.0,
+}  # few of a crowd are in its mask
 MIN_MASK = 26  # largest value of a mask that says anything: below, it means "don't know"
-SURE_FACE, SURE_PERSON, MAYBE_PERSON = 0.5, 0.35, 0.2  # trust in a teacher's box from which it is a target, or left open
+SURE_FACE, SURE_PERSON, MAYBE_PERSON = (
+    0.5,
+    0.35,
+    0.2,
+)  # trust in a teacher's box from which it is a target, or left open
 HEAD_OF_PERSON = 0.45  # of a person's height, from the top: where a head may be that no face was found of
 
 
@@ -51,7 +61,7 @@ class SubjectPhoto:
     mask_weight: float
     figures: Figures
     fixations: np.ndarray | None  # [K, 2] fractions
-    pixels: np.ndarray = field(default=None, repr=False)
+    pixels: np.ndarray = field(init=False, repr=False)
 
 
 def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
@@ -75,7 +85,7 @@ def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
                         mask,
                         MASK_WEIGHTS[source] * (mask.max() >= MIN_MASK),
                         _figures(source, teacher.get(name, []), crowd.get(name), people.get(name)),
-                        None if fixations is None else np.float32(fixations).reshape(-1, 2),
+                        None if fixations is None else np.array(fixations, np.float32).reshape(-1, 2),
                     )
                 )
     with ThreadPoolExecutor() as pool:
@@ -86,18 +96,20 @@ def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
 
 def _figures(source: str, teacher: list[dict], crowd: dict | None, people: dict | None) -> Figures:
     if source == "crowd":
+        assert crowd is not None
         return _made([(head["box"], HEAD, 1.0) for head in crowd["heads"]], (True, False))
     if source == "people":
+        assert people is not None
         return _made([(people["head"], HEAD, 1.0), (people["person"], PERSON, 1.0)], (True, True))
     if source == "text":
         return _made([], (False, False))
     rows, unsure = [], []
     for row in teacher:
-        box = np.float32(row["box"])
+        box = np.array(row["box"], np.float32)
         width, height = box[2:] - box[:2]
-        outwards = np.float32([-width, -height, width, height])
+        outwards = np.array([-width, -height, width, height], np.float32)
         if row["kind"] == "face":
-            head = np.clip(box + np.float32(FACE_MARGIN) * outwards, 0, 1)
+            head = np.clip(box + np.array(FACE_MARGIN, np.float32) * outwards, 0, 1)
             if trust(row) >= SURE_FACE:
                 rows.append((head, HEAD, trust(row)))
             else:
@@ -107,7 +119,7 @@ def _figures(source: str, teacher: list[dict], crowd: dict | None, people: dict 
                 rows.append((box, PERSON, trust(row)))
             else:
                 unsure.append((PERSON, box))
-            top = box + np.float32([0.05, 0.05, 0.05, 0]) * outwards
+            top = box + np.array([0.05, 0.05, 0.05, 0], np.float32) * outwards
             top[3] = box[1] + HEAD_OF_PERSON * height
             unsure.append((HEAD, np.clip(top, 0, 1)))
     return _made(rows, (True, True), unsure)
@@ -115,4 +127,10 @@ def _figures(source: str, teacher: list[dict], crowd: dict | None, people: dict 
 
 def _made(rows: list[tuple], known: tuple[bool, bool], unsure: list | None = None) -> Figures:
     boxes, kinds, quality = zip(*rows, strict=True) if rows else ((), (), ())
-    return Figures(np.float32(boxes).reshape(-1, 4), np.int64(kinds), np.float32(quality), known, unsure or [])
+    return Figures(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(kinds, np.int64),
+        np.array(quality, np.float32),
+        known,
+        unsure or [],
+    )

@@ -35,9 +35,9 @@ def evaluate(
         photos: folder with the photos, however deep.
         split: "validation", "training" or "all"; fold: which part is held out.
     Returns:
-        {"data", "split", "pictures", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked pairs
-        ordered right, of those who score. best, bad: how often the candidate nearest to the own choice is among the best,
-        or would be refused; near: mean IoU with it.
+        {"data", "split", "pictures", "rows": [{"scorer", "pairs", "best", "bad", "near"}]}. pairs: share of ranked
+        pairs ordered right, of those who score. best, bad: how often the candidate nearest to the own choice is among
+        the best, or would be refused; near: mean IoU with it.
     Raises:
         InputError: no photo of the split is there.
     """
@@ -53,9 +53,11 @@ def evaluate(
             prepared = cropper.prepare(picture)
         scale = np.tile(pixels.shape[1::-1], 2)
         ratio = parse_ratio(ranking.ratio)
+        assert ratio.value is not None  # rankings are of crops of one ratio
         chosen = {}
         for name, protect in ((cropper.model, "all"), (f"{cropper.model}, --protect none", "none")):
             (crops,) = cropper.rank([prepared], CropRequest(ratios=(ratio,), protect=protect))
+            assert not isinstance(crops, InputError)  # nothing is required of the crops
             chosen[name] = np.array(crops[0].box)
             utilities = cropper.utilities_prepared(prepared, ranking.candidates * scale, protect)
             right.setdefault(name, []).extend(ordered(ranking, utilities))

@@ -1,4 +1,6 @@
-"""Whether crops hold faces, heads, persons, text and subjects whole: how many that a crop could hold are cut or lost."""
+"""Whether crops hold faces, heads, persons, text and subjects whole:
+how many that a crop could hold are cut or lost.
+"""
 
 import gzip
 import json
@@ -42,8 +44,8 @@ def evaluate(
 
     Args:
         photos: folder of `<id>.webp|jpg|jpeg|png`, however deep.
-        boxes_path: JSON, gzipped or not: {id: [{"box" (fractions), "score", "kind"}, ...]} of detectors, or human labels
-            {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}.
+        boxes_path: JSON, gzipped or not: {id: [{"box" (fractions), "score", "kind"}, ...]} of detectors, or human
+            labels {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}.
         masks: .npz of a uint8 mask of its subject for each photo.
         split: "validation", "training" or "all", as in `fcdb`.
     Returns:
@@ -100,7 +102,8 @@ def count(crop: np.ndarray, boxes: np.ndarray, largest: np.ndarray) -> np.ndarra
     """The MEASURES of one crop, as numbers of boxes.
 
     Args:
-        crop: [4]; boxes: [K, 4] that fit, each alone, into `largest`: width and height of the largest crop of the ratio.
+        crop: [4]; boxes: [K, 4] that fit, each alone, into `largest`: width and height of the largest crop of the
+            ratio.
     """
     shares = inside_share(crop[None], boxes)[0] if len(boxes) else np.zeros(0)
     whole, lost = (shares >= WHOLE).sum(), (shares <= LOST).sum()
@@ -118,9 +121,7 @@ def most_held(boxes: np.ndarray, largest: np.ndarray) -> int:
     return best
 
 
-def count_subject(
-    crop: np.ndarray, mask: np.ndarray, largest: np.ndarray, size_wh: tuple[int, int]
-) -> np.ndarray:
+def count_subject(crop: np.ndarray, mask: np.ndarray, largest: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """The MEASURES of a subject's mask: cut where a border that is not the picture's runs through it.
 
     Args:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from s2crop.evaluation import boxes, fcdb, integrity
+from s2crop.evaluation import boxes, editor, fcdb, integrity
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "weights" / "results.json"
@@ -92,6 +92,34 @@ def throughput_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def subjects_table(result: dict) -> str:
+    """How well the subject head finds what pictures are about, as a Markdown table."""
+    titles = {
+        "mask_iou": "mask, IoU at 0.5",
+        "mask_error": "mask, mean absolute error",
+        "look_auc": "fixations, AUC",
+        "look_nss": "fixations, NSS",
+        "head_recall": "heads found",
+        "person_recall": "persons found, IoU 0.8",
+    }
+    cells = [f"{result[key]:.3f}" for key in titles]
+    return f"| {' | '.join(titles.values())} |\n|{'---|' * len(titles)}\n| {' | '.join(cells)} |"
+
+
+def blind_table(rounds: Sequence[dict]) -> str:
+    """What a judge who did not know whose crops were whose said, as a Markdown table."""
+    titles = ("round", "sheets", "crops", "best", "refused", "preferred to the centre crop, the other way")
+    lines = [f"| {' | '.join(titles)} |", "|---|---|---|---|---|---|"]
+    for number, result in enumerate(rounds, start=1):
+        for row in result["rows"]:
+            duel = f"{row['better']}, {row['worse']}" if "better" in row else ""
+            lines.append(
+                f"| {number} | {result['sheets']} | {row['crops']} | {row['best']:.3f} "
+                f"| {row['refused']:.3f} | {duel} |"
+            )
+    return "\n".join(lines)
+
+
 def tools_table(results: dict) -> str:
     """s2crop beside other tools, what they cut or lose and how fast they are, as a Markdown table."""
     kinds = ("face", "text", "lettering")
@@ -162,7 +190,12 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "fcdb": lambda results: fcdb.table(results["fcdb"]),
     "models": models_table,
     "boxes": lambda results: boxes.table(results["boxes"]),
+    "editor": lambda results: editor.table(results["editor"]),
     "integrity": lambda results: integrity.table(results["integrity"]),
+    "groups": lambda results: integrity.table(results["groups"]),
+    "figures": lambda results: integrity.table(results["figures"]),
+    "subjects": lambda results: subjects_table(results["subjects"]),
+    "blind": lambda results: blind_table(results["blind"]),
     "network": lambda results: network_table(results["network"]),
     "proposals": lambda results: recall_table(results["proposals"]),
     "folds": lambda results: folds_table(results["folds"]),

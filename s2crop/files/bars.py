@@ -21,8 +21,8 @@ def find_bars(pixels: np.ndarray) -> Box:
     """What of a picture lies inside its even black or white bars.
 
     Bars lie at two opposite sides or all around, have one colour and similar widths, and end at a straight edge along
-    most of the picture. A dark night sky fades and has no bar opposite; what stands on the white ground of a studio has no
-    straight edges.
+    most of the picture. A dark night sky fades and has no bar opposite; what stands on the white ground of a studio has
+    no straight edges.
 
     Args:
         pixels: uint8 [H, W, 3].

@@ -73,7 +73,9 @@ def encode(
 
 
 def _file_in_memory(encoder: str) -> BinaryIO:
-    """Where a picture is encoded to. Pillow lets other threads run while it encodes JPEG into a file that the system knows."""
+    """Where a picture is encoded to. Pillow lets other threads run while it encodes JPEG into a file that the system
+    knows.
+    """
     if encoder == "JPEG" and hasattr(os, "memfd_create"):
         return open(os.memfd_create("s2crop"), "w+b")
     return io.BytesIO()

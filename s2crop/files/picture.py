@@ -17,7 +17,7 @@ from s2crop.errors import InputError
 from s2crop.files import metadata, pixels, reading
 from s2crop.files.metadata import Metadata
 from s2crop.files.reading import Facts
-from s2crop.files.sizes import decoder_scale
+from s2crop.files.sizes import decoder_scale, scoring_scale
 
 MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
 
@@ -124,14 +124,15 @@ class Picture:
             source = Path(source)
         return cls(source, max_pixels, ground)
 
-    def reduced(self, short_side: int, keep: int | None = None) -> np.ndarray:
+    def reduced(self, short_side: int, keep: bool = False) -> np.ndarray:
         """The whole picture made smaller by a power of two, for scoring.
 
-        JPEG is decoded at reduced size. Transparent pixels lie on `ground`; 16-bit and CMYK become 8-bit RGB.
+        JPEG is decoded at a reduced size that depends on the picture alone, as what is seen differs in the last bit
+        between one scale of the decoder and another. Transparent pixels lie on `ground`; 16-bit and CMYK become 8-bit
+        RGB.
 
         Args:
-            keep: keep the decoded pixels for `crop` until `close`, made at most this many times smaller by the decoder.
-                What scoring sees differs in the last bit between one scale of the decoder and another.
+            keep: keep the decoded pixels until `close`, for `crop` and for calls like this one.
         Returns:
             uint8 [h, w, 3], RGB; the short side is at least `short_side` and at most twice that, or the
             picture's own if that is smaller.
@@ -140,8 +141,12 @@ class Picture:
         """
         width, height = self._stored_wh
         factor = 1 << max(1, min(width, height) // max(1, short_side)).bit_length() - 1
-        image, scale = self._decode(factor if keep is None else min(factor, keep))
-        if keep is not None:
+        scale = min(factor, scoring_scale(min(width, height)))
+        if self._decoded is not None and self.decoded_scale == (scale if self._has_scales else 1):
+            image, scale = self._decoded, self.decoded_scale
+        else:
+            image, scale = self._decode(scale)
+        if keep:
             self._decoded, self.decoded_scale = image, scale
         image = pixels.eight_bit(image)
         rest = _UPRIGHT.get(self._orientation)
@@ -177,6 +182,12 @@ class Picture:
             return 0
         width, height = self._stored_wh
         return 4 * (width // self.decoded_scale) * (height // self.decoded_scale)
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether some of the decoded pixels are; False where none are kept."""
+        image = self._decoded
+        return image is not None and image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() != (255, 255)
 
     def crop(self, box: tuple[int, int, int, int], size_wh: tuple[int, int] | None = None) -> Image.Image:
         """Cut out a box of the upright picture at full quality, resized to `size_wh` if given.
@@ -247,8 +258,7 @@ class Picture:
             if image.size != self._stored_wh:
                 raise InputError("changed while it was being read")
             with self._reading():
-                # An image that the caller opened is not ours to draft: the caller would find it smaller.
-                if scale == 1 or self.format != "JPEG" or isinstance(self._source, Image.Image):
+                if scale == 1 or not self._has_scales:
                     scale = 1
                 elif image.draft(None, (width // scale, height // scale)) is None:
                     scale = 1
@@ -260,6 +270,12 @@ class Picture:
             self._profile = image.info.get("icc_profile")
             self.ground = self.ground or pixels.ground_for(image)
             return image, scale
+
+    @property
+    def _has_scales(self) -> bool:
+        """Whether the decoder can make the picture smaller."""
+        # An image that the caller opened is not ours to draft: the caller would find it smaller.
+        return self.format == "JPEG" and not isinstance(self._source, Image.Image)
 
     def _upright(self, image: Image.Image) -> Image.Image:
         method = _UPRIGHT.get(self._orientation)

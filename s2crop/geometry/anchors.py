@@ -17,7 +17,9 @@ SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.52)  # of the largest box of a rat
 
 
 def _kept(make):
-    """Keep what a function of this module made, not to be written to: a library has few sizes, and many pictures of each."""
+    """Keep what a function of this module made, not to be written to: a library has few sizes,
+    and many pictures of each.
+    """
 
     @lru_cache(maxsize=512)
     @wraps(make)

@@ -20,7 +20,9 @@ class SearchConfig:
 
     method: str = "expected"  # highest expected agreement, or "argmax": the best-scored grid anchor, as published
     temperature: float = 0.3  # T of softmax(utility / T)
-    rated: int = 64  # candidates of a given ratio that the network rates, the best by all else; of a free one it rates all
+    rated: int = (
+        64  # candidates of a given ratio that the network rates, the best by all else; of a free one it rates all
+    )
     refined: int = REFINED  # of the best, whose neighbours are candidates too
 
 
@@ -73,8 +75,8 @@ def worth(boxes: np.ndarray, utilities: np.ndarray, temperature: float) -> np.nd
 
         worth(c) = sum over c' of softmax(utility / T)[c'] * IoU(c, c')
 
-    The editor chooses candidate c' with probability softmax(utility / T)[c']. A plain arg-max over many candidates picks
-    outliers.
+    The editor chooses candidate c' with probability softmax(utility / T)[c']. A plain arg-max over many candidates
+    picks outliers.
     """
     chance = np.exp((utilities - utilities.max()) / temperature)
     return iou_matrix(boxes, boxes) @ (chance / chance.sum())

@@ -9,11 +9,14 @@ FEATURES = 40  # columns of cropping.features
 class Choice(nn.Module):
     """Utility of a candidate as a weighted sum of its features (`cropping.features`).
 
-    One line for crops of a given ratio and one for those of any: a free ratio is a choice of shape too. The weights belong
-    to one network, whose score is the first feature.
+    One line for crops of a given ratio and one for those of any: a free ratio is a choice of shape too. The weights
+    belong to one network, whose score is the first feature.
     """
 
-    def __init__(self):
+    fixed: Tensor
+    free: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("fixed", torch.zeros(FEATURES))
         self.register_buffer("free", torch.zeros(FEATURES))

@@ -43,7 +43,8 @@ class ProposalHead(nn.Module):
     Anchor-free: a peak of the heat map is a box centre (Zhou et al. 2019, CenterNet), the sides
     are regressed as distances from the cell, trained on all cells of a Gaussian around the centre
     (Liu et al. 2020, TTFNet). The maps are added top-down at 96 channels, that of stride 4
-    too, for the sides of small boxes; then they are mixed by depthwise separable 5x5 convolutions. No class but the three kinds.
+    too, for the sides of small boxes; then they are mixed by depthwise separable 5x5 convolutions. No class but the
+    three kinds.
     """
 
     CHANNELS = 96
@@ -137,7 +138,9 @@ def peak_boxes(
 def suppress(boxes: Tensor, kinds: Tensor) -> Tensor:
     """Which boxes [K, 4], best first, overlap no better one of their kind that stays by more than NMS_IOU: indices."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    overlap = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    overlap = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(
+        boxes[:, None, :2], boxes[None, :, :2]
+    )
     shared = overlap.clamp(min=0).prod(-1)
     areas = sides.prod(-1)
     rivals = (shared > NMS_IOU * (areas[:, None] + areas - shared)) & (kinds[:, None] == kinds)

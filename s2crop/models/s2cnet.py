@@ -157,7 +157,9 @@ class S2CNet(Scorer):
         return self.score(features.reduced, crops, proposals.boxes, features.size, attributes)
 
     def explain(self, features: Features, crop: Tensor, proposals: Proposals) -> list[Heat]:
-        """The attention that the crop's node pays to each proposal (eq. 6), mean over layers and heads. See `Scorer.explain`."""
+        """The attention that the crop's node pays to each proposal (eq. 6), mean over layers and heads.
+        See `Scorer.explain`.
+        """
         weights = []  # the crop's row in each layer, [1, 1, D+1, heads], its own entry first
         hooks = [
             layer.softmax.register_forward_hook(lambda module, given, made: weights.append(made[:, :, 0]))
@@ -217,7 +219,8 @@ def _centres(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def box_bumps(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """A soft hill over each box, 1 in its middle and 1/e at the middle of an edge, in a cell for each 4x4 pixels of the input.
+    """A soft hill over each box, 1 in its middle and 1/e at the middle of an edge,
+    in a cell for each 4x4 pixels of the input.
 
     Args: boxes [D, 4] in pixels of an input of (height, width). Returns: [D, height/4, width/4].
     """

@@ -22,8 +22,8 @@ class Heat(NamedTuple):
 class Scorer(nn.Module):
     """A network that scores crop candidates from one backbone pass over a picture.
 
-    Subclasses give `backbone`, `features`, `rate` and `explain`, and call `add_sight` where the configuration asks for it.
-    What `features` returns has at least `maps`, on which proposals are found, and `size`, the
+    Subclasses give `backbone`, `features`, `rate` and `explain`, and call `add_sight` where the configuration asks for
+    it. What `features` returns has at least `maps`, on which proposals are found, and `size`, the
     (height, width) of the network input.
 
     Args:

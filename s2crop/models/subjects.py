@@ -21,7 +21,9 @@ class Subjects(NamedTuple):
 
     subject: Tensor  # [B, H/4, W/4] how far each place belongs to what the picture is about, 0 to 1
     looks: Tensor  # [B, H/8, W/8] share of people's looks that falls there, of 1 in all
-    boxes: Tensor  # [B, M, 4] of heads and persons, in network-input pixels, best first; rows past the last have score 0
+    boxes: (
+        Tensor  # [B, M, 4] of heads and persons, in network-input pixels, best first; rows past the last have score 0
+    )
     scores: Tensor  # [B, M]
     kinds: Tensor  # [B, M] int64 index into FIGURES
 
@@ -40,7 +42,7 @@ class SubjectHead(nn.Module):
     PRIOR = 0.05  # heat at the start of training
     DEEP = ((96, 160, 2), (160, 160, 1), (160, 160, 1), (160, 320, 1))  # MobileNetV2's layers 14 to 17
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         fine, _, middle, deep = CUTS.values()
         channels, expansion = self.CHANNELS, STAGES[-1][0]
@@ -55,6 +57,7 @@ class SubjectHead(nn.Module):
         self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
         self.heat = nn.Conv2d(channels, len(FIGURES), 1)
         self.sides = nn.Conv2d(channels, 4 * len(FIGURES), 1)
+        assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
     def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -106,7 +106,7 @@ def save_weights(model: Scorer, path: Path, dtype: torch.dtype = torch.float16, 
     if shared:
         common = {key: value for key, value in state.items() if key.startswith(SHARED_PARTS)}
         state = {key: value for key, value in state.items() if key not in common}
-        data = save(common, metadata={"format": FORMAT, "model": "shared"})
+        data = save(common, metadata={"format": FORMAT})  # one entry: the order of several is not the same each time
         metadata["shared_sha256"] = hashlib.sha256(data).hexdigest()
         _write(path.with_name(SHARED), data)
     _write(path, save(state, metadata=metadata))
@@ -172,7 +172,7 @@ def _read_tensors(path: Path, name: str) -> tuple[dict[str, str], dict[str, Tens
         raise WeightsError(f"{path}: damaged safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path}: a safetensors file, but not one of s2crop's")
-    if metadata.get("model") != name:
+    if metadata.get("model", "shared") != name:
         raise WeightsError(f"{path}: weights of {metadata.get('model')}, not of {name}")
     return metadata, state
 

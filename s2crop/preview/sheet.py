@@ -220,7 +220,8 @@ def _head(ratios: Sequence[str], top: int) -> str:
 <label>Name <input id="name" type="search" autocomplete="off" spellcheck="false"></label>
 <label>Ratio <select id="ratio"><option value="">all</option>{choices}</select></label>
 <label>Status <select id="status"><option value="">all</option>{statuses}</select></label>
-<label>Score from <input id="least" type="range" min="1" max="5" step="0.05" value="1"><output id="least-shown">1.00</output></label>
+<label>Score from <input id="least" type="range" min="1" max="5" step="0.05"
+ value="1"><output id="least-shown">1.00</output></label>
 <label>Sort <select id="order"><option value="">as listed</option><option value="best">best first</option>
 <option value="worst">worst first</option><option value="name">by name</option></select></label>
 <span id="count" role="status"></span>

@@ -261,7 +261,9 @@ class _Pipeline:
             yield
 
     def _raise_if_it_ends_the_run(self, error: Exception) -> None:
-        """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was interrupted."""
+        """What the cropper raised is of one picture, unless the cropper itself cannot go on or the run was
+        interrupted.
+        """
         self._interrupts.check()  # an import that is interrupted makes another error of it
         if ends_a_run(error):
             raise error
@@ -304,7 +306,9 @@ class _Pipeline:
 
 
 def _stand_back() -> None:
-    """Let the thread that scores go first: on as many CPUs as there are workers, it is what they wait for in the end."""
+    """Let the thread that scores go first: on as many CPUs as there are workers,
+    it is what they wait for in the end.
+    """
     if sys.platform == "linux":  # where a thread has a priority of its own
         mine = threading.get_native_id()
         with suppress(OSError):  # a sandbox may forbid it

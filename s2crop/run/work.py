@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from s2crop.video.covers import Shown
     from s2crop.video.reader import Video
 
-# One decode serves scoring and output where its pixels are kept between the two. Where there is no room left for
-# them, a picture is decoded again to be written, which gives the same crops.
+# One decode serves scoring and output where its pixels are kept between the two and fine enough for the crops. Where
+# there is no room left for them, a picture is decoded again to be written, which gives the same crops.
 ROOM_BYTES = 24 << 20  # for each of the jobs and of the pictures of a batch: 12 megapixels, halved, take 12 MB
 # Pictures scored at once. A processor gains nothing from more: their maps leave its caches, and at the start and the
 # end of a run some cores wait for a batch to fill or to be scored. 60 photos of 12 megapixels on two cores, with other
@@ -195,9 +195,7 @@ class Work:
         """Open a picture, decode it as far as scoring needs, and keep the pixels for the crops if there is room."""
         with self._clock("decode"):
             picture = self.open(job)
-            # A dry run decodes alike, so that it finds the same boxes.
-            scale = sizes.likely_scale(picture, self._ratios, self._options.size, self._options.no_upscale)
-            prepared = self._cropper.prepare(picture, scale)
+            prepared = self._cropper.prepare(picture, keep=not self._options.dry_run)
         job.picture, job.prepared, job.scale = picture, prepared, picture.decoded_scale
         if self._options.dry_run or not self._room.take(picture.decoded_bytes):
             picture.close()
@@ -252,7 +250,7 @@ class Work:
         return replace(record, output_width=width, output_height=height)
 
     def suffix(self, job: Job, fmt: str) -> str:
-        """Of outputs that have no name, in a format asked for; a frame of a clip, which is no file, counts as a JPEG."""
+        """Of outputs that have no name, in a format asked for; a clip's frame, which is no file, counts as a JPEG."""
         return output_suffix(job.opened.format or "JPEG", fmt, self._options.circle)
 
     def encoded(self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None) -> bytes:

@@ -145,7 +145,8 @@ class Workers(Work):
 
         Args:
             output: where it goes; None if it is not planned.
-            draw: called with the picture as it is to be drawn on, the size that boxes are in, and outlines of the crops.
+            draw: called with the picture as it is to be drawn on, the size that boxes are in, and outlines of the
+                crops.
         """
         if output is None or self._options.dry_run or not self._options.overwrite and self._exists(output):
             return []

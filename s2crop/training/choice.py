@@ -37,10 +37,10 @@ NEVER_BETTER = tuple(
     if "cut" in name or "lost" in name or name.endswith("_far") or name in ("zoom", "tight", "head_off_x")
 )
 NEVER_WORSE = ("score", "looks_held")
-# The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for writing
-# on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the others around
-# them chose no better.
-FLOORS = {"head_lost": 3.0, "eyes_lost": 2.0, "head_cut": 1.5, "text_lost": 2.0, "text_cut": 2.0}
+# The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
+# writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
+# others around them chose no better.
+FLOORS = {"head_lost": 3.0, "eyes_lost": 2.0, "head_cut": 1.5, "text_lost": 3.0, "text_cut": 3.0}
 LETTERED_RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)
 
 
@@ -86,9 +86,15 @@ def train(recipe: ChoiceRecipe, data: Path, out: Path, *, device: str = "auto", 
     examples = gather(cropper, recipe, data, report)
     training = [e for e in examples if not is_validation(e.id, recipe.fold)]
     fixed = fit(training, recipe)
-    free = fit(training, dataclasses.replace(recipe, ranking_weight=0.0, best_weight=0.0), of_any_ratio=True, near=fixed)
+    free = fit(
+        training, dataclasses.replace(recipe, ranking_weight=0.0, best_weight=0.0), of_any_ratio=True, near=fixed
+    )
     held_out = [e for e in examples if is_validation(e.id, recipe.fold)]
-    results = {"pairs": ordered_right(held_out, fixed), "votes": votes_right(held_out, fixed), "rankings": len(held_out)}
+    results = {
+        "pairs": ordered_right(held_out, fixed),
+        "votes": votes_right(held_out, fixed),
+        "rankings": len(held_out),
+    }
     net = cropper.net
     for name, weights in (("fixed", fixed), ("free", free)):
         getattr(net.choice, name).copy_(torch.from_numpy(weights))
@@ -119,7 +125,11 @@ def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report=print) -> 
             rankings.setdefault(ranking.photo, []).append(ranking)
     labels = read_fcdb(data / "fcdb/labels_train.json")
     fonts = find_fonts(data)
-    lettered = set(sorted(labels)[:: max(1, len(labels) // max(1, recipe.lettered_photos))]) if recipe.lettered_photos else set()
+    lettered = (
+        set(sorted(labels)[:: max(1, len(labels) // max(1, recipe.lettered_photos))])
+        if recipe.lettered_photos
+        else set()
+    )
     examples = []
     names = sorted(rankings.keys() | labels.keys())
     for done, name in enumerate(names, start=1):
@@ -271,4 +281,3 @@ def votes_right(examples: list[Example], weights: np.ndarray) -> float:
             margin = (example.pairs[:, 0] - example.pairs[:, 1]) @ weights
             right += list(margin * (example.votes[:, 0] - example.votes[:, 1]) > 0)
     return float(np.mean(right)) if right else float("nan")
-

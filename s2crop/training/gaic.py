@@ -231,7 +231,9 @@ def network_input(opened: Picture, config: Config) -> tuple[Tensor, np.ndarray]:
 
 
 def draw(picture: RatedPicture, model: Scorer, recipe: GaicRecipe, rng: np.random.Generator):
-    """One augmented picture: pixels [1, 3, h, w], crops [1, K, 4] and proposals [1, D, 4] in input pixels, scores [1, K]."""
+    """One augmented picture: pixels [1, 3, h, w], crops [1, K, 4] and proposals [1, D, 4] in input pixels,
+    scores [1, K].
+    """
     with Picture.open(picture.path) as opened:
         pixels, scale = network_input(opened, model.config)
     size = pixels.shape[2:]

@@ -28,7 +28,7 @@ from s2crop.evaluation import fcdb
 from s2crop.evaluation.boxes import score_boxes
 from s2crop.evaluation.metrics import displacement, iou, pair_agreement, srcc
 from s2crop.geometry.boxes import inside_share, largest_of_ratio, mirrored
-from s2crop.geometry.search import SearchConfig, candidates, worth
+from s2crop.geometry.search import candidates, worth
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
@@ -242,7 +242,9 @@ def fit(
     rated_validation: list[Ratings],
     resume: bool,
 ) -> dict:
-    """The training loop: every epoch goes once over the photos, mirrored or not, and `rating_rounds` times over the ratings."""
+    """The training loop: every epoch goes once over the photos, mirrored or not,
+    and `rating_rounds` times over the ratings.
+    """
     temperatures = log_temperatures(next(model.parameters()).device, vote=0.5, best=0.3, held=0.3)
     teachers = [load_teacher(run.folder.parent / name, model) for name in recipe.teachers]
     own = copy.deepcopy(model).requires_grad_(False).eval()  # a teacher too: the average of this run
@@ -420,7 +422,8 @@ def fixated_crops(group: list[Sample], count: int, rng: np.random.Generator) -> 
 def consistency_step(
     model: S2CNet, group: list[Sample], recipe: GraphRecipe, temperature: Tensor, teachers: list[S2CNet], rng
 ) -> Tensor:
-    """Photos without labels: score candidates, from jittered proposals, as the teachers do from the proposals as they are.
+    """Photos without labels: score candidates, from jittered proposals,
+    as the teachers do from the proposals as they are.
 
     Mean teacher (Tarvainen and Valpola 2017) with the run's own average, distillation with others.
     """
@@ -459,7 +462,9 @@ def score_group(model: S2CNet, group: list[Sample], crops: np.ndarray, recipe: G
 
 
 def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> np.ndarray:
-    """[count, 4] fractions: half from the search's own candidates, half anywhere, some near the best crop if there is one."""
+    """[count, 4] fractions: half from the search's own candidates, half anywhere,
+    some near the best crop if there is one.
+    """
     height, width = sample.size
     own = candidates(None, (width, height)) / [width, height, width, height]
     own = own[rng.permutation(len(own))[: count // 2]]
@@ -539,7 +544,7 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
             part = found[start : start + len(own)]
             for temperature in TEMPERATURES if method == "expected" else (1.0,):
                 name = method if method == "argmax" else f"expected_{temperature}"
-                best = worth(own, part, SearchConfig(method=method, temperature=temperature)).argmax()
+                best = (part if method == "argmax" else worth(own, part, temperature)).argmax()
                 ious.setdefault(name, []).append(float(iou(own[best] / scale, sample.labels.best)))
                 disps.setdefault(name, []).append(float(displacement(own[best] / scale, sample.labels.best)))
             start += len(own)

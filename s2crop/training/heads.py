@@ -1,8 +1,9 @@
 """Train what SFRC and ASM-Net put on the maps of a frozen backbone.
 
-Both see pixels alone, so GAICD's ratings, which come without pictures, cannot teach them. The shipped S2CNet learned from those;
-it rates crops of the photos in their place, which puts the scores on the MOS scale. Voted pairs, best crops, fixations and
-lettered copies teach as they teach S2CNet (see `graph`). What a paper does with ratings is its network's own: `sfrc`, `asmnet`.
+Both see pixels alone, so GAICD's ratings, which come without pictures, cannot teach them. The shipped S2CNet learned
+from those; it rates crops of the photos in their place, which puts the scores on the MOS scale. Voted pairs, best
+crops, fixations and lettered copies teach as they teach S2CNet (see `graph`). What a paper does with ratings is its
+network's own: `sfrc`, `asmnet`.
 """
 
 import dataclasses

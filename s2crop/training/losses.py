@@ -47,7 +47,9 @@ def best_crop_loss(scores: Tensor, ious: Tensor, temperature: Tensor, sharpness:
 
 
 def agreement_loss(scores: Tensor, wanted: Tensor, temperature: Tensor) -> Tensor:
-    """KL divergence from softmax(wanted / temperature) to softmax(scores / temperature). Args: scores, wanted [B, K]."""
+    """KL divergence from softmax(wanted / temperature) to softmax(scores / temperature).
+    Args: scores, wanted [B, K].
+    """
     target = (wanted / temperature.detach()).log_softmax(-1)
     return F.kl_div((scores / temperature).log_softmax(-1), target, log_target=True, reduction="batchmean")
 
@@ -56,7 +58,9 @@ def agreement_loss(scores: Tensor, wanted: Tensor, temperature: Tensor) -> Tenso
 
 
 def clear_pairs(targets: Tensor, margin: float) -> Tensor:
-    """Which pairs (k, t) of crops differ by at least a margin, k the better (ASM-Net, eq. 3): [B, K] -> bool [B, K, K]."""
+    """Which pairs (k, t) of crops differ by at least a margin, k the better (ASM-Net, eq. 3):
+    [B, K] -> bool [B, K, K].
+    """
     return (targets[:, :, None] - targets[:, None] >= margin) & ~torch.eye(
         targets.shape[1], dtype=torch.bool, device=targets.device
     )

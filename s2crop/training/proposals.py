@@ -238,8 +238,8 @@ def box_targets(
         unsure: kind and box of places that may hold one.
     Returns:
         heat [K, h, w] soft targets; known [K, h, w] weights of the heat loss (0 where a box is too
-        far outside the view to say, where it is not sure, or where the kind was not labelled); sides [K, 4, h, w] pixels;
-        weight [K, h, w] of the box loss.
+        far outside the view to say, where it is not sure, or where the kind was not labelled); sides [K, 4, h, w]
+        pixels; weight [K, h, w] of the box loss.
     """
     h, w = shape[0] // STRIDE, shape[1] // STRIDE
     heat = np.zeros((len(known), h, w), np.float32)
@@ -278,12 +278,15 @@ def box_targets(
 
 
 def proposal_losses(heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, target_sides: Tensor, weight: Tensor):
-    """`focal_loss` of the heat and `box_loss` of the sides. Args: heat logits, sides, then the targets of `box_targets`."""
+    """`focal_loss` of the heat and `box_loss` of the sides.
+    Args: heat logits, sides, then the targets of `box_targets`.
+    """
     return focal_loss(heat, target, known, weight), box_loss(sides, target_sides, weight)
 
 
 def focal_loss(heat: Tensor, target: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """Quality focal loss (Li et al. 2020, GFL eq. 5, beta 2), averaged for each kind on its own: there are ten objects to a face.
+    """Quality focal loss (Li et al. 2020, GFL eq. 5, beta 2), averaged for each kind on its own:
+    there are ten objects to a face.
 
     Args: heat [B, K, h, w] logits; target, known and the boxes' weight of the same shape.
     """
@@ -294,7 +297,9 @@ def focal_loss(heat: Tensor, target: Tensor, known: Tensor, weight: Tensor) -> T
 
 
 def box_loss(sides: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """GIoU loss of boxes, averaged for each kind on its own. Args: sides, wanted [B, K, 4, h, w]; weight [B, K, h, w]."""
+    """GIoU loss of boxes, averaged for each kind on its own.
+    Args: sides, wanted [B, K, 4, h, w]; weight [B, K, h, w].
+    """
     predicted, wanted = (s.movedim(2, -1).movedim(1, 0) for s in (sides, wanted))  # [K, B, h, w, 4]
     weight = weight.movedim(1, 0)
     signs = predicted.new_tensor([-1, -1, 1, 1])  # distances as boxes around the origin

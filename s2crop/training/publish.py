@@ -13,16 +13,19 @@ from safetensors import safe_open
 from s2crop.models.weights import MODELS, SHARED, load_model, save_weights, weights_folder
 
 DATA = {
-    "fcdb": "Flickr Cropping Dataset, official training part (photos: Flickr Creative Commons, for research; labels: MIT)",
+    "fcdb": "Flickr Cropping Dataset, official training part "
+    "(photos: Flickr Creative Commons, for research; labels: MIT)",
     "osie": "eye fixations on OSIE photos (MIT)",
-    "subjects": "masks of U2NetP (converted; U-2-Net is Apache-2.0) on all photos here; human masks of Clothing Co-Parsing (Apache-2.0)",
+    "subjects": "masks of U2NetP (converted; U-2-Net is Apache-2.0) on all photos here; "
+    "human masks of Clothing Co-Parsing (Apache-2.0)",
     "crowd": "human head boxes and eye fixations of EyeCrowd (MIT; photos from the web, research)",
     "people": "human person and head boxes of Clothing Co-Parsing (Apache-2.0; photos from the web, research)",
     "rankings": "crops of one ratio of 1,080 of these photos, ranked by a vision-language model in an editor's place",
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
     "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
-    "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, Roboto and other free fonts",
+    "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, "
+    "Roboto and other free fonts",
     "text": "word boxes of street and shop photos (no licence stated; research)",
     "backbone": "MobileNetV2 trained on ImageNet (Apache-2.0)",
 }
@@ -38,7 +41,8 @@ RECIPES = {
 def publish(run: Path) -> dict:
     """Copy weights and write the manifest entry; its measured scores come from `evaluation.tables`.
 
-    What the runs beside it measured goes into the results file: recall of the proposals, and the folds if there are any.
+    What the runs beside it measured goes into the results file: recall of the proposals, and the folds if there are
+    any.
     """
     with safe_open(run / "weights.safetensors", framework="pt") as file:
         name = file.metadata()["model"]

@@ -94,7 +94,8 @@ def run_recipe(
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1".
-        sanity: of all kinds but "proposals", learn ten pictures by heart into `out/<name>-sanity`: a training that cannot is broken.
+        sanity: of all kinds but "proposals", learn ten pictures by heart into `out/<name>-sanity`: a training that
+            cannot is broken.
         folds: of kind "graph", train so many times, each time with another part of the photos kept aside, and
             measure on those; the mean goes to `out/<name>-folds`.
     Raises:

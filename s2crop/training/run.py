@@ -81,7 +81,7 @@ class Average(nn.Module):
         for key, value in model.state_dict().items():
             self.mean[key].lerp_(value, 1 - decay)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return {"mean": self.mean, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> None:
@@ -118,7 +118,8 @@ def fit(
     measure: Callable[[Scorer], dict],
     resume: bool,
 ) -> dict:
-    """Train a part of a network with AdamW, a cosine and an average of the weights; the average is measured and written.
+    """Train a part of a network with AdamW, a cosine and an average of the weights;
+    the average is measured and written.
 
     Args:
         trained: the parameters that move; all others stay.

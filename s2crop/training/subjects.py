@@ -136,7 +136,9 @@ def with_subjects(name: str, weights: Path | None, subjects: Path, folder: Path)
     path = shipped_weights(name) if weights is None else weights
     config, state = read_weights(path, name)
     model = MODELS[name][0](dataclasses.replace(config, subject_head=True))
-    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False)
+    model.load_state_dict(
+        {k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False
+    )
     model.subject_head.load_state_dict(load_model("s2cnet", subjects).subject_head.state_dict())
     save_weights(model, folder / "weights.safetensors")
     return folder / "weights.safetensors"
@@ -185,7 +187,7 @@ def look_shares(points: np.ndarray | None, shape: tuple[int, int]) -> tuple[np.n
     reach = int(np.ceil(3 * LOOK_BLUR))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / LOOK_BLUR) ** 2)
     for axis in (0, 1):
-        shares = np.apply_along_axis(lambda line: np.convolve(line, kernel, "same"), axis, shares)
+        shares = np.apply_along_axis(lambda line: np.convolve(line, kernel)[reach:-reach], axis, shares)
     return np.float32(shares / shares.sum()), np.float32(1)
 
 
@@ -224,8 +226,8 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
     """How well masks, looks, heads and persons of photos are found.
 
     Returns:
-        IoU at 0.5 and mean absolute error against the masks that say something; AUC and NSS of fixations; share found of
-        heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
+        IoU at 0.5 and mean absolute error against the masks that say something; AUC and NSS of fixations; share found
+        of heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
     """
     device = next(model.parameters()).device
     ious, errors, areas, scan = [], [], [], []
@@ -266,7 +268,9 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
 
 
 def fixation_measures(looks: np.ndarray, points: np.ndarray) -> tuple[float, float]:
-    """AUC (fixated cells against all others) and normalised scanpath saliency of a map [h, w]. Args: points [K, 2] fractions."""
+    """AUC (fixated cells against all others) and normalised scanpath saliency of a map [h, w].
+    Args: points [K, 2] fractions.
+    """
     points = points[((points >= 0) & (points < 1)).all(axis=1)]
     height, width = looks.shape
     values = looks[(points[:, 1] * height).astype(int), (points[:, 0] * width).astype(int)]

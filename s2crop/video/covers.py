@@ -1,7 +1,8 @@
 """Cover frames: the key frames of a clip ranked by how well they crop.
 
-HECATE (Song et al. 2016) gives the key frames; its ranking by the length of clusters, or by stillness, tells nothing of beauty.
-Here they are ranked by the S2CNet score of their best crops, with sharpness, faces, and what tells them from those ahead.
+HECATE (Song et al. 2016) gives the key frames; its ranking by the length of clusters, or by stillness, tells nothing of
+beauty. Here they are ranked by the S2CNet score of their best crops, with sharpness, faces, and what tells them from
+those ahead.
 """
 
 import copy
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 READ_AT_ONCE = 4  # frames at full resolution
 KEPT_BYTES = 100 << 20  # of a clip's key frames at full resolution: 16 of 1920x1080
 
-# What follows is in points of the MOS scale. On sample clips the best crops of a clip's key frames are 0.1 to 0.8 apart: empty
-# roads and hands before the lens at the lower end.
+# What follows is in points of the MOS scale. On sample clips the best crops of a clip's key frames are 0.1 to 0.8
+# apart: empty roads and hands before the lens at the lower end.
 FOCUS_SIDE = 360  # pixels, at least, of the short side that sharpness is measured at
 FOCUS_ENOUGH = 1.4  # in focus, see `shots.focus`; sharper than this is a matter of subject
 FOCUS_WEIGHT = 1.0  # for each time that it is halved
@@ -123,8 +124,8 @@ def find_winners(
     """Key frames of a clip, about three times as many as covers are asked for, and the pictures attached to it.
 
     Args:
-        start_s, end_s: the span to look at, in which attached pictures are not; titles and credits are left out only at an
-            end that is not given.
+        start_s, end_s: the span to look at, in which attached pictures are not; titles and credits are left out only at
+            an end that is not given.
         on_time: called now and then with the time reached; may raise to stop.
         how: see `scan.scan`; `video.looked_at` says what was done.
     Raises:
@@ -173,7 +174,8 @@ def show(video: Video, winners: Sequence[Winner], cropper: "Cropper", keep_bars:
 
 
 def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tuple[Winner | Cover, np.ndarray]]":
-    """Key frames or covers at full resolution, uint8 [h, w, 3]: those that were kept, the others read again, a few at once.
+    """Key frames or covers at full resolution, uint8 [h, w, 3]: those that were kept, the others read again,
+    a few at once.
 
     Raises:
         VideoError: the clip cannot be read any more.
@@ -258,7 +260,8 @@ def notes(chosen: Sequence[Cover], count: int) -> list[str]:
 
 
 def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> list[int]:
-    """Numbers of the winners to take, best first: one after the other what is worth most, less where it looks like one before.
+    """Numbers of the winners to take, best first: one after the other what is worth most,
+    less where it looks like one before.
 
     There are fewer than `count` where the rest is too near in time, or the same picture.
     """
@@ -283,8 +286,8 @@ def find_inside(frame: np.ndarray, bars: tuple[float, float, float, float]) -> t
     """What a frame uint8 [h, w, 3] has between its letterbox bars: x1, y1, x2, y2.
 
     Args:
-        bars: of its shot, left, top, right and bottom, as shares of the sides: known to a pixel in 160. The edge is looked for in
-            the frame from there on, as far as two such pixels.
+        bars: of its shot, left, top, right and bottom, as shares of the sides: known to a pixel in 160. The edge is
+            looked for in the frame from there on, as far as two such pixels.
     """
     height, width = frame.shape[:2]
     sides = []

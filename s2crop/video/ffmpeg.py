@@ -123,8 +123,8 @@ class Decoder:
         self.errors: list[str] = []  # what it said was wrong
         self.infos: list[str] = []
         self.shown: list[str] = []  # what TELL_FRAMES said
-        # If exact, where damages are, by the time of the next packet or frame; infinite behind the last. Those up to a frame
-        # are in it when the frame comes.
+        # If exact, where damages are, by the time of the next packet or frame; infinite behind the last. Those up to a
+        # frame are in it when the frame comes.
         self.damaged_s: list[tuple[float, bool]] = []  # True: in that frame, False: before it
         self.damages = 0
         self._exact = exact
@@ -443,7 +443,9 @@ def _listed(infos: Sequence[str]) -> list[_Listed]:
 
 
 def _shown_by_players(path: Path, max_pixels: int, streams: Sequence[_Listed]) -> _Listed | None:
-    """Of several streams one that moves, has colours (masks of animations are grey), is the default, and is the largest."""
+    """Of several streams one that moves, has colours (masks of animations are grey), is the default,
+    and is the largest.
+    """
     if len(streams) < 2:
         return streams[0] if streams else None
     arguments = ["-loglevel", "level+verbose", "-t", str(_LOOK_S), *input_arguments(path, max_pixels)]

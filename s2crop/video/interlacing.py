@@ -10,7 +10,9 @@ _MIN_TEETH = 0.002  # share of the pixels; up to 0.001 on sharp photographs, whe
 
 
 def is_combed(frame: np.ndarray) -> bool:
-    """Whether a frame uint8 [h, w, 3] has the comb of two fields: rows unlike their neighbours and like the rows behind these."""
+    """Whether a frame uint8 [h, w, 3] has the comb of two fields:
+    rows unlike their neighbours and like the rows behind these.
+    """
     if min(frame.shape[:2]) < 5:
         return False
     grey = frame.astype(np.float32) @ LUMA

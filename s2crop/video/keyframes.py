@@ -1,7 +1,8 @@
 """The key frames of a clip: one for each cluster of frames that look alike.
 
-HECATE's second half (Song et al. 2016, "To Click or Not To Click: Automatic Selection of Beautiful Thumbnails from Videos"). It
-clusters all frames; here each quarter of a second gives one, so that an hour costs little more than decoding it.
+HECATE's second half (Song et al. 2016, "To Click or Not To Click: Automatic Selection of Beautiful Thumbnails from
+Videos"). It clusters all frames; here each quarter of a second gives one, so that an hour costs little more than
+decoding it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -85,8 +86,9 @@ def watch(
 def features(frame: np.ndarray) -> np.ndarray:
     """HECATE's features of a frame uint8 [h, w, 3], float32 [2000].
 
-    Histograms of hue, saturation and value (128 bins each) and of the orientations (weighted by the magnitudes, as those of flat
-    areas are noise) and magnitudes of edges (8 bins each), of the whole frame and of its quarters; each has the sum 1.
+    Histograms of hue, saturation and value (128 bins each) and of the orientations (weighted by the magnitudes, as
+    those of flat areas are noise) and magnitudes of edges (8 bins each), of the whole frame and of its quarters; each
+    has the sum 1.
     """
     height, width = frame.shape[:2]
     quarter = 2 * (np.arange(height) >= height // 2)[:, None] + (np.arange(width) >= width // 2)  # [h, w]
@@ -106,9 +108,11 @@ def features(frame: np.ndarray) -> np.ndarray:
 
 
 def difference(rows: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How different features [N, D] are from others [D], 0 to 1: the share of the pixels in other bins, mean of the histograms.
+    """How different features [N, D] are from others [D], 0 to 1: the share of the pixels in other bins,
+    mean of the histograms.
 
-    Colours are spread over neighbouring bins first: else the noise of the codec makes flat pictures differ from themselves.
+    Colours are spread over neighbouring bins first: else the noise of the codec makes flat pictures differ from
+    themselves.
     """
     both = np.vstack([rows, other])
     colours, edges = np.split(both, [15 * COLOUR_BINS], axis=1)  # each channel of the frame and its quarters
@@ -228,7 +232,9 @@ class _Blends:
 
 
 class _Sampler:
-    """Keeps the features of the best frame of each slot: one that is not bad, if there is any, and of those the stillest."""
+    """Keeps the features of the best frame of each slot: one that is not bad, if there is any,
+    and of those the stillest.
+    """
 
     def __init__(self, slot_s: float):
         self._slot_s = slot_s
@@ -338,7 +344,8 @@ def _key_frames(
 ) -> list[_Key]:
     """One for each sub-shot: consecutive candidates of one shot and one cluster.
 
-    HECATE makes as many clusters as there are shots; here there are at least as many as wanted, for the sake of clips of one shot.
+    HECATE makes as many clusters as there are shots; here there are at least as many as wanted, for the sake of clips
+    of one shot.
     """
     clusters = max(1, min(len(candidates) // 2, max(len(found), wanted), MAX_SUBSHOT_CLUSTERS))
     labels = kmeans(np.stack([sample.features for sample in candidates]), clusters)

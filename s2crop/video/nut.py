@@ -1,8 +1,8 @@
 """Raw frames and their times out of a NUT stream, which is how ffmpeg hands both over in one pipe.
 
 NUT is an open container (https://git.ffmpeg.org/gitweb/nut.git, docs/nut.txt, "NUT Open Container Format").
-Other formats that ffmpeg writes to a pipe either lack the times or round them to milliseconds. Raw video, with the times
-taken from what ffmpeg's showinfo says on standard error, would do for one output. It does not for two, and
+Other formats that ffmpeg writes to a pipe either lack the times or round them to milliseconds. Raw video, with the
+times taken from what ffmpeg's showinfo says on standard error, would do for one output. It does not for two, and
 `reader.Video.frames_at` needs two of one decode: a frame at full size, and at the size that its checksum was taken of.
 Nothing tells the two apart in a pipe without packets, and ffmpeg gets no second pipe on Windows. Here a time also comes
 with its frame, whatever becomes of a message on standard error.

@@ -31,7 +31,9 @@ _IN_ORDER = "select='gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))
 
 
 class _Pass:
-    """What is kept of the frames that `Video.frames` gave: times and checksums, 16 bytes a frame, and changes of size."""
+    """What is kept of the frames that `Video.frames` gave: times and checksums, 16 bytes a frame,
+    and changes of size.
+    """
 
     def __init__(self, long_side: int | None, start_s: float, end_s: float = math.inf, keys_only: bool = False) -> None:
         self.long_side, self.start_s, self.end_s, self.keys_only = long_side, start_s, end_s, keys_only
@@ -230,8 +232,8 @@ class Video:
             end_s: last time wanted.
             keys_only: whole pictures alone, without decoding what lies between.
             more: `frames_at` still gives the frames of earlier passes too.
-            preroll_s: how much before `start_s` to begin decoding; None for what is safe. With 0 the first frame given is
-                that of `start_s` only where it is a whole picture and the container tells so.
+            preroll_s: how much before `start_s` to begin decoding; None for what is safe. With 0 the first frame given
+                is that of `start_s` only where it is a whole picture and the container tells so.
         Yields:
             (presentation time from the clip's start in s, to the microsecond; uint8 RGB [h, w, 3]).
         Raises:
@@ -244,11 +246,12 @@ class Video:
             yield frame.time_s, self._frame(frame.data, long_side)
 
     def frames_at(self, times_s: Sequence[float]) -> list[np.ndarray]:
-        """The very frames that the last pass of `frames` gave at these times, at full resolution and in their own shape.
+        """The very frames that the last pass of `frames` gave at these times,
+        at full resolution and in their own shape.
 
         Each is sought; that the right one was found is told by decoding it at the size of that pass too and comparing
-        checksums. Where seeking fails, the pass is decoded again from where it began. Frames of two fields are deinterlaced
-        where the stream says that they are, and where they look so.
+        checksums. Where seeking fails, the pass is decoded again from where it began. Frames of two fields are
+        deinterlaced where the stream says that they are, and where they look so.
 
         Returns:
             uint8 RGB [height, width, 3] for each time, in the order asked for.
@@ -389,7 +392,9 @@ class Video:
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
     def _padded(self, long_side: int | None) -> str:
-        """Filters from decoded frames to pictures of that size, those of another shape than the first with black bars."""
+        """Filters from decoded frames to pictures of that size,
+        those of another shape than the first with black bars.
+        """
         stream, (width, height) = self._stream, self._size(long_side)
         square_width, square_height = "iw*max(sar,1)", "ih*max(1/sar,1)"
         scale = f"min({width}/({square_width}),{height}/({square_height}))"
@@ -398,7 +403,8 @@ class Video:
             f"'if({usual},{usually},max(1,round({square}*{scale})))'"
             for usually, square in ((width, square_width), (height, square_height))
         ]
-        return f"{self._picture(*sides, width * height < stream.width * stream.height)},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
+        picture = self._picture(*sides, width * height < stream.width * stream.height)
+        return f"{picture},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
 
     def _picture(self, width: int | str, height: int | str, smaller: bool = False) -> str:
         """Filters from a decoded frame to RGB or RGBA of that size."""

@@ -23,7 +23,8 @@ MAX_SLOTS = 4000  # 32 MB of features
 UNKNOWN_SLOT_S = 1.0  # where the duration is not known
 MIN_DECODED_FRAC = 0.67  # of the span; a cover of less of a damaged clip would be an accident
 LONG_S = 120.0  # from which on a clip is not decoded whole
-# I-frames further apart than this, on average, pass over scenes; common encoders set them every 0.5 to 10 s, and at cuts.
+# I-frames further apart than this, on average, pass over scenes; common encoders set them every 0.5 to 10 s, and at
+# cuts.
 MAX_APART_S = 8.0
 MIN_APART_S = 0.3  # nearer than this they are nearly all of the clip, as in motion JPEG, and nothing is gained
 ENOUGH_APART = 20  # I-frames that tell how far they are apart
@@ -150,7 +151,9 @@ class _Span:
         )
 
     def _refined(self, winner: Winner, features: dict[float, np.ndarray]) -> Winner | None:
-        """The stillest of the sharp frames behind an I-frame, or behind another of its cluster if there is no good one."""
+        """The stillest of the sharp frames behind an I-frame,
+        or behind another of its cluster if there is no good one.
+        """
         best = None
         for time_s in (winner.time_s, *winner.others_s):
             found = self._look_behind(winner, time_s, features[time_s])

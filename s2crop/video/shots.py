@@ -14,14 +14,14 @@ import numpy as np
 LONG_SIDE = 160  # pixels of the frames that are measured
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
-# A frame beyond one of these is bad. HECATE drops at most the worst 15 % by each measure, so that half a clip may still be
-# black; here they are all dropped as long as a shot is left, and HECATE's rule is what comes next.
+# A frame beyond one of these is bad. HECATE drops at most the worst 15 % by each measure, so that half a clip may still
+# be black; here they are all dropped as long as a shot is left, and HECATE's rule is what comes next.
 MIN_LUMINANCE = 0.075
 MAX_LUMINANCE = 0.925  # white frames, which HECATE leaves to uniformity
 MAX_UNIFORMITY = 0.80
 MIN_FOCUS = 1.2  # ours: a lens blur of 8 pixels in 1280 gives 1.15 to 1.35 on photographs, sharp ones 1.75 and over
-# HECATE's measure of blur. Photographs that are blurred beyond use have 0.06 to 0.22, an empty road in focus has 0.035: it tells
-# how much is to be seen. Good soft pictures fall below it too, hence at most the worst 15 % are dropped.
+# HECATE's measure of blur. Photographs that are blurred beyond use have 0.06 to 0.22, an empty road in focus has 0.035:
+# it tells how much is to be seen. Good soft pictures fall below it too, hence at most the worst 15 % are dropped.
 MIN_GRADIENT = 0.08
 MIN_DRAWN_ENERGY = 5e-4  # slides with a few words have 0.0025 and over; noise on a blank wall 0.00003
 WORST_FRAC = 0.15  # most that are dropped by one measure
@@ -33,8 +33,8 @@ TRANSITION_FRAC = 0.10  # most that are dropped as transitions by one measure
 EDGE_REACH = 5  # pixels that an edge may move between frames: the dilation by 11
 MIN_EDGES_FRAC = 0.002  # of the pixels; with fewer their change says nothing
 
-# Ours: on clips with dissolves and fades of 0.4 to 2 s put in, these find all of them, 70 to 100 % of their frames, and next to
-# nothing elsewhere but true changes of exposure; slow pans are told apart by their edges, which do not fade.
+# Ours: on clips with dissolves and fades of 0.4 to 2 s put in, these find all of them, 70 to 100 % of their frames, and
+# next to nothing elsewhere but true changes of exposure; slow pans are told apart by their edges, which do not fade.
 BLEND_SPANS_S = (0.2, 0.5)  # to both sides; short fades and long ones
 MIN_BLEND_STEP = 0.03  # of full scale, between the ends of the span
 MAX_BLEND_REST = 0.35  # of that: how far the frame is from the mean of the ends
@@ -53,7 +53,9 @@ SHORT_RUN_S = 0.5  # unless they last: a slide show has one frame for each pictu
 
 @dataclass(frozen=True)
 class Measures:
-    """Measures of F frames in order; luminances and distances are fractions of full scale, bars are left out of them."""
+    """Measures of F frames in order; luminances and distances are fractions of full scale,
+    bars are left out of them.
+    """
 
     time_s: np.ndarray  # float64 [F]
     luminance: np.ndarray  # [F], mean
@@ -143,15 +145,17 @@ def find_bars(frames: np.ndarray) -> np.ndarray:
 def focus(grey: np.ndarray) -> float:
     """How abrupt the edges of a picture [h, w] are: energy of differences over one pixel against half those over two.
 
-    Towards 1 where all is blurred, 2 for steps from one pixel to the next, whatever the contrast. Strong edges count most, so
-    that a blurred background does no harm. 1 without any edge.
+    Towards 1 where all is blurred, 2 for steps from one pixel to the next, whatever the contrast. Strong edges count
+    most, so that a blurred background does no harm. 1 without any edge.
     """
     near, far, _ = _edge_energy(grey[None], None)
     return float(_focus(near, far)[0])
 
 
 def sobel(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """3x3 Sobel derivatives along x and y, each [F, h - 4, w - 4], of frames [F, h, w] smoothed by 3x3 (weights 1, 2, 1)."""
+    """3x3 Sobel derivatives along x and y, each [F, h - 4, w - 4],
+    of frames [F, h, w] smoothed by 3x3 (weights 1, 2, 1).
+    """
     smooth = _doubled(_doubled(grey, 1), 2) / 16
     x, y = _doubled(smooth, 1), _doubled(smooth, 2)
     return np.subtract(*_apart(x, 2, 2)), np.subtract(*_apart(y, 1, 2))
@@ -160,8 +164,8 @@ def sobel(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def unstillness(measures: Measures) -> np.ndarray:
     """Mean distance of each frame [F] from its two neighbours; low is still.
 
-    The first and the last are infinitely unstill: with one neighbour only, or none, they would be the stillest of all, and they
-    are often black.
+    The first and the last are infinitely unstill: with one neighbour only, or none, they would be the stillest of all,
+    and they are often black.
     """
     return (measures.step + np.append(measures.step[1:], np.inf)) / 2
 
@@ -169,8 +173,8 @@ def unstillness(measures: Measures) -> np.ndarray:
 def blends(measures: Measures) -> np.ndarray:
     """Which frames, bool [F], lie within a fade or dissolve.
 
-    Those are the mean of what is shown shortly before and after, in picture but not in the energy of the edges: it grows with the
-    square of the contrast, and edges of two pictures do not add up.
+    Those are the mean of what is shown shortly before and after, in picture but not in the energy of the edges: it
+    grows with the square of the contrast, and edges of two pictures do not add up.
     """
     return near(measures.time_s, measures.time_s[blend_centres(measures)])
 
@@ -230,7 +234,8 @@ def find_transitions(measures: Measures) -> np.ndarray:
 
 
 def find_shots(measures: Measures, kept: np.ndarray, *, short_too: bool = False) -> list[tuple[int, int]]:
-    """Shots as (first frame, frame behind the last): runs of kept frames without a cut, the long ones split, the short ones dropped.
+    """Shots as (first frame, frame behind the last): runs of kept frames without a cut, the long ones split,
+    the short ones dropped.
 
     Args:
         kept: bool [F].
@@ -317,7 +322,9 @@ def _doubled(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _edge_energy(grey: np.ndarray, inside: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums of the squared differences over one pixel and of half those over two, and the number of the first: [F] each."""
+    """Sums of the squared differences over one pixel and of half those over two, and the number of the first:
+    [F] each.
+    """
     near, far, pairs = np.zeros(len(grey)), np.zeros(len(grey)), np.zeros(len(grey))
     for axis in (1, 2):
         one, two = (np.subtract(*_apart(grey, axis, distance)) for distance in (1, 2))
@@ -384,7 +391,9 @@ def _dilated(edges: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _small(grey: np.ndarray) -> np.ndarray:
-    """Thumbnails uint8 [F, h, w]: means of square blocks of grey frames of 0 to 1; what is left over at the end is cut off."""
+    """Thumbnails uint8 [F, h, w]: means of square blocks of grey frames of 0 to 1;
+    what is left over at the end is cut off.
+    """
     block = max(1, min(max(grey.shape[1:]) // SMALL_SIDE, *grey.shape[1:]))
     height, width = (side // block for side in grey.shape[1:])
     blocks = grey[:, : height * block, : width * block].reshape(len(grey), height, block, width, block)

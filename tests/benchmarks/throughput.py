@@ -187,7 +187,7 @@ class S2Crop:
         for source in self.sources[:12]:
             picture = Picture.open(source.path)
             started = time.perf_counter()
-            prepared = self.cropper.prepare(picture, keep=2)
+            prepared = self.cropper.prepare(picture, keep=True)
             ready = time.perf_counter()
             crops: list[list[Crop]] = self.cropper.rank([prepared], self.request)
             assert len(crops[0]) == len(RATIOS)
