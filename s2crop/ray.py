@@ -44,7 +44,7 @@ class CropActor:
     GPU that each actor gets. Decoding takes more time than the network, so several actors share a GPU well.
 
     Args:
-        ratios, top, focus, keep, protect, keep_bars: as `s2crop.Cropper.crop` has them.
+        ratios, top, focus, keep, protect, keep_bars, min_scale: as `s2crop.Cropper.crop` has them.
         size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio.
         no_upscale: leave crops that are smaller as they are.
         circle: square crops with transparent corners.
@@ -67,6 +67,7 @@ class CropActor:
         no_upscale: bool = False,
         circle: bool = False,
         keep_bars: bool = False,
+        min_scale: float = 0.0,
         fmt: str = "same",
         quality: int = 90,
         crops: bool = True,
@@ -98,6 +99,7 @@ class CropActor:
                 protect=protect,
                 circle=circle,
                 keep_bars=keep_bars,
+                min_scale=min_scale,
             ),
             max_pixels=max_pixels,
             size=parsed,

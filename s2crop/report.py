@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from s2crop.choices import FOLDER
 from s2crop.errors import S2CropError
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class Record:
     focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
     object_position: str | None = None  # the crop for CSS: "42% 37%"
     source: str | None = None  # "art": a picture attached to a video or to sound, no frame of it; no key otherwise
+
+    @property
+    def is_enlarged(self) -> bool:
+        """Whether the output has more pixels than the crop in either direction."""
+        if self.box is None or self.output_width is None or self.output_height is None:
+            return False
+        x1, y1, x2, y2 = self.box
+        return self.output_width > x2 - x1 or self.output_height > y2 - y1
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
@@ -131,6 +140,7 @@ class Summary:
     clips: int = 0  # of these
     cropped: int = 0  # pictures with a crop that is new
     crops: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITTEN, SKIPPED, PLANNED), 0))
+    enlarged: int = 0  # crops that are new, to the size asked for
     failed: int = 0  # pictures
     seconds: float = 0.0
     clock: Clock = field(default_factory=Clock)
@@ -141,6 +151,7 @@ class Summary:
         statuses = [record.status for record in records]
         for status in self.crops:
             self.crops[status] += statuses.count(status)
+        self.enlarged += sum(record.is_enlarged for record in records if record.status in (WRITTEN, PLANNED))
         self.pictures += 1
         self.clips += any(record.type == "video" for record in records)
         self.cropped += WRITTEN in statuses or PLANNED in statuses
@@ -155,6 +166,7 @@ class Summary:
             *([_count(pictures, "picture")] if pictures or not self.clips else []),
             *([_count(self.clips, "video")] if self.clips else []),
             f"{_count(self.crops[made], 'crop')} {made}",
+            *([f"{self.enlarged} of them enlarged"] if self.enlarged else []),
             f"{self.crops[SKIPPED]} skipped",
             f"{self.failed} failed",
         ]
@@ -172,11 +184,14 @@ class Summary:
 
 
 def passed_over_text(counts: Counter[str]) -> str:
-    """ "passed over 12 .xmp, 3 .pdf and 1 without suffix" """
-    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    """ "passed over 12 .xmp, 3 .pdf, 1 without suffix and 2 folders (--recursive walks them)" """
+    folders = counts[FOLDER]
+    most = sorted((item for item in counts.items() if item[0] != FOLDER), key=lambda item: (-item[1], item[0]))
     parts = [f"{number} {one_line(suffix) or 'without suffix'}" for suffix, number in most[:_MOST_SUFFIXES]]
     if rest := sum(number for _, number in most[_MOST_SUFFIXES:]):
         parts.append(f"{rest} others")
+    if folders:
+        parts.append(f"{_count(folders, 'folder')} (--recursive walks {'it' if folders == 1 else 'them'})")
     *first, last = parts
     return f"passed over {', '.join(first)} and {last}" if first else f"passed over {last}"
 

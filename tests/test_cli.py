@@ -22,6 +22,7 @@ from fake_cropper import FakeCropper
 from s2crop import choices, cli, covers
 from s2crop.cli import crop as command
 from s2crop.cli import loading
+from s2crop.cli.options import Options
 from s2crop.errors import DeviceError, OutputError, WeightsError
 from s2crop.files import encode
 from s2crop.files.formats import FORMATS
@@ -358,7 +359,8 @@ def test_options_of_videos_need_one_among_the_inputs(film, option):
         (["-n", "0"], "'0' is not a whole number from 1 to 99"),
         (["--start", "-1"], "'-1' is not a time in seconds"),
         (["--end", "nan"], "'nan' is not a time in seconds"),
-        (["--start", "1:30"], "'1:30' is not a time in seconds"),
+        (["--start", "1:60"], "'1:60' is not a time in seconds"),
+        (["--start", "1:2:3:4"], "'1:2:3:4' is not a time in seconds"),
         (["--start", "5", "--end", "5"], "--start 5 is not before --end 5"),
         (["--name", "{stem}_{ratio}"], "gives crops of one input the same name: add {ratio}, {rank} or {cover}"),
     ],
@@ -372,7 +374,9 @@ def test_a_span_of_a_video(film):
     clip(film)
     assert {r["time_s"] >= 1.2 for r in records("film.mp4", "--start", "1.2")} == {True}
     assert {r["time_s"] <= 1 for r in records("film.mp4", "--end", "1", "--overwrite")} == {True}
-    (record,) = records("film.mp4", "--start", "60", code=1)
+    assert {r["time_s"] >= 1.2 for r in records("film.mp4", "--start", "00:00:01.2", "--overwrite")} == {True}
+    assert {r["time_s"] <= 1 for r in records("film.mp4", "--end", "0:01", "--overwrite")} == {True}
+    (record,) = records("film.mp4", "--start", "1:00", code=1)
     assert (record["status"], record["type"], record["error"]) == ("error", "video", "no frames in the span asked for")
 
 
@@ -501,6 +505,21 @@ def test_name():
     draw("photos/b.png")
     s2crop("photos", "-a", "1:1,4:3", "--name", "{ratio}/{stem}-{ext}")
     assert files("s2crop-out") == ["1x1/a-png.png", "1x1/b-png.png", "4x3/a-png.png", "4x3/b-png.png"]
+
+
+def test_names_with_the_size():
+    draw("a.png", (400, 300))
+    s2crop("a.png", "-a", "1:1,16:9", "-s", "160", "--name", "{stem}-{width}x{height}")
+    s2crop("a.png", "-s", "x90", "-a", "16:9", "--name", "{height}/{stem}", "--overlay")
+    s2crop("a.png", "-s", "64", "--name", "{stem}-{width}")
+    expected = {"a-160x160.png": (160, 160), "a-160x90.png": (160, 90), "90/a.png": (160, 90)}
+    got = sizes()
+    assert {name: got[name] for name in expected} == expected and got["a-64.png"][0] == 64
+    assert set(got) == {*expected, "a-64.png", "90/a_overlay.jpg"}
+    told = "--name: {height} of free crops is not known beforehand"
+    assert usage_error("a.png", "-s", "64", "--name", "{stem}-{height}").startswith(told)
+    for unknown in ([], ["-s", "64", "--no-upscale"]):
+        assert "{width} of 1:1 crops" in usage_error("a.png", "-a", "1:1", "--name", "{stem}{width}", *unknown)
 
 
 def test_two_inputs_never_share_a_name():
@@ -636,6 +655,9 @@ def test_files_from():
     draw("new\nline.png")
     Path("list").write_bytes(b"a.png\n\nb c.png\r\n")
     assert [r["input"] for r in records("--files-from", "list")] == ["a.png", "b c.png"]
+    for encoding in ("utf-8-sig", "utf-16"):  # as editors on Windows write them
+        Path("list").write_bytes("a.png\r\nb c.png\r\n".encode(encoding))
+        assert [r["input"] for r in records("--files-from", "list", "--dry-run")] == ["a.png", "b c.png"]
     names = b"new\nline.png\0a.png\0"
     got = records("--files-from", "-", "-0", "--overwrite", input=names)
     assert [(r["input"], r["status"]) for r in got] == [("new\nline.png", "written"), ("a.png", "written")]
@@ -727,6 +749,65 @@ def test_no_input():
 )  # fmt: skip
 def test_wrong_values(args):
     assert args[0] in usage_error("a.png", *args)
+
+
+@pytest.mark.parametrize(("typed", "suffix"), [("jpeg", "jpg"), ("JPG", "jpg"), (".webp", "webp"), ("Same", "png")])
+def test_formats_as_people_type_them(typed, suffix):
+    draw("a.png")
+    assert [r["output"] for r in records("a.png", "-f", typed)] == [f"s2crop-out/a_free.{suffix}"]
+
+
+def options_of(monkeypatch, *args):
+    """The request that the command makes of options."""
+    asked = []
+    real = Options.request
+    with monkeypatch.context() as patched:
+        patched.setattr(Options, "request", lambda self: asked.append(real(self)) or asked[0])
+        assert s2crop("a.png", *args)[0] == 0
+    return asked[0]
+
+
+def test_points_and_boxes_in_per_cent(monkeypatch):
+    draw("a.png")
+    assert options_of(monkeypatch, "--focus", "50%,100%").focus == (0.5, 1.0)
+    assert options_of(monkeypatch, "--keep", "0,10%,50%,12.5%", "--overwrite").keep == (0, 0.1, 0.5, 0.125)
+    for wrong, told in (("50%,120", "mixes percentages"), ("101%,1%", "more than 100 %"), ("%,1%", "is not X,Y")):
+        assert told in usage_error("a.png", "--focus", wrong)
+
+
+def test_the_least_size_of_crops(monkeypatch):
+    draw("a.png")
+    assert options_of(monkeypatch).min_scale == 0
+    assert options_of(monkeypatch, "--min-scale", "0.8", "--overwrite").min_scale == 0.8
+    assert options_of(monkeypatch, "--min-scale", "90%", "--overwrite").min_scale == 0.9
+    for wrong in ("2", "-1", "nan", "large"):
+        assert "is not a share" in usage_error("a.png", "--min-scale", wrong)
+
+
+def test_the_summary_says_how_many_crops_were_enlarged():
+    draw("a.png", (48, 32))
+    assert ", 1 crop written, 1 of them enlarged, " in s2crop("a.png", "-s", "300x300")[2]
+    assert "enlarged" not in s2crop("a.png", "-s", "8x8", "--overwrite")[2]
+    assert "enlarged" not in s2crop("a.png", "-s", "300x300", "--no-upscale", "--overwrite")[2]
+
+
+def test_a_ratio_among_the_inputs():
+    draw("a.png")
+    told = "there is no file 1:1; several ratios go together with commas: --ratio 16:9,1:1"
+    assert usage_error("-a", "16:9", "1:1", "a.png") == told
+    draw("4x3.png").rename("4x3")
+    assert [r["input"] for r in records("-a", "16:9", "4x3", "a.png")] == ["4x3", "a.png"]
+
+
+def test_folders_inside_folders():
+    draw("albums/one/a.png")
+    draw("albums/two/b.png")
+    told = "(passed over 2 folders (--recursive walks them))"
+    assert s2crop("albums") == (3, "", f"s2crop: nothing to do: no picture or video matches {told}\n")
+    draw("albums/c.png")
+    assert ", passed over 2 folders (--recursive walks them), " in s2crop("albums", "-o", "albums/out")[2]
+    assert ", passed over 2 folders (" in s2crop("albums", "-o", "albums/out", "--overwrite")[2]  # the outputs' is none
+    assert "passed over" not in s2crop("albums", "-r")[2]
 
 
 def test_nothing_to_do():

@@ -82,6 +82,31 @@ def test_focus_and_keep_are_inside_every_crop(cropper):
         assert crop.box[0] <= 500 and crop.box[1] <= 300 and crop.box[2] >= 620 and crop.box[3] >= 390
 
 
+@pytest.mark.parametrize("least", [0.6, 0.9, 0.97, 1.0])
+def test_crops_are_as_large_as_was_asked_for(cropper, least):
+    width, height = 640, 400
+    asked = {"16:9": (640, 360), "1:1": (400, 400), "9:16": (225, 400), "original": (640, 400)}
+    for must in ({}, {"focus": (639, 399)}, {"keep": (100, 100, 30, 200)}):
+        for crop in cropper.crop(picture(width, height), [*asked, "free"], top=3, min_scale=least, **must):
+            sides = crop.box[2] - crop.box[0], crop.box[3] - crop.box[1]
+            if crop.ratio == "free":
+                assert max(sides[0] / width, sides[1] / height) >= least - 0.5 / height
+            else:
+                assert np.all(np.array(sides) >= least * np.array(asked[crop.ratio]) - 1)
+                assert least < 1 or sides == asked[crop.ratio]
+
+
+def test_crops_of_any_size_are_those_of_a_least_size_of_none(cropper):
+    array = picture(640, 400, 3)
+    assert cropper.crop(array, ["1:1", "free"], top=3) == cropper.crop(array, ["1:1", "free"], top=3, min_scale=0.0)
+
+
+def test_the_published_search_gives_crops_as_large_as_asked_too(small_weights):
+    published = Cropper(weights=small_weights, device="cpu", search=SearchConfig(method="argmax"))
+    (crop,) = published.crop(picture(640, 400), min_scale=1)
+    assert crop.box[2] - crop.box[0] == 640 or crop.box[3] - crop.box[1] == 400
+
+
 def test_what_cannot_be_kept_is_an_input_error(cropper):
     with pytest.raises(InputError, match="too large"):
         cropper.crop(picture(640, 400), ["1:1"], keep=(0, 0, 600, 100))
@@ -272,7 +297,9 @@ def test_public_names_are_those_promised():
     "wrong, told",
     [({"protect": "faces"}, "none, face, text"), ({"top": 0}, "top"), ({"top": 1.5}, "top"), ({"ratios": ()}, "ratios"),
      ({"ratios": ("1:1",)}, "parse_ratio"), ({"focus": (1, 2, 3)}, "focus"), ({"focus": ("a", "b")}, "focus"),
-     ({"keep": (1, 2)}, "keep"), ({"keep": (0, 0, float("nan"), 1)}, "keep")],
+     ({"min_scale": 1.1}, "min_scale"), ({"min_scale": -0.1}, "min_scale"), ({"min_scale": "1"}, "min_scale"),
+     ({"min_scale": float("nan")}, "min_scale"), ({"keep": (1, 2)}, "keep"),
+     ({"keep": (0, 0, float("nan"), 1)}, "keep")],
 )  # fmt: skip
 def test_requests_that_make_no_sense(wrong, told):
     with pytest.raises(ValueError, match=told):

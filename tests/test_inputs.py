@@ -147,6 +147,17 @@ class TestFinding:
 
     def test_file_list(self):
         assert read_file_list(io.BytesIO(b"a.jpg\nb c.jpg\r\n\n-d.jpg"), False) == ["a.jpg", "b c.jpg", "-d.jpg"]
+        for text in ("caf\u00e9.jpg\n\u753b\u50cf.jpg", "caf\u00e9.jpg\r\n\u753b\u50cf.jpg\r\n"):
+            for mark, encoding in (
+                ("\ufeff", "utf-8"),
+                ("\ufeff", "utf-16-le"),
+                ("\ufeff", "utf-16-be"),
+                ("", "utf-8"),
+            ):
+                names = read_file_list(io.BytesIO((mark + text).encode(encoding)), False)
+                assert names == ["caf\u00e9.jpg", "\u753b\u50cf.jpg"]
+        with pytest.raises(InputError, match="begins like UTF-16"):
+            read_file_list(io.BytesIO(b"\xff\xfea\0b"), False)
         assert read_file_list(io.BytesIO(b"a\nb.jpg\0\xe9.jpg\0"), True) == ["a\nb.jpg", os.fsdecode(b"\xe9.jpg")]
         with pytest.raises(InputError, match="null_separated"):
             read_file_list(io.BytesIO(b"a.jpg\0b.jpg\0"), False)

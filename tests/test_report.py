@@ -92,6 +92,18 @@ def test_summary():
     assert summary_of("pp").text() == "1 picture, 2 crops planned, 0 skipped, 0 failed"
 
 
+def test_enlarged_crops_are_counted():
+    crops = [
+        Record(input="a", box=(0, 0, 100, 100), output_width=width, output_height=height, status=status)
+        for width, height, status in [
+            (100, 100, "written"), (101, 101, "written"), (50, 101, "written"), (300, 300, "skipped"),
+        ]
+    ]  # fmt: skip
+    summary = Summary(total=1)
+    summary.add(crops, 0.0)
+    assert summary.text() == "1 picture, 3 crops written, 2 of them enlarged, 1 skipped, 0 failed"
+
+
 def test_the_rate_is_of_pictures_that_were_cropped():
     assert summary_of("ss", "e", "ss", seconds=1.0).text() == "3 pictures, 0 crops written, 4 skipped, 1 failed"
     assert summary_of("ss", "sw", seconds=2.0).text().endswith(", 0.5 pictures/s")

@@ -204,6 +204,7 @@ def _naming(options: Options) -> dict[str, Any]:
     """What a `Namer` is told."""
     template = {} if options.template is None else {"template": options.template}
     return {
+        "size": None if options.no_upscale else options.size,
         "folder": options.folder,
         "fmt": options.fmt,
         "circle": options.circle,

@@ -105,7 +105,7 @@ class Options:
     focus: tuple[float, float] | None = _option(
         _CROPS,
         "--focus",
-        "A point that every crop must contain: pixels of the upright image, or fractions when none is above 1.",
+        "A point that every crop must contain: pixels of the upright image, per cent, or fractions if none is above 1.",
         type=values.Numbers("X,Y"),
     )
     keep: tuple[float, float, float, float] | None = _option(
@@ -116,6 +116,14 @@ class Options:
     )
     keep_bars: bool = _option(
         _CROPS, "--keep-bars", "Black or white bars at the edges count as picture. Default: crops leave them out."
+    )
+    min_scale: float = _option(
+        _CROPS,
+        "--min-scale",
+        "The least size of a crop, as a share of the sides of the largest one of its ratio; 1 is as large as possible."
+        "  [default: 0, whatever is best]",
+        type=values.Share(),
+        default=0.0,
     )
     cover: bool = _option(
         _VIDEO,
@@ -130,7 +138,7 @@ class Options:
         type=values.Whole("N", 1, MAX_COVERS),
     )
     start_s: float | None = _option(
-        _VIDEO, "--start", "Look for covers from this time on, in seconds.", type=values.Seconds()
+        _VIDEO, "--start", "Look for covers from this time on: seconds, or 00:01:30.", type=values.Seconds()
     )
     end_s: float | None = _option(_VIDEO, "--end", "And up to this time.", type=values.Seconds())
     scan: str = _option(
@@ -152,10 +160,11 @@ class Options:
     template: str | None = _option(
         _OUTPUT,
         "--name",
-        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}. Two inputs never write one file.",
+        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}; also {ext}, the input's, and {width} and "
+        "{height}, which follow from --size. Two inputs never write one file.",
         metavar="TEMPLATE",
     )
-    fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=click.Choice(FORMATS), default="same")
+    fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=values.Format(FORMATS), default="same")
     quality: int = _option(
         _OUTPUT, "--quality", "1 to 100, of lossy formats.", type=values.Whole("Q", 1, 100), default=DEFAULT_QUALITY
     )
@@ -309,6 +318,7 @@ class Options:
             protect=self.protect,
             circle=self.circle,
             keep_bars=self.keep_bars,
+            min_scale=self.min_scale,
         )
 
     def batch(self, protected: Container[Path], stream: BinaryIO | None) -> "BatchOptions":

@@ -36,6 +36,8 @@ def settle(given: dict[str, Any]) -> Options:
         given: what click read, by the names of the fields.
     """
     options = Options(**given | {"ratios": _ratios(given)})
+    if given["ratios"]:
+        _check_inputs(options)
     output = options.output
     if not output:
         raise click.UsageError("--output is empty: give a folder, a file, or - for standard output")
@@ -107,6 +109,20 @@ def _ratios(given: dict[str, Any]) -> tuple[Ratio, ...]:
             )
         asked = [Ratio("1:1", 1.0)]
     return tuple(asked) or (Ratio(FREE, None),)
+
+
+def _check_inputs(options: Options) -> None:
+    """Whether an input is meant to be one more ratio."""
+    for text in options.inputs:
+        try:
+            label = parse_ratio(text).label
+        except ValueError:
+            continue
+        if not os.path.lexists(text):
+            several = ",".join([*(ratio.label for ratio in options.ratios), label])
+            raise click.UsageError(
+                f"there is no file {text}; several ratios go together with commas: --ratio {several}"
+            )
 
 
 def _target(output: str) -> Target:

@@ -5,7 +5,20 @@ import re
 
 import click
 
+from s2crop.files.formats import format_to_write
 from s2crop.geometry.ratio import parse_ratio
+
+_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,5}):([0-5]?\d(?:\.\d*)?)", re.ASCII)  # hours, minutes, seconds
+
+
+def _number_or_percent(text: str) -> tuple[float, bool]:
+    """A number, of a percentage the share, and whether it is one; NaN for what is neither."""
+    percent = text.rstrip().endswith("%")
+    try:
+        number = float(text.rstrip().removesuffix("%"))
+    except ValueError:
+        return math.nan, percent
+    return (number / 100 if percent else number), percent
 
 
 class Ratios(click.ParamType):
@@ -32,6 +45,14 @@ class Whole(click.ParamType):
         return number
 
 
+class Format(click.Choice):
+    """An output format, by whatever suffix its files have, in any case: jpeg is jpg."""
+
+    def convert(self, value, param, ctx):
+        known = format_to_write("." + str(value).removeprefix("."))
+        return super().convert(str(value).lower() if known is None else known.choice, param, ctx)
+
+
 class Size(click.ParamType):
     name = "S"
 
@@ -45,34 +66,55 @@ class Size(click.ParamType):
 
 
 class Numbers(click.ParamType):
-    """Coordinates: `X,Y` or `X,Y,W,H`, where W and H are above 0."""
+    """Coordinates: `X,Y` or `X,Y,W,H`, where W and H are above 0; percentages become fractions."""
 
     def __init__(self, name: str):
         self.name = name
         self.count = name.count(",") + 1
 
     def convert(self, value, param, ctx):
-        try:
-            numbers = tuple(float(part) for part in value.split(","))
-        except ValueError:
-            numbers = ()
+        parts = [_number_or_percent(part) for part in value.split(",")]
+        numbers = tuple(number for number, _ in parts)
         if len(numbers) != self.count or not all(math.isfinite(n) and n >= 0 for n in numbers):
             self.fail(f"{value!r} is not {self.name}: {self.count} numbers from 0 with commas between", param, ctx)
+        if any(percent for _, percent in parts):
+            if not all(percent or number == 0 for number, percent in parts):
+                self.fail(f"{value!r} mixes percentages and others: give all in per cent, or none", param, ctx)
+            if max(numbers) > 1:
+                self.fail(f"{value!r} is more than 100 %", param, ctx)
         if not all(numbers[2:]):
             self.fail(f"{value!r} has no area: W and H must be above 0", param, ctx)
         return numbers
 
 
+class Share(click.ParamType):
+    """A number from 0 to 1, or a percentage."""
+
+    name = "F"
+
+    def convert(self, value, param, ctx):
+        share = _number_or_percent(str(value))[0]
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is not a share: a number from 0 to 1, such as 0.8", param, ctx)
+        return share
+
+
 class Seconds(click.ParamType):
+    """A time: seconds, or hours, minutes and seconds with colons between."""
+
     name = "S"
 
     def convert(self, value, param, ctx):
+        match = _CLOCK.fullmatch(value)
+        if match:
+            hours, minutes, seconds = (float(part or 0) for part in match.groups())
+            return 3600 * hours + 60 * minutes + seconds
         try:
             seconds = float(value)
         except ValueError:
             seconds = -1.0
         if not (math.isfinite(seconds) and seconds >= 0):
-            self.fail(f"{value!r} is not a time in seconds, such as 90 or 7.5", param, ctx)
+            self.fail(f"{value!r} is not a time in seconds, such as 90 or 7.5, or 00:01:30", param, ctx)
         return seconds
 
 

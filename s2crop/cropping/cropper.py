@@ -27,6 +27,7 @@ from s2crop.models.subjects import Subjects
 from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
+ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
 
 Proposal = tuple[tuple[float, float, float, float], float, str]  # box in pixels of the upright picture, score, kind
@@ -131,6 +132,7 @@ class Cropper:
         protect: str = "all",
         circle: bool = False,
         keep_bars: bool = False,
+        min_scale: float = 0.0,
     ) -> list[Crop]:
         """Crop one picture.
 
@@ -145,6 +147,7 @@ class Cropper:
                 them.
             keep_bars: even black or white bars at the edges count as picture; crops leave them out otherwise, but for
                 the ratio "original".
+            min_scale: least share of the largest crop of a ratio, by its sides, 0 to 1; 1 is as large as possible.
         Raises:
             InputError: a picture that cannot be read, or that cannot be cropped as asked.
         """
@@ -158,6 +161,7 @@ class Cropper:
             protect=protect,
             circle=circle,
             keep_bars=keep_bars,
+            min_scale=min_scale,
         )
         picture = Picture.open(image)
         (crops,) = self.rank([self.prepare(picture)], request)
@@ -393,11 +397,9 @@ class _Candidates:
     def __init__(self, picture: Prepared, request: CropRequest, search: SearchConfig):
         self.size_wh = picture.width, picture.height
         self.must = required(request, self.size_wh)
-        self.search = search
+        self.search, self.min_scale = search, request.min_scale
         self.ratios = [(ratio, ratio.for_size(*self.size_wh)) for ratio in request.ratios]
-        self.boxes = [
-            candidates(value, self.size_wh, self.must, search.method) for _, value in self.ratios
-        ]  # [N, 4] each
+        self.boxes = [self._first(value) for _, value in self.ratios]  # [N, 4] each
 
     def crops(
         self,
@@ -453,7 +455,7 @@ class _Candidates:
         near = []
         for part, values, (_, ratio) in zip(boxes, worths(), self.ratios, strict=True):
             best = np.argsort(-values, kind="stable")[: search.refined]
-            near.append(neighbours(part[best], ratio, self.size_wh, self.must))
+            near.append(self._large(neighbours(part[best], ratio, self.size_wh, self.must)))
         if any(map(len, near)):
             for parts, found in (
                 (boxes, near),
@@ -462,6 +464,17 @@ class _Candidates:
             ):
                 parts[:] = [np.concatenate(pair) for pair in zip(parts, found, strict=True)]
         return list(zip(boxes, scores, worths(), strict=True))
+
+    def _first(self, value: float | None) -> np.ndarray:
+        """Candidates of a ratio, [N, 4], from which the search begins."""
+        boxes = self._large(candidates(value, self.size_wh, self.must, self.search.method))
+        if not len(boxes):  # the published grid stops short of the borders
+            boxes = self._large(candidates(value, self.size_wh, self.must))
+        return boxes
+
+    def _large(self, boxes: np.ndarray) -> np.ndarray:
+        """Those boxes that are as large as was asked for."""
+        return boxes if not self.min_scale else boxes[scales(boxes, self.size_wh) >= self.min_scale - ROUNDING]
 
     def _measured(self, content: Content, boxes: np.ndarray, circle: bool) -> np.ndarray:
         return measure(content, boxes / np.tile(self.size_wh, 2), scales(boxes, self.size_wh), circle)

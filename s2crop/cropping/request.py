@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ class CropRequest:
     # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
     circle: bool = False
     keep_bars: bool = False  # even bars at the edges count as picture
+    min_scale: float = 0.0  # least share of the largest crop of a ratio, by its sides; 1 is as large as possible
 
     def __post_init__(self) -> None:
         if not self.ratios or not all(isinstance(ratio, Ratio) for ratio in self.ratios):
@@ -45,6 +46,8 @@ class CropRequest:
             raise ValueError(f"top is a whole number from 1, not {self.top!r}")
         if self.protect not in PROTECT:
             raise ValueError(f"protect is one of {', '.join(PROTECT)}, not {self.protect!r}")
+        if not isinstance(self.min_scale, Real) or not 0 <= self.min_scale <= 1:
+            raise ValueError(f"min_scale is a number from 0 to 1, not {self.min_scale!r}")
         for name, given, form in (("focus", self.focus, "x, y"), ("keep", self.keep, "x, y, width, height")):
             if given is not None and not _are_numbers(given, form.count(",") + 1):
                 raise ValueError(f"{name} is ({form}), finite numbers, not {given!r}")

@@ -9,12 +9,13 @@ from typing import Any
 
 from s2crop.choices import DEFAULT_TEMPLATE
 from s2crop.files.formats import Kind, suffix_for_name
+from s2crop.files.sizes import Size, sides_of
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import Ratio
 
 STDOUT = Path("-")  # the output path that stands for standard output
 
-_FIELDS = ("stem", "cover", "ratio", "rank", "ext")
+_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,15 @@ class Namer:
 
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
-            {rank} (empty if `top` is 1) and {ext} are filled in, and `/` makes folders.
+            {rank} (empty if `top` is 1), {ext}, {width} and {height} are filled in, and `/` makes folders.
+        size: of all outputs, without which {width} and {height} are not known; None where they have different ones.
         overlay, heatmap: name a JPEG for these too.
         covers: how many each clip has.
         keep_frames: name the whole frames of covers too, "{stem}{cover}".
         remember: how many of the last sources are kept in mind, so that one that comes again gets its names again;
             None for all, each of which comes once.
     Raises:
-        ValueError: a template with another field.
+        ValueError: a template with another field, or with a width or height that is not known before crops are chosen.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Namer:
         top: int,
         *,
         template: str = DEFAULT_TEMPLATE,
+        size: Size | None = None,
         folder: Path,
         fmt: str,
         circle: bool,
@@ -87,6 +90,7 @@ class Namer:
         remember: int | None = None,
     ):
         self._template, self._fields = template, _check_template(template)
+        self._sides = {ratio.label: _sides(self._fields, ratio, size) for ratio in ratios}
         self._crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
         self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
@@ -138,11 +142,12 @@ class Namer:
         planned = {}
         for ratio, rank in self._crops:
             number = f"_{rank}" if self._top > 1 else ""
-            name = _fill(self._template, self._fields, source, tag, word, ratio, number)
+            name = _fill(self._template, self._fields, source, tag, word, ratio, number, self._sides[ratio.label])
             planned[ratio.label, rank] = place / f"{name}{suffix}"
         drawn: dict[str, Any] = {}
+        sides = self._sides[self._crops[0][0].label]
         for kind in self._drawn:
-            name = _fill(self._template, self._fields, source, tag, word, Ratio(kind, None), "")
+            name = _fill(self._template, self._fields, source, tag, word, Ratio(kind, None), "", sides)
             drawn[kind] = place / f"{name}{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
         if self._keep_frames and cover is not None:
             name = _fill("{stem}{cover}", {"stem"}, source, tag, word, self._crops[0][0], "")
@@ -168,6 +173,22 @@ def _check_template(template: str) -> set[str]:
     return fields
 
 
+def _sides(fields: set[str], ratio: Ratio, size: Size | None) -> dict[str, int]:
+    """The {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they are not
+    known before the crops are chosen."""
+    known = {"width": size and size.width, "height": size and size.height}
+    if size and ratio.value:
+        known["width"], known["height"] = sides_of(size, ratio.value)
+    wanted = {name: side for name, side in known.items() if name in fields}
+    for name, side in wanted.items():
+        if not side:
+            raise ValueError(
+                f"{{{name}}} of {ratio.label} crops is not known beforehand: give a size that says it, and let crops "
+                "that are smaller be enlarged"
+            )
+    return {name: side for name, side in wanted.items() if side}
+
+
 def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
     """What to tell a name apart by, until one is free: nothing, the extension, numbers from 2."""
     yield ""
@@ -181,10 +202,17 @@ def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
 
 
 def _fill(
-    template: str, fields: set[str], source: Source, tag: str, cover: str, ratio: Ratio, rank: str
+    template: str,
+    fields: set[str],
+    source: Source,
+    tag: str,
+    cover: str,
+    ratio: Ratio,
+    rank: str,
+    sides: Mapping[str, int] = {},
 ) -> PurePosixPath:
     stem, extension = source.relative.stem, source.relative.suffix[1:]
-    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension)
+    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension, **sides)
     if "stem" not in fields:
         name += tag
     path = PurePosixPath(name)

@@ -56,14 +56,18 @@ def output_size(
     if size is None:
         return None
     box_width, box_height = box[2] - box[0], box[3] - box[1]
-    aspect = (ratio.value if ratio else None) or box_width / box_height
-    width = size.width or max(1, round((size.height or 1) * aspect))
-    height = size.height or max(1, round(width / aspect))
+    width, height = sides_of(size, (ratio.value if ratio else None) or box_width / box_height)
     if no_upscale and (width > box_width or height > box_height):
         return None
     if max(width, height) > MAX_SIDE:
         raise OutputError(f"{width}x{height} is too large to write")
     return width, height
+
+
+def sides_of(size: Size, aspect: float) -> tuple[int, int]:
+    """The (width, height) that was asked for, of a crop of this ratio of width to height."""
+    width = size.width or max(1, round((size.height or 1) * aspect))
+    return width, size.height or max(1, round(width / aspect))
 
 
 def decoder_scale(box_wh: tuple[int, int], size_wh: tuple[int, int]) -> int:

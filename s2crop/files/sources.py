@@ -1,5 +1,6 @@
 """Find the pictures and clips that were asked for."""
 
+import codecs
 import fnmatch
 import glob
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from s2crop.choices import FOLDER
 from s2crop.errors import InputError
 from s2crop.files.formats import Kind, format_of_content, format_of_name
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
@@ -50,7 +52,8 @@ def find_sources(
         exclude: globs likewise; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
         covers: animations are clips, and so are files with a suffix that is not known.
-        passed_over: counts, by suffix, the files in folders that are of no kind that is read.
+        passed_over: counts, by suffix, the files in folders that are of no kind that is read, and under FOLDER the
+            folders in folders.
     """
     found: dict[str, Source] = {}
     folders: dict[Path, str] = {}
@@ -70,10 +73,12 @@ def find_sources(
 def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
     """Read input paths, one a line or NUL-separated; empty ones are passed over.
 
+    A byte-order mark, as editors on Windows write it, says that lines are UTF-8 or UTF-16 and is no part of the first.
+
     Raises:
-        InputError: lines with NUL in them.
+        InputError: lines with NUL in them, or a mark that does not fit what follows.
     """
-    data = stream.read()
+    data = _without_mark(stream.read(), null_separated)
     if not null_separated and b"\0" in data:
         raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
     items = data.split(b"\0") if null_separated else data.splitlines()
@@ -138,8 +143,14 @@ class NameStream:
 
     def _split(self) -> Iterator[str]:
         separator = b"\0" if self._null_separated else b"\n"
-        rest = b""
+        rest, decoder = b"", None
+        first = True
         while data := self._bytes():
+            if first:
+                data, decoder = _start_of_list(data, self._null_separated)
+                first = False
+            if decoder:
+                data = _in_utf16(decoder, data)
             *items, rest = (rest + data).split(separator)
             if not self._null_separated and b"\0" in data:
                 raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
@@ -161,6 +172,28 @@ class NameStream:
         except OSError:  # not a file of the system's
             return self._stream.read()
         return os.read(descriptor, 1 << 16)  # not through Python's buffer, whose lock a thread at its end would hold
+
+
+def _without_mark(data: bytes, null_separated: bool) -> bytes:
+    """A list in the encoding of the file system, whatever its byte-order mark says that it is in."""
+    data, decoder = _start_of_list(data, null_separated)
+    return _in_utf16(decoder, data, final=True) if decoder else data
+
+
+def _start_of_list(data: bytes, null_separated: bool) -> tuple[bytes, codecs.IncrementalDecoder | None]:
+    """The beginning of a list without the mark of UTF-8, and what decodes it where its mark is that of UTF-16."""
+    if data.startswith(codecs.BOM_UTF8):
+        return data.removeprefix(codecs.BOM_UTF8), None
+    if null_separated or not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data, None
+    return data, codecs.getincrementaldecoder("utf-16")()
+
+
+def _in_utf16(decoder: codecs.IncrementalDecoder, data: bytes, final: bool = False) -> bytes:
+    try:
+        return os.fsencode(decoder.decode(data, final))
+    except UnicodeError as error:
+        raise InputError(f"the list of files begins like UTF-16 and is none: {error}") from error
 
 
 def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: Counter[str] | None) -> Iterator[Source]:
@@ -205,6 +238,8 @@ def _walk(
     if recursive:
         for name in folders:
             yield from _walk(top, below / name, recursive, visited, passed_over)
+    elif passed_over is not None:
+        passed_over.update(FOLDER for name in folders if os.path.realpath(folder / name) not in visited)
 
 
 def content(path: Path) -> str | None:
