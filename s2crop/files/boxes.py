@@ -108,7 +108,7 @@ def read_boxes(stream: BinaryIO) -> Boxes:
 
 def _lines(stream: BinaryIO) -> Iterator[str | None]:
     """Lines of text; None for one that is too long."""
-    buffered = io.BufferedReader(stream)  # type: ignore[type-var]
+    buffered = io.BufferedReader(stream)
     utf16 = buffered.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     # Names of files need not be UTF-8.
     encoding, errors = ("utf-16", "replace") if utf16 else ("utf-8-sig", "surrogateescape")

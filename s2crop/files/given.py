@@ -204,29 +204,24 @@ def _match(line: Line, output: str, given: Given, template: str) -> _Match | Non
         return None
     rank = given.ranks.get(line.moment)
     cover = "" if rank is None else f"_cover{rank}"
-    found = _pattern(template, cover, line.ratio.file_label).fullmatch("/".join(path.parts[-depth:]))
-    if found is None:
-        return None
-    parts = found.groupdict(default="")
-    source = Path(line.input)
-    tag = parts.get("stem", source.stem).removeprefix(source.stem)
-    is_tag = tag in ("", f"_{source.suffix[1:]}") or _TAG.fullmatch(tag)
-    if not parts.get("stem", source.stem).startswith(source.stem) or not is_tag:
-        return None
-    return _Match(path.parts[:-depth], tag, bool(parts.get("rank")))
+    own = Path(line.input)
+    for rank_word in (f"_{line.rank}", ""):  # numbers that tell inputs apart begin at 2, where there is no rank
+        pattern = _pattern(template, cover, line.ratio.file_label, rank_word)
+        if found := pattern.fullmatch("/".join(path.parts[-depth:])):
+            stem = found.groupdict().get("stem") or own.stem
+            tag = stem.removeprefix(own.stem)
+            if stem.startswith(own.stem) and (tag in ("", f"_{own.suffix[1:]}") or _TAG.fullmatch(tag)):
+                return _Match(path.parts[:-depth], tag, bool(rank_word) and "{rank}" in template)
+    return None
 
 
 @lru_cache(maxsize=1000)
-def _pattern(template: str, cover: str, ratio: str) -> re.Pattern[str]:
+def _pattern(template: str, cover: str, ratio: str, rank: str) -> re.Pattern[str]:
     """The names that a template gives."""
-    known = {"cover": re.escape(cover), "ratio": re.escape(ratio), "ext": "[^/]*?", "width": r"\d+", "height": r"\d+"}
-    groups = {"stem": "[^/]+", "rank": r"(?:_\d{1,3})?"}
-    text, seen = "", set[str]()
+    known = {"cover": cover, "ratio": ratio, "rank": rank}
+    any_of = {"stem": "(?P<stem>[^/]+)", "ext": "[^/]*?", "width": r"\d+", "height": r"\d+"}
+    text = ""
     for literal, name, _, _ in string.Formatter().parse(template):
-        text += re.escape(literal)
-        if name in groups:
-            text += f"(?P={name})" if name in seen else f"(?P<{name}>{groups[name]})"
-            seen.add(name)
-        elif name is not None:
-            text += known.get(name, "")
+        text += re.escape(literal + known.get(name or "", "")) + any_of.get(name or "", "")
+        any_of["stem"] = "(?P=stem)" if name == "stem" else any_of["stem"]
     return re.compile(text + r"\.[A-Za-z]{2,5}", re.DOTALL)

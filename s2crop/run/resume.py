@@ -137,9 +137,7 @@ class Resume:
             f"{output} {whose}: {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
         )
 
-    def _is_as_asked(
-        self, job: Job, mark: Mark, suffix: str, what: str, ratio: str | None, rank: int | None
-    ) -> bool:
+    def _is_as_asked(self, job: Job, mark: Mark, suffix: str, what: str, ratio: str | None, rank: int | None) -> bool:
         """Whether an output is what this run would make of the same input. One whose box was given counts as what
         would be chosen now: it is a correction that is to stay."""
         if not mark.box:
