@@ -1,8 +1,8 @@
 """`--boxes`: what a run chose, written again by another without a network; and files of lines that are wrong."""
 
-import io
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -229,15 +229,11 @@ def test_outputs_go_where_the_lines_say(inputs, options):
     asked = [*inputs, "-a", "1:1,16:9", "-f", "jpg", *options]
     chosen = keep(records(*asked))
     assert chosen
-    names = options if options[:1] in (["--name"], ["-o"]) else []
-    got = records("--boxes", "b.jsonl", "-f", "png", "--dry-run", *names)
-    assert [Path(one["output"]).with_suffix("") for one in got] == [
-        Path(one["output"]).with_suffix("") for one in chosen
-    ]
-    keep(chosen[-2:])  # such as corrections of a few
-    got = records("--boxes", "b.jsonl", "--dry-run", "-o", Path(chosen[0]["output"]).parts[0], *names[:0])
-    if not options[:1] == ["--name"]:
-        assert [Path(one["output"]).stem for one in got] == [Path(one["output"]).stem for one in chosen[-2:]]
+    same = options if options[:1] in (["--name"], ["-o"]) else []
+    for lines in (chosen, chosen[-2:]):  # all, and a few, such as corrections
+        keep(lines)
+        got = records("--boxes", "b.jsonl", "-f", "png", "--dry-run", *same)
+        assert [one["output"] for one in got] == [str(Path(one["output"]).with_suffix(".png")) for one in lines]
 
 
 def test_without_outputs_what_inputs_have_in_common_is_left_out():
@@ -415,7 +411,8 @@ def test_overlay_and_sheet_without_figures():
     assert got[0]["score"] == 3.25 and got[0]["cut"] and got[2]["score"] is None and got[2]["cut"] is None
     assert files("s2crop-out") == ["a_16x9.png", "a_overlay.jpg", "c_1x1.png", "c_overlay.jpg"]
     page = Path("s.html").read_text()
-    assert page.count("<article") == 2 and "does not lie in the picture" in page and "nan" not in page.lower()
+    assert page.count("<article") == 2 and "does not lie in the picture" in page
+    assert page.count("data-score=") == page.count("data-worth=") == 1
 
 
 def test_nothing_of_a_line_gets_into_the_sheet_unescaped():
@@ -437,15 +434,24 @@ def test_a_wrong_line_is_one_error_and_the_rest_is_done():
         "{broken\n",
         line(box=[8, 0, 50, 42]),
         line(ratio="16:9"),
-        line(width=49, ratio="free"),
-        line(),
+        line(width=49, ratio="square", rank=2),
+        line(ratio="square"),
         line(input="none.png"),
+        line(input="none.png", ratio="free"),
         "\n",
         "[1, 2]\n",
         line(ratio="free"),
     )
     assert [one["ratio"] for one in done] == ["1:1", "free"]
-    assert got == []
+    assert got == [
+        "line 2: not JSON (expecting property name enclosed in double quotes)",
+        "line 3: 1:1 of rank 1 of this input is given by line 1 already",
+        "line 6: 1:1 of rank 1 of this input is given by line 1 already",
+        "line 10: not a JSON object",
+        "line 4: box [8, 0, 40, 32] of 32x32 pixels is not 16:9",
+        "line 5: the picture has 48x32 pixels, and the line says 49x?",
+        "line 7 and 1 more: no such file",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -513,7 +519,7 @@ def test_what_is_wrong_with_a_line(changes, reason):
         ("nonsense", "not JSON (expecting value)"),
         ('{"input": "a.png"', "not JSON (expecting ',' delimiter)"),
         ('{"input": "a.png", "ratio": "1:1", "box": [0, 0, NaN, 9]}', "NaN is no number of JSON"),
-        ('{"input": "a.png", "ratio": "1:1", "box": [0, 0, 9, 9], "score": -Infinity}', "-Infinity is no number of JSON"),
+        ('{"input": "a.png", "ratio": "1:1", "score": -Infinity}', "-Infinity is no number of JSON"),
         ('{"input": "a.png", "box": ' + "9" * 9999 + "}", "not JSON (too deep, or a number too long)"),
         ("[" * 500_000, "not JSON (too deep, or a number too long)"),
         ('{"a":' * 100_000, "not JSON (too deep, or a number too long)"),
@@ -531,30 +537,14 @@ def test_text_that_is_no_line(text, reason):
     assert got == [f"line 1: {reason}"] and len(done) == 1
 
 
-def test_a_line_without_end_takes_no_memory(monkeypatch):
-    class Endless(io.RawIOBase):
-        """64 MB in one line, and a line behind it."""
-
-        left = 64 << 20
-
-        def readable(self):
-            return True
-
-        def readinto(self, buffer):
-            count = min(len(buffer), self.left)
-            self.left -= count
-            buffer[:count] = b"[" * count
-            if not count and self.left == 0:
-                self.left = -1
-                data = b"\n" + json.dumps(line()).encode()
-                buffer[: len(data)] = data
-                return len(data)
-            return max(count, 0)
-
-    import tracemalloc
-
+def test_a_line_without_end_takes_no_memory():
+    with open("b.jsonl", "wb") as file:
+        for _ in range(64):
+            file.write(b"[" * (1 << 20))
+        file.write(b"\n" + json.dumps(line()).encode())
     tracemalloc.start()
-    found = read_boxes(Endless())
+    with open("b.jsonl", "rb") as file:
+        found = read_boxes(file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [fault.reason for fault in found.faults] == ["longer than 1 MiB"] and len(found.lines) == 1
@@ -632,7 +622,9 @@ _LIKELY = st.fixed_dictionaries(
     },
 )
 _TEXTS = st.builds(
-    lambda likely, wild: json.dumps(likely | wild), _LIKELY, st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=3)
+    lambda likely, wild: json.dumps(likely | wild),
+    _LIKELY,
+    st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=3),
 )  # fmt: skip
 
 
@@ -665,6 +657,7 @@ def test_boxes_of_ours_have_their_ratio(width, height, seed, value):
 
     rng = np.random.default_rng(seed)
     corners = np.sort(rng.uniform(0, 1, (2, 2)), axis=0) * (width, height)
-    assert lines_of.has_ratio(to_pixels(corners.reshape(4), (width, height), value), value) or min(
-        width * value, height / value, width, height
-    ) < 2
+    assert (
+        lines_of.has_ratio(to_pixels(corners.reshape(4), (width, height), value), value)
+        or min(width * value, height / value, width, height) < 2
+    )
