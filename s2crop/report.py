@@ -145,6 +145,7 @@ class Summary:
     seconds: float = 0.0
     clock: Clock = field(default_factory=Clock)
     passed_over: Counter[str] = field(default_factory=Counter)  # files in folders that are not read, by suffix
+    left_out: str = ""  # what of a list of boxes was not used
 
     def add(self, records: Sequence[Record], seconds: float) -> None:
         """Count a picture, by its records, that was done this long after the start."""
@@ -172,6 +173,8 @@ class Summary:
         ]
         if self.passed_over:
             parts.append(passed_over_text(self.passed_over))
+        if self.left_out:
+            parts.append(self.left_out)
         if self.cropped and self.seconds and not self.clips:  # clips differ too much in length for a rate
             rate = self.cropped / self.seconds
             parts.append(f"{rate:.3g} pictures/s" if rate < 100 else f"{rate:.0f} pictures/s")

@@ -23,6 +23,7 @@ from s2crop.errors import DeviceError, S2CropError, WeightsError
 from s2crop.report import WRITTEN, Record, one_line, passed_over_text
 
 if TYPE_CHECKING:
+    from s2crop.files.boxes import Boxes
     from s2crop.files.names import Plan
     from s2crop.files.sources import Source
     from s2crop.run.incoming import Incoming, Listed, Recent, Streamed
@@ -69,9 +70,18 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
     passed_over: Counter[str] = Counter()
     # What needs to know all inputs has the list read to its end first.
     streamed = options.files_from == "-" and options.folder is not None and not options.sheet
+    given: Boxes | None = None
     incoming: Incoming
     protected: Container[Path]
-    if streamed:
+    if options.boxes:
+        from s2crop.cli.boxes import fault_records, read, settled
+
+        with signals.at_once():
+            given = read(options)
+        options, incoming, protected = settled(options, given)
+        if not incoming.seen and not given.faults:
+            return _nothing(options, 0, passed_over, given.left_out_text())
+    elif streamed:
         options = settle_covers(options, None)
         incoming, protected = _streamed(options, passed_over)
     else:
@@ -84,13 +94,18 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
         if not incoming.total:
             return _nothing(options, len(sources), passed_over)
 
-    cropper = loading.load_cropper(
-        options.model, options.weights, options.device, options.precision, options.proposals, options.jobs
-    )
+    if not given:
+        cropper = loading.load_cropper(
+            options.model, options.weights, options.device, options.precision, options.proposals, options.jobs
+        )
     signals.check()
     from s2crop.files.picture import lift_pillow_limits
     from s2crop.run import pipeline
+    from s2crop.run.given import NoCropper
 
+    if given:
+        loading.keep_freed_memory()
+        cropper = NoCropper()
     lift_pillow_limits()
     batch = options.batch(protected, sys.stdout.buffer if sys.stdout else None)
 
@@ -103,24 +118,30 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
             elif options.verbose and record.status == WRITTEN and not options.to_stdout:
                 print_line(one_line(record.output or ""))
 
+    faults = fault_records(options, given) if given else []
+    for record in faults:
+        show(record)
     total = None if streamed else incoming.total
     with progress(options, total, terminal) as advance, _sheet(options, incoming.total) as add:
         summary = pipeline.run_incoming(incoming, cropper, batch, show, add, signals, advance)
-    if not summary.pictures:
+    if not summary.pictures and not faults:
         return _nothing(options, incoming.seen, passed_over)
     log.debug("%s", summary.clock.text(options.jobs))
     summary.passed_over = passed_over
+    if given:
+        summary.left_out = given.left_out_text()
     log.info("%s", summary.text())
-    return SOME_FAILED if summary.failed else ALL_DONE
+    return SOME_FAILED if summary.failed or faults else ALL_DONE
 
 
-def _nothing(options: Options, seen: int, passed_over: Counter[str]) -> int:
+def _nothing(options: Options, seen: int, passed_over: Counter[str], left_out: str = "") -> int:
     """Say that there is nothing to do; the exit status. Args: seen: how many inputs there are, all in other parts."""
     if seen and options.shard:
         log.info("part %d of %d has no pictures", *options.shard)
         return ALL_DONE
-    rest = f" ({passed_over_text(passed_over)})" if passed_over else ""
-    log.error("nothing to do: no picture or video matches%s", rest)
+    left_out = passed_over_text(passed_over) if passed_over else left_out
+    what = f"{options.boxes} has no boxes" if options.boxes else "no picture or video matches"
+    log.error("nothing to do: %s%s", what, f" ({left_out})" if left_out else "")
     return NOTHING_TO_DO
 
 
@@ -155,11 +176,16 @@ def _listed(options: Options, sources: "list[Source]") -> "tuple[Listed, frozens
 
     plans = _plans(options, sources)
     protected = frozenset(source.real for source in sources if source.real is not None)
+    check_protected(options, protected)
+    part, parts = options.shard or (1, 1)
+    return Listed(sources[part - 1 :: parts], plans[part - 1 :: parts]), protected
+
+
+def check_protected(options: Options, protected: Container[Path]) -> None:
+    """Whether messages or the sheet would be written to an input."""
     for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
         if path and Path(os.path.realpath(path)) in protected:
             raise click.UsageError(f"{option} {path} is an input")
-    part, parts = options.shard or (1, 1)
-    return Listed(sources[part - 1 :: parts], plans[part - 1 :: parts]), protected
 
 
 def _streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Recent]":
@@ -177,10 +203,10 @@ def _streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, R
         return find_sources([name], **_filters(options, passed_over))
 
     try:
-        Namer(options.ratios, options.top, **_naming(options)).plan(Source("a.jpg", Path("a.jpg"), Path("a.jpg")))
+        Namer(options.ratios, options.top, **naming(options)).plan(Source("a.jpg", Path("a.jpg"), Path("a.jpg")))
     except ValueError as error:
         raise click.UsageError(f"--name: {error}") from None
-    namer = Namer(options.ratios, options.top, **_naming(options), remember=_REMEMBERED)
+    namer = Namer(options.ratios, options.top, **naming(options), remember=_REMEMBERED)
     stream = cast("BinaryIO", click.open_file("-", "rb"))
     protected = Recent(_REMEMBERED)
     part, parts = options.shard or (1, 1)
@@ -200,7 +226,7 @@ def _filters(options: Options, passed_over: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _naming(options: Options) -> dict[str, Any]:
+def naming(options: Options) -> dict[str, Any]:
     """What a `Namer` is told."""
     template = {} if options.template is None else {"template": options.template}
     return {
@@ -227,6 +253,6 @@ def _plans(options: Options, sources: "Sequence[Source]") -> "list[Plan]":
         plan = Plan({(options.ratios[0].label, 1): path})
         return [replace(plan, covers=(plan,))]  # a picture, or a cover of a clip
     try:
-        return plan_names(sources, options.ratios, options.top, **_naming(options))
+        return plan_names(sources, options.ratios, options.top, **naming(options))
     except ValueError as error:
         raise click.UsageError(f"--name: {error}") from None

@@ -125,6 +125,14 @@ class Options:
         type=values.Share(),
         default=0.0,
     )
+    boxes: str | None = _option(
+        _CROPS,
+        "--boxes",
+        "Take boxes from JSON lines as --json prints them, and choose nothing: no network is loaded. Inputs are those "
+        "of the lines, which need input, ratio and box.",
+        type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+        metavar="FILE|-",
+    )
     cover: bool = _option(
         _VIDEO,
         "--cover",

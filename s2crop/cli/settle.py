@@ -4,14 +4,14 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from s2crop.choices import DEFAULT_COVERS
-from s2crop.cli.options import Options, Target
+from s2crop.cli.options import Options, Target, flag
 from s2crop.files.formats import (
     ALPHA_FORMATS,
     FILE_SUFFIXES,
@@ -36,6 +36,8 @@ def settle(given: dict[str, Any]) -> Options:
         given: what click read, by the names of the fields.
     """
     options = Options(**given | {"ratios": _ratios(given)})
+    if options.boxes:
+        _check_boxes(replace(options, ratios=given["ratios"]))
     if given["ratios"]:
         _check_inputs(options)
     output = options.output
@@ -69,11 +71,30 @@ def settle(given: dict[str, Any]) -> Options:
 
     if options.start_s is not None and options.end_s is not None and options.start_s >= options.end_s:
         raise click.UsageError(f"--start {options.start_s:g} is not before --end {options.end_s:g}")
-    if not options.inputs and not options.files_from:
+    if not options.inputs and not options.files_from and not options.boxes:
         raise click.UsageError("nothing to crop: give images, folders, globs, - or --files-from")
     if options.null_separated and not options.files_from:
         raise click.UsageError("-0 says how the list of --files-from is separated: give --files-from too")
     return options
+
+
+# What says how to choose, or among what, which is done where boxes are given.
+_OF_THE_CHOICE = (
+    "ratios", "top", "focus", "keep", "protect", "min_scale", "cover", "covers", "start_s", "end_s", "scan", "heatmap",
+    "recursive", "include", "exclude", "files_from", "null_separated", "device", "batch_size", "precision", "model",
+    "weights", "proposals",
+)  # fmt: skip
+
+
+def _check_boxes(options: Options) -> None:
+    """Whether there is something to choose though boxes are given."""
+    usual = {about.name: about.default for about in fields(Options)}
+    given = [flag(name) for name in _OF_THE_CHOICE if getattr(options, name) != usual[name]]
+    given += ["INPUT"] if options.inputs else []
+    if given:
+        *first, last = given
+        names = f"{', '.join(first)} and {last}" if first else last
+        raise click.UsageError(f"--boxes says what to crop, and how: leave out {names}")
 
 
 def settle_covers(options: Options, sources: "Sequence[Source] | None") -> Options:

@@ -2,7 +2,8 @@
 
 It stands in the Software tag (EXIF of JPEG, WebP and AVIF, text of PNG): "s2crop 0.2.0 INPUT PATH OPTIONS k2 c1". INPUT
 is a digest of the input's name, size and time, PATH one of where it was, OPTIONS one of what outputs depend on. "k2"
-says that the input has two crops of this ratio and no more, "c1" that the clip has one cover.
+says that the input has two crops of this ratio and no more, "c1" that the clip has one cover. Where the box was given,
+not chosen, "b" and a digest of it stand there instead.
 """
 
 import base64
@@ -24,7 +25,8 @@ _HEAD_BYTES = 4096  # in which a mark mostly is
 _AVIF_BYTES = 64 << 10, 4 << 20  # of the front of an AVIF that are searched; a colour profile may come first
 _MAX_EXIF = 1 << 20
 _PATTERN = re.compile(
-    rb"s2crop [!-~]{1,16} ([\w-]{8}) ([\w-]{8}) ([\w-]{8})(?: k(\d{1,4}))?(?: c(\d{1,4}))?(?![\w -])", re.ASCII
+    rb"s2crop [!-~]{1,16} ([\w-]{8}) ([\w-]{8}) ([\w-]{8})(?: k(\d{1,4}))?(?: c(\d{1,4}))?(?: b([\w-]{8}))?(?![\w -])",
+    re.ASCII,
 )
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -46,10 +48,12 @@ class Mark:
     options: str  # digest
     crops: int | None = None  # how many there are of this ratio, where that is fewer than were asked for
     covers: int | None = None  # likewise
+    box: str | None = None  # digest of what was given, where nothing was chosen
 
     def __str__(self) -> str:
         parts = ["s2crop", VERSION[:16], self.origin.input, self.origin.path, self.options]
         parts += [f"{letter}{count}" for letter, count in (("k", self.crops), ("c", self.covers)) if count is not None]
+        parts += [f"b{self.box}"] if self.box else []
         return " ".join(parts)
 
 
@@ -161,9 +165,9 @@ def parse(software: bytes) -> Mark | None:
     found = _PATTERN.search(software)
     if found is None:
         return None
-    known, path, options, crops, covers = (part.decode() if part is not None else None for part in found.groups())
+    known, path, options, crops, covers, box = (part.decode() if part is not None else None for part in found.groups())
     assert known and path and options
-    return Mark(Origin(known, path), options, int(crops) if crops else None, int(covers) if covers else None)
+    return Mark(Origin(known, path), options, int(crops) if crops else None, int(covers) if covers else None, box)
 
 
 def _ends_jpeg(file: _Reader) -> bool:

@@ -2,7 +2,7 @@
 
 import string
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -91,7 +91,8 @@ class Namer:
     ):
         self._template, self._fields = template, _check_template(template)
         self._sides = {ratio.label: _sides(self._fields, ratio, size) for ratio in ratios}
-        self._crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
+        self._ratios = {ratio.label: ratio for ratio in ratios}
+        self._crops = [(label, rank) for label in self._ratios for rank in range(1, top + 1)]
         self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
         self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
@@ -99,9 +100,11 @@ class Namer:
         self._next_number: dict[str, int] = {}
         self._known: dict[Path | None, tuple[str, set[str]]] = {}  # files -> their tags and keys, if not all are kept
 
-    def plan(self, source: Source) -> Plan:
+    def plan(self, source: Source, only: Mapping[int | None, Iterable[tuple[str, int]]] | None = None) -> Plan:
         """Where the crops of one more source go.
 
+        Args:
+            only: ratio label and rank of the crops that it has, by cover, or under None for a picture; None for all.
         Raises:
             ValueError: a template without {ratio}, {rank} or {cover} where it takes them to tell crops apart, or whose
                 names are empty or lie outside `folder`.
@@ -109,9 +112,9 @@ class Namer:
         place = None if source.path is None else source.path.absolute()
         if self._remember is not None and place in self._known:
             self._known[place] = self._known.pop(place)
-            return self._plan(source, self._known[place][0])
+            return self._plan(source, self._known[place][0], only)
         for tag in _tags(source, self._next_number):
-            plan = self._plan(source, tag)
+            plan = self._plan(source, tag, only)
             paths = list(plan.all_paths())
             keys = {_key(path) for path in paths}
             if len(keys) < len(paths):
@@ -128,29 +131,38 @@ class Namer:
                 del self._next_number[next(iter(self._next_number))]
         return plan
 
-    def _plan(self, source: Source, tag: str) -> Plan:
+    def _plan(
+        self, source: Source, tag: str, only: Mapping[int | None, Iterable[tuple[str, int]]] | None = None
+    ) -> Plan:
         """For a source and its covers; the tag tells its names from those of others."""
-        own = self._plan_one(source, tag, None) if source.kind != Kind.CLIP else Plan()
-        of_covers = range(1, self._covers + 1) if source.kind != Kind.PICTURE else ()
-        return replace(own, covers=tuple(self._plan_one(source, tag, cover) for cover in of_covers))
 
-    def _plan_one(self, source: Source, tag: str, cover: int | None) -> Plan:
+        def one(cover: int | None) -> Plan:
+            crops = self._crops if only is None else only.get(cover, ())
+            return self._plan_one(source, tag, cover, list(crops)) if crops else Plan()
+
+        own = one(None) if source.kind != Kind.CLIP else Plan()
+        count = self._covers if only is None else max((cover or 0 for cover in only), default=0)
+        of_covers = range(1, count + 1) if source.kind != Kind.PICTURE else ()
+        return replace(own, covers=tuple(map(one, of_covers)))
+
+    def _plan_one(self, source: Source, tag: str, cover: int | None, crops: Sequence[tuple[str, int]]) -> Plan:
         """For a source as a picture, or for a cover of it."""
         place = self._folder / source.relative.parent
         word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
         suffix = suffix_for_name(known, self._fmt, self._circle)
         planned = {}
-        for ratio, rank in self._crops:
+        for label, rank in crops:
             number = f"_{rank}" if self._top > 1 else ""
-            name = _fill(self._template, self._fields, source, tag, word, ratio, number, self._sides[ratio.label])
-            planned[ratio.label, rank] = place / f"{name}{suffix}"
+            ratio = self._ratios[label]
+            name = _fill(self._template, self._fields, source, tag, word, ratio, number, self._sides[label])
+            planned[label, rank] = place / f"{name}{suffix}"
         drawn: dict[str, Any] = {}
-        sides = self._sides[self._crops[0][0].label]
+        sides = self._sides[crops[0][0]]
         for kind in self._drawn:
             name = _fill(self._template, self._fields, source, tag, word, Ratio(kind, None), "", sides)
             drawn[kind] = place / f"{name}{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
         if self._keep_frames and cover is not None:
-            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, self._crops[0][0], "")
+            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, self._ratios[crops[0][0]], "")
             drawn["frame"] = place / f"{name}{suffix_for_name('x.jpg', self._fmt, False)}"
         return Plan(planned, **drawn)
 

@@ -61,7 +61,7 @@ def find_sources(
         for source in _expand(text, recursive, skip_folder, passed_over):
             if source.path is not None and not _wanted(source.relative, include, exclude):
                 continue
-            place = _place(source, folders)
+            place = place_of(source, folders)
             if place not in found:
                 real = (
                     None if source.path is None else Path(os.path.realpath(place) if os.path.islink(place) else place)
@@ -279,7 +279,7 @@ def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> b
     return included and not any(fnmatch.fnmatchcase(name, pattern.casefold()) for pattern in exclude)
 
 
-def _place(source: Source, folders: dict[Path, str]) -> str:
+def place_of(source: Source, folders: dict[Path, str]) -> str:
     """The same for one file named in two ways; links with names of their own stay apart.
 
     Args:

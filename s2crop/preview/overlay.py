@@ -1,5 +1,6 @@
 """The chosen boxes, and what the network saw, drawn on a picture: for looking."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,11 +37,14 @@ def size_wh(width: int, height: int) -> tuple[int, int]:
 
 
 def crop_outlines(crops: Sequence, ratios: Sequence[str], circle: bool) -> list[Outline]:
-    """Of crops, coloured by ratio; labelled with rank where there are several, worth, score, what they cut or lose."""
+    """Of crops, coloured by ratio; labelled with rank where there are several, worth, score, what they cut or lose,
+    as far as that is known."""
     ranked = any(crop.rank > 1 for crop in crops)
     outlines = []
     for crop in crops:
-        words = [crop.ratio, *([f"#{crop.rank}"] if ranked else []), f" {crop.worth:.2f}  {crop.score:.2f}"]
+        words = [crop.ratio, *([f"#{crop.rank}"] if ranked else [])]
+        if figures := [f"{value:.2f}" for value in (crop.worth, crop.score) if math.isfinite(value)]:
+            words.append(" " + "  ".join(figures))  # a box that was given need have none
         label = " ".join(words + faults(crop.cut, crop.lost))
         colour = COLOURS[ratios.index(crop.ratio) % len(COLOURS)]
         outlines.append(Outline(crop.box, label, colour, thin=crop.rank > 1, circle=circle))

@@ -4,18 +4,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from s2crop.files.names import Plan
 from s2crop.files.sources import NameStream, Source
 
+if TYPE_CHECKING:
+    from s2crop.files.given import Given
+
 
 class Taken(NamedTuple):
-    """A source, where its crops go, and why it cannot be done, if that is known."""
+    """A source, where its crops go, why it cannot be done, if that is known, and its boxes, where they are given."""
 
     source: Source
     plan: Plan
     error: Exception | None = None
+    given: "Given | None" = None
 
 
 class Incoming(Protocol):
@@ -46,21 +50,26 @@ class Incoming(Protocol):
 
 
 class Listed:
-    """Sources that are all known. Args: plans: for each of them where its crops go."""
+    """Sources that are all known.
+
+    Args:
+        plans: for each of them where its crops go.
+        given: for each of them its boxes, where these are given.
+    """
 
     news = None
 
-    def __init__(self, sources: Sequence[Source], plans: Sequence[Plan]):
+    def __init__(self, sources: Sequence[Source], plans: Sequence[Plan], given: "Sequence[Given] | None" = None):
         self.total = self.seen = len(sources)
         self.ended = False
         self.stdin = any(source.path is None for source in sources)
-        self._rest = zip(sources, plans, strict=True)
+        self._rest = zip(sources, plans, given or [None] * len(sources), strict=True)
 
     def take(self) -> Taken | None:
         """See `Incoming`."""
-        pair = next(self._rest, None)
-        self.ended = pair is None
-        return None if pair is None else Taken(*pair)
+        one = next(self._rest, None)
+        self.ended = one is None
+        return None if one is None else Taken(one[0], one[1], given=one[2])
 
 
 class Recent:

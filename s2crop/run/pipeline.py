@@ -20,6 +20,7 @@ from s2crop.files.sources import Source
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, Summary
 from s2crop.run.clips import ClipWorkers
+from s2crop.run.given import BoxWorkers, NoCropper
 from s2crop.run.incoming import Incoming, Listed
 from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
 
@@ -112,7 +113,7 @@ def run(
 
 def run_incoming(
     incoming: Incoming,
-    cropper: "Cropper | EarlyCropper",
+    cropper: "Cropper | EarlyCropper | NoCropper",
     options: BatchOptions,
     on_record: Callable[[Record], None],
     on_picture: Callable[[list[Record], list[Thumbnails]], None] = lambda records, thumbnails: None,
@@ -125,6 +126,7 @@ def run_incoming(
 
     Args:
         incoming: sources and where their crops go, each asked for when there is room for it.
+        cropper: a `NoCropper` where all of them come with their boxes.
     """
     summary = Summary()
     pipeline = _Pipeline(cropper, options, interrupts, summary.clock, on_progress)
@@ -156,7 +158,7 @@ class _Pipeline:
 
     def __init__(
         self,
-        cropper: "Cropper | EarlyCropper",
+        cropper: "Cropper | EarlyCropper | NoCropper",
         options: BatchOptions,
         interrupts: "Stops",
         clock: Clock,
@@ -168,8 +170,11 @@ class _Pipeline:
         self._cropper = cast("Cropper", cropper)
         self._asked_batch = options.batch_size
         self._set_batch_size(options)
-        self._workers = ClipWorkers(self._cropper, self._options, clock, on_progress)
-        self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=_stand_back)
+        self._chooses = not isinstance(cropper, NoCropper)
+        kind = ClipWorkers if self._chooses else BoxWorkers
+        self._workers = kind(self._cropper, self._options, clock, on_progress)
+        first = _stand_back if self._chooses else None
+        self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=first)
         self._unreported: deque[Job] = deque()
         self._preparing: deque[Job] = deque()
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
@@ -220,7 +225,8 @@ class _Pipeline:
                 early.load()
             self._interrupts.check()
         cropper = self._cropper
-        log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started_s)
+        if self._chooses:
+            log.debug("%s on %s, loaded in %.1f s", cropper.model, cropper.device, time.monotonic() - started_s)
         before = self._options.batch_size or 0
         self._set_batch_size(self._options)
         self._workers.more_room((self._options.batch_size or 0) - before)
@@ -230,7 +236,7 @@ class _Pipeline:
         """Let workers begin with what is there, as far as there is room for it."""
         while len(self._preparing) < self._in_flight and (taken := incoming.take()) is not None:
             stdin = self._stdin if taken.source.path is None else None
-            job = Job(self._taken, taken.source, taken.plan, contents=stdin)
+            job = Job(self._taken, taken.source, taken.plan, contents=stdin, given=taken.given)
             self._taken += 1
             if taken.error is not None:
                 job.preparing = Future()

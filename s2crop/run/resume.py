@@ -21,6 +21,7 @@ _OF_NO_OUTPUT = frozenset(
      "stream", "stream_format", "thumbnails", "spell"]
 )  # fmt: skip
 _OF_SOME = frozenset(["quality", "overlay_proposals", "covers", "start_s", "end_s", "scan"])
+_OF_THE_CHOICE = frozenset(["weights", "proposals"])  # none of which is made where boxes are given
 
 
 class Todo(Enum):
@@ -50,6 +51,8 @@ class Resume:
             for name in fields(options) if name.name not in _OF_NO_OUTPUT | _OF_SOME
         ]  # fmt: skip
         self._base = repr((model, asked, how))
+        given = [pair for pair in how if pair[0] not in _OF_THE_CHOICE]
+        self._base_of_given = repr((request.circle, given))
         self._digests: dict[tuple, str] = {}
         self._folders: dict[Path, str] = {}  # with links followed
 
@@ -68,6 +71,9 @@ class Resume:
         """The text for an output that is about to be written; empty for an input that is not known."""
         if job.origin is None:
             return ""
+        if job.boxes is not None:
+            digest = self._digest_of_given(job, suffix, what, ratio, rank)
+            return str(Mark(job.origin, digest, box=_digest_of_box(job, what, ratio, rank)))
         crops = job.few.get(ratio or "")
         return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank), crops, job.few_covers))
 
@@ -114,9 +120,14 @@ class Resume:
             return Todo.REPLACE
         if job.origin is not None and standing.mark is not None:
             same_input = standing.mark.origin.input == job.origin.input
-            if same_input and standing.mark.options == self._digest(job, output.suffix, what, ratio, rank):
+            if same_input and self._is_as_asked(job, standing.mark, output.suffix, what, ratio, rank):
                 self._learn(job, standing, ratio)
                 return Todo.LEAVE
+            if standing.mark.box and job.boxes is None and what == CROP and not options.skip_existing:
+                raise OutputError(  # somebody's own work, perhaps
+                    f"{output} was cropped to a box that was given, with other options: {options.spell('boxes')} makes "
+                    f"it again, {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
+                )
             if not options.skip_existing and (same_input or standing.mark.origin.path == job.origin.path):
                 return Todo.REPLACE
         if options.skip_existing:
@@ -125,6 +136,16 @@ class Resume:
         raise OutputError(
             f"{output} {whose}: {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
         )
+
+    def _is_as_asked(self, job: Job, mark: Mark, suffix: str, what: str, ratio: str | None, rank: int | None) -> bool:
+        """Whether an output is what this run would make of the same input. One whose box was given counts as what
+        would be chosen now: it is a correction that is to stay."""
+        if not mark.box:
+            return job.boxes is None and mark.options == self._digest(job, suffix, what, ratio, rank)
+        if job.boxes is None:
+            return what == CROP and mark.options == self._digest_of_given(job, suffix, what, ratio, rank)
+        box = _digest_of_box(job, what, ratio, rank)
+        return (mark.box, mark.options) == (box, self._digest_of_given(job, suffix, what, ratio, rank))
 
     def _learn(self, job: Job, standing: Standing, ratio: str | None) -> None:
         """Of a finished output: how many crops and covers there are where these are fewer than asked for."""
@@ -151,9 +172,29 @@ class Resume:
             self._digests[key] = marks.digest(self._base, more)
         return self._digests[key]
 
+    def _digest_of_given(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None) -> str:
+        """Of the options that such an output depends on where its box is given."""
+        key = "given", what, ratio, rank, suffix, job.about.get("cover_rank")
+        if key not in self._digests:
+            options, more = self._options, list[Any](key)
+            fmt = format_to_write(suffix)
+            if fmt is None or fmt.lossy:
+                more.append(options.quality)
+            self._digests[key] = marks.digest(self._base_of_given, more)
+        return self._digests[key]
+
     def _is_protected(self, output: Path) -> bool:
         if os.path.islink(output):
             return Path(os.path.realpath(output)) in self._options.protected
         if output.parent not in self._folders:
             self._folders[output.parent] = os.path.realpath(output.parent)
         return Path(self._folders[output.parent], output.name) in self._options.protected
+
+
+def _digest_of_box(job: Job, what: str, ratio: str | None, rank: int | None) -> str:
+    """Of what was given for an output: its box, and of a clip the time; of a drawing all boxes."""
+    assert job.boxes is not None
+    boxes: Any = None if what == FRAME else sorted(job.boxes.items())
+    if what == CROP:
+        boxes = job.boxes[ratio or "", rank or 0]
+    return marks.digest(boxes, job.about.get("time_s"), job.about.get("source"))

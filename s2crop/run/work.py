@@ -25,6 +25,7 @@ from s2crop.report import Clock, Record, failed
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
+    from s2crop.files.given import Given
     from s2crop.run.resume import Todo
     from s2crop.video.covers import Shown
     from s2crop.video.reader import Video
@@ -90,6 +91,8 @@ class Job:
     about: dict[str, Any] = field(default_factory=dict)  # what its records say besides
     contents: bytes | None = None  # of the file, where it is not to be opened
     origin: Origin | None = None  # what tells the input, for marks
+    given: "Given | None" = None  # the boxes, where none are to be chosen
+    boxes: dict[tuple[str, int], tuple[int, int, int, int]] | None = None  # of these, by ratio label and rank
     todo: "dict[Path, Todo]" = field(default_factory=dict)  # about outputs, as far as it is known
     few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
     few_covers: int | None = None  # likewise
@@ -252,9 +255,11 @@ class Work:
                 cut=crop.cut, lost=crop.lost, focus=crop.focus, object_position=position,
             )  # fmt: skip
             try:
-                if not math.isfinite(score):
-                    raise InputError("the score is not a number ({option} fp32 may help)", "precision")
-                records.append(make(replace(record, score=score, worth=crop.worth)))
+                if job.boxes is None:
+                    if not math.isfinite(score):
+                        raise InputError("the score is not a number ({option} fp32 may help)", "precision")
+                    record = replace(record, score=score, worth=crop.worth)
+                records.append(make(record))
             except BrokenPipeError:
                 raise  # the stream's; files give OutputError
             except Exception as error:

@@ -9,6 +9,7 @@ the `import torch` of the same round.
 * in turn: one picture without overlap, for comparison: the network is loaded, then the picture is decoded.
 * one picture: the command for one JPEG of 12 megapixels to three ratios, 640 pixels wide.
 * again: the same with its outputs there already.
+* boxes: the same with its boxes given by `--boxes`.
 * answer: from a name written to `--files-from -` of a process that is warm to its line.
 * pictures: as many links to the JPEG.
 """
@@ -88,6 +89,10 @@ def main() -> None:
         library.mkdir()
         for i in range(options.pictures):
             os.symlink(path, library / f"{i}.jpg")
+        given = folder / "boxes.jsonl"
+        with given.open("wb") as file:
+            words = command(path, "-a", ",".join(RATIOS), "--dry-run", "--json", "-q", "-d", "cpu")
+            subprocess.run(words, env=ENVIRONMENT, check=True, stdout=file)
         skip = [word for word in ASKED if word != "--overwrite"]
         kinds: dict[str, Callable[[], float]] = {
             "import torch": lambda: seconds([sys.executable, "-c", "import torch"]),
@@ -96,6 +101,7 @@ def main() -> None:
             ),
             "one picture": lambda: seconds(command(path, *ASKED, "-o", out)),
             "again": lambda: seconds(command(path, *skip, "-o", out)),
+            "boxes": lambda: seconds(command("--boxes", given, *ASKED[2:-2], "-o", out)),
             f"{options.pictures} pictures": lambda: seconds(command(library, *ASKED, "-o", out)),
         }
         times: dict[str, list[float]] = {kind: [] for kind in kinds}

@@ -11,9 +11,11 @@ installs the other tools:
 * smartcrop: smartcrop.py as its own command does it, with one decode for all ratios.
 * floor: the boxes that s2crop chose, without choosing: reduced-size decode, resize and encode in Pillow, one decode.
 * own floor: the same boxes through s2crop's own decode, resize, encode and write.
+* boxes: the same boxes through the run of `--boxes`.
 """
 
 import argparse
+import io
 import json
 import os
 import statistics
@@ -33,7 +35,9 @@ from PIL import Image, ImageDraw
 
 from s2crop.cli import loading
 from s2crop.cropping.request import Crop, CropRequest
+from s2crop.files.boxes import read_boxes
 from s2crop.files.encode import encode
+from s2crop.files.given import group
 from s2crop.files.names import plan_names
 from s2crop.files.picture import Picture
 from s2crop.files.sizes import decoder_scale, parse_size
@@ -41,6 +45,8 @@ from s2crop.files.sources import find_sources
 from s2crop.files.write import write_atomic
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.run import pipeline
+from s2crop.run.given import NoCropper
+from s2crop.run.incoming import Listed
 from s2crop.run.work import BatchOptions
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +187,19 @@ class S2Crop:
         pipeline.run(self.sources, plans, self.cropper, settings, note)
         return boxes
 
+    def again(self, out: Path, boxes: Boxes) -> None:
+        """The run of the boxes that were chosen, without choosing."""
+        text = "".join(
+            json.dumps({"input": str(source.path), "ratio": ratio, "box": box}) + "\n"
+            for source in self.sources for ratio, box in boxes[source.path.name].items()
+        )  # fmt: skip
+        inputs = group(read_boxes(io.BytesIO(text.encode())), out)
+        sources = [given.source for given in inputs]
+        plans = plan_names(sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
+        settings = BatchOptions(self.request, jobs=JOBS, size=parse_size(str(WIDTH)), quality=QUALITY, overwrite=True)
+        summary = pipeline.run_incoming(Listed(sources, plans, inputs), NoCropper(), settings, lambda record: None)
+        assert summary.crops["written"] == len(sources) * len(RATIOS)
+
     def parts(self) -> dict[str, float]:
         """Milliseconds a picture, one thread, one picture at a time."""
         times: dict[str, list[float]] = {"prepare": [], "score and choose": []}
@@ -220,8 +239,10 @@ def measure_speed(paths: list[Path], rounds: int) -> dict:
             list(pools[name].map(warm_up, [name] * 2 * JOBS))
             list(pools[name].map(tools[name], paths[: 2 * JOBS]))
         times: dict[str, list[float]] = {name: [] for name in ("s2crop", *tools)}
+        times["boxes"] = []
         for _ in range(rounds):
             times["s2crop"].append(seconds(lambda: ours(out)))
+            times["boxes"].append(seconds(lambda: ours.again(out, boxes)))
             for name, tool in tools.items():
                 times[name].append(seconds(lambda name=name, tool=tool: list(pools[name].map(tool, paths))))
         for pool in pools.values():
@@ -231,6 +252,9 @@ def measure_speed(paths: list[Path], rounds: int) -> dict:
         ratio = statistics.median(mine / theirs for mine, theirs in zip(times["s2crop"], values, strict=True))
         rate = len(paths) / statistics.median(values)
         rows.append({"tool": name, "pictures_per_second": round(rate, 2), "s2crop_time_to_its": round(ratio, 2)})
+        if name == "boxes":
+            pairs = zip(values, times["floor"], strict=True)
+            rows[-1]["its_time_to_floor"] = round(statistics.median(mine / theirs for mine, theirs in pairs), 2)
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     parts = ours.parts()
     print(parts)
