@@ -10,19 +10,22 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
-]  # fmt: skip
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe""".split()
 WAIT_S = 60  # for an answer, on a machine with other work
 KEYS = {"Enter": "\r", " ": " "}  # what keys type besides their one character
+
+
+needed = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 
 
 class Browser:
     """One window; what a person does is sent as input of the system, not as events of the page's own."""
 
-    def __init__(self, folder: Path, size=(1280, 900), flags=()):
+    def __init__(self, folder: Path):
         self.downloads = folder / "downloads"
         self._last, self._left = 0, b""
         self.said: list[str] = []  # errors of the page, and what its policy refused
@@ -37,19 +40,27 @@ class Browser:
             os.dup2(ends[1], 4)
 
         self._process = subprocess.Popen(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}", *flags],
+            [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}"],
             preexec_fn=plumb, pass_fds=(3, 4), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for end in ends:
             os.close(end)
-        self._session = None
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = self._session = None
+        where = {"behavior": "allow", "downloadPath": str(self.downloads)}
+        self.send("Browser.setDownloadBehavior", in_session=False, **where)
+
+    def renew(self):
+        """A new window in place of the old one, which nothing is left of but what it kept."""
+        target = self.send("Target.createTarget", in_session=False, url="about:blank")["targetId"]
+        session = self.send("Target.attachToTarget", in_session=False, targetId=target, flatten=True)["sessionId"]
+        if self._target:
+            self.send("Target.closeTarget", in_session=False, targetId=self._target)
+        self._target, self._session = target, session
         for domain in ("Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")
-        self.resize(*size)
-        self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads), in_session=False)
+        self.resize(1280, 900)
+        self.said.clear()
 
     def __enter__(self):
         return self
@@ -123,13 +134,15 @@ class Browser:
 
     def middle(self, selector):
         """Where an element is on the screen."""
-        return self.run(
-            f"(() => {{ const one = document.querySelector({json.dumps(selector)}); one.scrollIntoView({{block: 'nearest'}});"
-            " const box = one.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2] })()"
+        one = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{one}.scrollIntoView({{block: 'nearest'}})")
+        x, y, width, height = self.run(
+            f"(({{x, y, width, height}}) => [x, y, width, height])({one}.getBoundingClientRect())"
         )
+        return x + width / 2, y + height / 2
 
     def mouse(self, kind, x, y, **more):
-        self.send(f"Input.dispatch{'Mouse'}Event", type=kind, x=x, y=y, button="left", buttons=1, **more)
+        self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, **more)
 
     def click(self, selector):
         x, y = self.middle(selector)

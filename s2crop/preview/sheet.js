@@ -180,9 +180,8 @@ function showChange(crop) {
   figure.classList.toggle("moved", Boolean(change?.box));
   figure.classList.toggle("refused", isRefused(crop));
   for (const old of figure.querySelectorAll("canvas, .change")) old.remove();
-  for (const rect of crop.article.querySelectorAll("rect")) {
-    if (rect.dataset.crop !== `${[...place].indexOf(figure)}`) continue;
-    const [width, height] = sidesOf(box);
+  const line = crop.article.querySelector(`rect[data-crop="${[...place].indexOf(figure)}"]`), [width, height] = sidesOf(box);
+  for (const rect of [line, line.previousElementSibling]) { // with what is dark under it
     for (const [name, value] of Object.entries({ x: box[0], y: box[1], width, height })) rect.setAttribute(name, value);
     rect.classList.toggle("refused", isRefused(crop));
   }

@@ -1,6 +1,6 @@
 // Boxes [x1, y1, x2, y2] in whole pixels of the upright picture, by the rules of geometry/boxes.py and geometry/ratio.py.
 
-const LEAST_SIDE = 16; // pixels of the longer side of a frame, which is no point
+const LEAST_SIDE = 16; // pixels of a frame's longer side that it can be made small to
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const sidesOf = (box) => [box[2] - box[0], box[3] - box[1]];
@@ -53,8 +53,8 @@ function moved(box, dx, dy, size) {
 // Scaled about its centre by so many pixels of its longer side. Without a ratio it keeps the one that it has.
 function scaled(box, by, size, ratio) {
   const [width, height] = sidesOf(box), shape = ratio ?? width / height;
-  const longer = Math.max(width, height) + by, least = Math.min(LEAST_SIDE, ...size);
-  const side = Math.max(longer, least), sides = shape >= 1 ? [side, side / shape] : [side * shape, side];
+  const longer = Math.max(width, height), side = Math.max(longer + by, Math.min(LEAST_SIDE, longer));
+  const sides = shape >= 1 ? [side, side / shape] : [side * shape, side];
   const middle = [box[0] + box[2], box[1] + box[3]];
   const wanted = [...sides.map((s, i) => (middle[i] - s) / 2), ...sides.map((s, i) => (middle[i] + s) / 2)];
   return toPixels(wanted, size, shape);
@@ -68,8 +68,7 @@ const outwards = (handle, dx, dy) => [
 function cornered(box, handle, width, size, ratio) {
   const left = handle.includes("w"), top = handle.includes("n");
   const room = [left ? box[2] : size[0] - box[0], top ? box[3] : size[1] - box[1]];
-  const least = Math.min(LEAST_SIDE, ...size) * Math.min(1, ratio);
-  const wanted = Math.max(width, least);
+  const wanted = Math.max(width, Math.min(LEAST_SIDE, ...sidesOf(box)) * Math.min(1, ratio));
   const [w, h] = wholeSides(wanted, wanted / ratio, ratio, room);
   const x = left ? box[2] - w : box[0], y = top ? box[3] - h : box[1];
   return [x, y, x + w, y + h];
@@ -81,11 +80,11 @@ function dragged(box, handle, dx, dy, size, ratio) {
     const [right, down] = outwards(handle, dx, dy);
     return cornered(box, handle, box[2] - box[0] + ratio * (ratio * right + down) / (ratio * ratio + 1), size, ratio);
   }
-  const least = Math.min(LEAST_SIDE, ...size), at = [...box];
-  if (handle.includes("w")) at[0] = clamp(roundEven(box[0] + dx), 0, box[2] - least);
-  if (handle.includes("e")) at[2] = clamp(roundEven(box[2] + dx), box[0] + least, size[0]);
-  if (handle.includes("n")) at[1] = clamp(roundEven(box[1] + dy), 0, box[3] - least);
-  if (handle.includes("s")) at[3] = clamp(roundEven(box[3] + dy), box[1] + least, size[1]);
+  const [w, h] = sidesOf(box).map((side) => Math.min(LEAST_SIDE, side)), at = [...box]; // the least sides
+  if (handle.includes("w")) at[0] = clamp(roundEven(box[0] + dx), 0, box[2] - w);
+  if (handle.includes("e")) at[2] = clamp(roundEven(box[2] + dx), box[0] + w, size[0]);
+  if (handle.includes("n")) at[1] = clamp(roundEven(box[1] + dy), 0, box[3] - h);
+  if (handle.includes("s")) at[3] = clamp(roundEven(box[3] + dy), box[1] + h, size[1]);
   return at;
 }
 
