@@ -115,6 +115,7 @@ class Browser:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def reload(self):
+        time.sleep(0.5)  # what a page keeps reaches the browser a moment later, and a machine may be busy
         self.run("window.old = 1")
         self.send("Page.reload")
         self.wait("document.readyState === 'complete' && !window.old")
