@@ -451,7 +451,7 @@ class Padded(Record):
 def made_up(path, kept, ratios=("1:1",), top=1, circle=False):
     """A sheet of records of one input."""
     with sheet.Sheet(Path(path), list(ratios), total=1, top=top, circle=circle) as page:
-        page.add(kept, [sheet.Thumbnails(image(), [image(box=(0, 0, 900, 600))] * len(kept))])
+        page.add(kept, [sheet.Thumbnails(image(), [image(box=record.box) for record in kept])])
 
 
 def some(kind=Record, **more):
@@ -460,10 +460,11 @@ def some(kind=Record, **more):
 
 
 def test_a_padded_crop_keeps_its_shape_or_gets_its_ratio_s(window):
-    padded = some(Padded, box=(0, 100, 1200, 700), padded=(0, 300, 0, 300))
+    padded = some(Padded, box=(0, 100, 1200, 700), padded=(0, 160, 0, 160), output_width=640, output_height=640)
     made_up("sheet.html", [padded, some(Padded, rank=2)], top=2)
     window.open("sheet.html")
     assert window.run("crops.map((crop) => crop.isPadded)") == [True, False]
+    assert window.run("crops[0].opener.getBoundingClientRect().toJSON()")["height"] == pytest.approx(160, abs=1)
     edit(window, 0)
     window.run("document.querySelector('#frame .e').focus()")
     window.press(*["ArrowLeft"] * 3)
@@ -478,6 +479,33 @@ def test_a_padded_crop_keeps_its_shape_or_gets_its_ratio_s(window):
     edit(window, 0)
     window.press("-")
     assert box_now(window) == [198, 0, 997, 799], "its ratio holds from here on"
+
+
+def test_a_padded_crop_that_nearly_has_its_ratio_gets_it(window):
+    made_up(
+        "sheet.html", [some(Padded, box=(0, 0, 790, 800), padded=(5, 0, 5, 0), output_width=800, output_height=800)]
+    )
+    window.open("sheet.html")
+    edit(window, 0)
+    window.run("document.querySelector('#frame .e').focus()")
+    window.press(*["ArrowRight"] * 6)
+    assert box_now(window) == [0, 0, 796, 800]
+    window.press("ArrowRight")
+    assert box_now(window) == [0, 2, 797, 799] and saved(window)[0]["padded"] is None
+
+
+@pytest.mark.parametrize(
+    "box, ratio, is_round, pads",
+    [
+        ([0, 0, 100, 50], 1, False, [0, 25, 0, 25]), ([5, 5, 105, 56], 1, False, [0, 24, 0, 25]),
+        ([0, 0, 50, 100], 16 / 9, False, [64, 0, 64, 0]), ([0, 0, 1000, 998], 1, False, None),
+        ([0, 0, 30, 40], 1, True, [10, 5, 10, 5]), ([0, 0, 30, 40], None, False, None),
+    ],
+)  # fmt: skip
+def test_pads_reach_to_the_ratio_or_the_circle(window, box, ratio, is_round, pads):
+    made_up("sheet.html", [some()])
+    window.open("sheet.html")
+    assert window.run(f"padsOf({box}, {json.dumps(ratio)}, {json.dumps(is_round)})") == pads
 
 
 def test_a_crop_of_several_sizes_is_one_crop(window):

@@ -15,6 +15,7 @@ class Crop {
     this.worth = parseFloat(worth);
     this.sizes = sizes ? sizes.split(" ") : [];
     this.isPadded = "padded" in figure.dataset;
+    this.isRound = figure.classList.contains("round");
     this.isEnlarged = "enlarged" in figure.dataset;
     this.opener = figure.querySelector(".open"); // null where no box is known, or no picture
   }
@@ -160,18 +161,40 @@ function point(event) {
 
 const span = (kind, text) => Object.assign(document.createElement("span"), { className: kind, textContent: text });
 
-// A part of a picture drawn on a canvas that shows it as large as a thumbnail of it would be.
+// In pixels of the picture.
+function padsNow(crop, box) {
+  const line = alike(crop, box)?.line;
+  if (!line) return crop.line.padded ? padsAround(crop, box) : null;
+  if (!line.padded || !line.output_width) return null;
+  const scale = (box[2] - box[0]) / Math.max(1, line.output_width - line.padded[0] - line.padded[2]);
+  return line.padded.map((pad) => pad * scale);
+}
+
+// A part of a picture, and what is to lie around it, on a canvas that shows it as large as there is room for.
 function drawCrop(canvas, picture, crop, box, most) {
-  const [width, height] = sidesOf(box), scale = Math.min(most[0] / width, most[1] / height);
-  const shown = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+  const [width, height] = sidesOf(box), [left, top, right, bottom] = padsNow(crop, box) ?? [0, 0, 0, 0];
+  const whole = [left + width + right, top + height + bottom], scale = Math.min(most[0] / whole[0], most[1] / whole[1]);
+  const shown = whole.map((side) => Math.max(1, Math.round(side * scale)));
   const sharp = Math.max(1, Math.min(2, window.devicePixelRatio));
   [canvas.width, canvas.height] = shown.map((side) => Math.round(side * sharp));
   [canvas.style.width, canvas.style.height] = [`${shown[0]}px`, "auto"];
   canvas.style.aspectRatio = `${shown[0]} / ${shown[1]}`;
   const [x, y] = [picture.naturalWidth / crop.size[0], picture.naturalHeight / crop.size[1]];
-  const pen = canvas.getContext("2d");
+  const [across, down] = [canvas.width / whole[0], canvas.height / whole[1]], pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(picture, box[0] * x, box[1] * y, width * x, height * y, 0, 0, canvas.width, canvas.height);
+  pen.drawImage(picture, box[0] * x, box[1] * y, width * x, height * y,
+    left * across, top * down, width * across, height * down);
+}
+
+// A thumbnail has no pads: they are left free around it.
+function showPads(crop) {
+  const { padded: [left, top, right, bottom], output_width: width, output_height: height } = crop.line;
+  const image = crop.opener.querySelector("img");
+  if (!image || !width) return;
+  const scale = Math.min(320 / width, 160 / height, image.width / (width - left - right));
+  image.style.width = `${(width - left - right) * scale}px`;
+  crop.opener.style.padding = [top, right, bottom, left].map((pad) => `${pad * scale}px`).join(" ");
+  crop.figure.classList.add("with-pads");
 }
 
 function showChange(crop) {

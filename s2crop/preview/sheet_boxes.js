@@ -95,13 +95,17 @@ function nudged(box, handle, dx, dy, size, ratio) {
   return cornered(box, handle, ratio >= 1 ? width + right + down : (height + right + down) * ratio, size, ratio);
 }
 
-// What fills a box up to a ratio, [left, top, right, bottom] in the box's own pixels; null where nothing does.
-function padsOf(box, ratio) {
+const NEARLY = 0.005; // of a side: a pad thinner than that would look like a mistake, so there is none
+
+// What fills a box up to a ratio, or to a circle around it, [left, top, right, bottom] in the box's own pixels, or null.
+function padsOf(box, ratio, isRound = false) {
   if (ratio === null) return null;
-  const [width, height] = sidesOf(box);
-  const across = Math.max(0, roundEven(height * ratio) - width), down = Math.max(0, roundEven(width / ratio) - height);
+  const [width, height] = sidesOf(box), whole = Math.ceil(Math.hypot(width, height)), isWide = width / height > ratio;
+  const across = isRound ? whole - width : isWide ? 0 : Math.max(0, roundEven(height * ratio) - width);
+  const down = isRound ? whole - height : isWide ? Math.max(0, roundEven(width / ratio) - height) : 0;
+  if (!isRound && across <= Math.max(1, NEARLY * width) && down <= Math.max(1, NEARLY * height)) return null;
   const left = Math.floor(across / 2), top = Math.floor(down / 2);
-  return across + down ? [left, top, across - left, down - top] : null;
+  return [left, top, across - left, down - top];
 }
 
 // To two digits, as Python rounds: only eighths lie halfway between two of them.

@@ -56,13 +56,19 @@ const boxOf = (crop) => changes.get(crop.number)?.box ?? crop.line.box;
 const isRefused = (crop) => Boolean(changes.get(crop.number)?.refused);
 const alike = (crop, box) => crop.siblings.find((other) => other.line.box && sameBox(other.line.box, box));
 
+// What lies around a box of a padded crop: nothing once it has the ratio.
+function padsAround(crop, box) {
+  const ratio = crop.ratioValue;
+  return sameBox(toPixels(box, crop.size, ratio), box) ? null : padsOf(box, ratio, crop.isRound);
+}
+
 // The line of a changed crop. What its new box is worth is told if it is that of another of the best.
 function fixedLine(crop) {
   const { box, refused } = changes.get(crop.number);
   if (refused) return { ...crop.line, refused };
   const line = { ...crop.line, box, was: crop.line.box, status: "planned" }, known = alike(crop, box)?.line;
   for (const name of OF_THE_BOX) if (name in line) line[name] = known?.[name] ?? null;
-  if (!known && crop.line.padded) line.padded = padsOf(box, crop.ratioValue);
+  if (!known && crop.line.padded) line.padded = padsAround(crop, box);
   line.object_position = objectPosition(box, crop.size);
   return line;
 }

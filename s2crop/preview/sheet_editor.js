@@ -53,9 +53,8 @@ function showNames() {
   find("editor-place").textContent = at < 0 ? "" : `${at + 1} of ${inTurn.length}`;
   find("previous").disabled = at < 1;
   find("next").disabled = at < 0 || at === inTurn.length - 1;
-  const round = edited.figure.classList.contains("round");
-  frame.classList.toggle("round", round);
-  find("after").classList.toggle("round", round);
+  frame.classList.toggle("round", edited.isRound && !line.padded);
+  find("after").classList.toggle("round", edited.isRound);
   find("fill").hidden = !line.padded;
 }
 
@@ -132,10 +131,16 @@ function showOthers() {
   }));
 }
 
+// A padded crop that nearly has its ratio gets it.
+function settled(box) {
+  const ratio = edited.ratioValue;
+  return edited.line.padded && ratio !== null && !padsOf(box, ratio, edited.isRound) ? toPixels(box, edited.size, ratio) : box;
+}
+
 // Args: goesOn: as a key that is held does, with the step before.
 function commit(box, goesOn = false) {
   draft = null;
-  change([[edited, { box }]], goesOn);
+  change([[edited, { box: settled(box) }]], goesOn);
   showChanges([edited]);
   showFrame();
 }

@@ -59,6 +59,7 @@ stage.addEventListener("pointerup", release);
 stage.addEventListener("pointercancel", release);
 
 restore();
+for (const crop of crops) if (crop.isPadded && crop.canChange) showPads(crop);
 prepareFilters();
 const canCorrect = crops.some((crop) => crop.canChange);
 for (const part of document.querySelectorAll(".correcting")) part.hidden = !canCorrect;
