@@ -65,6 +65,7 @@ function close() {
 }
 
 function closed() {
+  if (isOpen()) return; // again, before this was told
   const { opener, article } = edited;
   whole?.remove();
   edited = whole = draft = null;
