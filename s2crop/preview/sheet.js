@@ -46,7 +46,8 @@ const kinds = { // what a crop is to be, by the control that asks for it
   faults: { any: (crop) => crop.faults, none: (crop) => !crop.faults, cut: (crop) => crop.faults.includes("cut"),
     lost: (crop) => crop.faults.includes("lost") },
   padded: { yes: (crop) => crop.isPadded, no: (crop) => !crop.isPadded },
-  changed: { any: (crop) => changes.has(crop.number), moved: (crop) => changes.get(crop.number)?.box && !isRefused(crop),
+  changed: { any: (crop) => changes.has(crop.number),
+    moved: (crop) => changes.get(crop.number)?.box && !isRefused(crop),
     refused: isRefused, none: (crop) => !changes.has(crop.number) },
 };
 const wantedSize = (size) => (crop) => (size === "enlarged" ? crop.isEnlarged : crop.sizes.includes(size));
@@ -128,7 +129,8 @@ function show() {
 const orders = {
   "": (a, b) => a.place - b.place,
   best: (a, b) => (b.best > a.best) - (b.best < a.best) || a.place - b.place,
-  worst: (a, b) => (a.best === -Infinity) - (b.best === -Infinity) || (a.best > b.best) - (a.best < b.best) || a.place - b.place,
+  worst: (a, b) => (a.best === -Infinity) - (b.best === -Infinity) || (a.best > b.best) - (a.best < b.best)
+    || a.place - b.place,
   margin: (a, b) => (a.margin > b.margin) - (a.margin < b.margin) || a.place - b.place,
   name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.place - b.place,
 };
@@ -141,7 +143,8 @@ let sorted = "";
 function update() {
   show();
   const order = find("order").value;
-  const key = ["best", "worst", "margin"].includes(order) ? order + entries.map((entry) => entry[order === "margin" ? order : "best"]) : order;
+  const by = { best: "best", worst: "best", margin: "margin" }[order];
+  const key = by ? order + entries.map((entry) => entry[by]) : order;
   if (key !== sorted) sort();
   sorted = key;
 }
@@ -203,7 +206,8 @@ function showChange(crop) {
   figure.classList.toggle("moved", Boolean(change?.box));
   figure.classList.toggle("refused", isRefused(crop));
   for (const old of figure.querySelectorAll("canvas, .change")) old.remove();
-  const line = crop.article.querySelector(`rect[data-crop="${[...place].indexOf(figure)}"]`), [width, height] = sidesOf(box);
+  const line = crop.article.querySelector(`rect[data-crop="${[...place].indexOf(figure)}"]`);
+  const [width, height] = sidesOf(box);
   for (const rect of [line, line.previousElementSibling]) { // with what is dark under it
     for (const [name, value] of Object.entries({ x: box[0], y: box[1], width, height })) rect.setAttribute(name, value);
     rect.classList.toggle("refused", isRefused(crop));

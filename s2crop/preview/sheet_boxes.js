@@ -1,4 +1,4 @@
-// Boxes [x1, y1, x2, y2] in whole pixels of the upright picture, by the rules of geometry/boxes.py and geometry/ratio.py.
+// Boxes [x1, y1, x2, y2] in whole pixels of the upright picture, by the rules of geometry/boxes.py and ratio.py.
 
 const LEAST_SIDE = 16; // pixels of a frame's longer side that it can be made small to
 
@@ -62,7 +62,9 @@ function scaled(box, by, size, ratio) {
 
 // A handle is named by the sides that it moves: "nw" is the top left corner, "e" the right side.
 const outwards = (handle, dx, dy) => [
-  handle.includes("w") ? -dx : handle.includes("e") ? dx : 0, handle.includes("n") ? -dy : handle.includes("s") ? dy : 0 ];
+  handle.includes("w") ? -dx : handle.includes("e") ? dx : 0,
+  handle.includes("n") ? -dy : handle.includes("s") ? dy : 0,
+];
 
 // With a ratio the opposite corner stays where it is.
 function cornered(box, handle, width, size, ratio) {
@@ -97,7 +99,7 @@ function nudged(box, handle, dx, dy, size, ratio) {
 
 const NEARLY = 0.005; // of a side: a pad thinner than that would look like a mistake, so there is none
 
-// What fills a box up to a ratio, or to a circle around it, [left, top, right, bottom] in the box's own pixels, or null.
+// What fills a box up to a ratio, or to a circle around it, [left, top, right, bottom] in its own pixels, or null.
 function padsOf(box, ratio, isRound = false) {
   if (ratio === null) return null;
   const [width, height] = sidesOf(box), whole = Math.ceil(Math.hypot(width, height)), isWide = width / height > ratio;

@@ -1,6 +1,6 @@
 // What was changed: kept in this browser, undone step by step, written as JSON lines for `s2crop --boxes`.
 
-// A change is {box: [...]}, {refused: true} or both, under the number of its crop; a crop without one is as it was chosen.
+// A change is {box: [...]}, {refused: true} or both, under the number of its crop; a crop without one is as chosen.
 const PLACE = `s2crop ${document.querySelector("header").dataset.sheet}`;
 // What a line tells of its box; null where the box is another.
 const OF_THE_BOX = ["score", "worth", "cut", "lost", "focus", "padded", "output_width", "output_height"];
@@ -31,7 +31,8 @@ function keep() {
 
 function put(crop, change) {
   const box = change?.box && !sameBox(change.box, crop.line.box) ? change.box : undefined;
-  if (box || change?.refused) changes.set(crop.number, { ...(box && { box }), ...(change.refused && { refused: true }) });
+  const kept = { ...(box && { box }), ...(change?.refused && { refused: true }) };
+  if (box || kept.refused) changes.set(crop.number, kept);
   else changes.delete(crop.number);
 }
 

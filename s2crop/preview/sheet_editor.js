@@ -102,7 +102,8 @@ function showFrame() {
     style.width = `${100 * w / width}%`;
     style.height = `${100 * h / height}%`;
   }
-  for (const handle of frame.querySelectorAll("button")) handle.hidden = ratio !== null && handle.dataset.handle.length === 1;
+  for (const button of frame.querySelectorAll("button"))
+    button.hidden = ratio !== null && button.dataset.handle.length === 1;
   stage.classList.toggle("refused", isRefused(edited));
   const state = changes.has(edited.number) ? said(edited) : "as chosen";
   find("reading").textContent = `${w} × ${h} at ${box[0]}, ${box[1]}`;
@@ -135,7 +136,8 @@ function showOthers() {
 // A padded crop that nearly has its ratio gets it.
 function settled(box) {
   const ratio = edited.ratioValue;
-  return edited.line.padded && ratio !== null && !padsOf(box, ratio, edited.isRound) ? toPixels(box, edited.size, ratio) : box;
+  if (!edited.line.padded || ratio === null || padsOf(box, ratio, edited.isRound)) return box;
+  return toPixels(box, edited.size, ratio);
 }
 
 // Args: goesOn: as a key that is held does, with the step before.
@@ -172,7 +174,8 @@ function fill() {
   const box = boxOf(edited), [width, height] = edited.size, ratio = edited.ratioValue;
   const [w, h] = width / ratio <= height ? [width, width / ratio] : [height * ratio, height];
   const middle = [box[0] + box[2], box[1] + box[3]];
-  commit(toPixels([(middle[0] - w) / 2, (middle[1] - h) / 2, (middle[0] + w) / 2, (middle[1] + h) / 2], edited.size, ratio));
+  const around = [(middle[0] - w) / 2, (middle[1] - h) / 2, (middle[0] + w) / 2, (middle[1] + h) / 2];
+  commit(toPixels(around, edited.size, ratio));
 }
 
 // Mouse and touch: one pointer moves the frame or a handle, a second one scales the frame
@@ -190,7 +193,8 @@ function press(event) {
   pointers.set(event.pointerId, [event.clientX, event.clientY]);
   event.target.setPointerCapture(event.pointerId);
   const box = draft ?? boxOf(edited), handle = event.target.dataset.handle ?? null;
-  drag = pointers.size === 2 ? { box, apart: Math.max(1, apart()) } : { box, handle, from: [event.clientX, event.clientY] };
+  const from = [event.clientX, event.clientY];
+  drag = pointers.size === 2 ? { box, apart: Math.max(1, apart()) } : { box, handle, from };
   event.target.focus({ preventScroll: true });
   event.preventDefault();
 }
@@ -229,7 +233,8 @@ function dropDraft() {
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const keys = { // Args: held: the key repeats itself
   n: () => go(1), p: () => go(-1), r: refuse, z: undoHere, 0: reset,
-  "+": (held) => grow(1, held), "=": (held) => grow(1, held), "-": (held) => grow(-1, held), _: (held) => grow(-1, held),
+  "+": (held) => grow(1, held), "=": (held) => grow(1, held),
+  "-": (held) => grow(-1, held), _: (held) => grow(-1, held),
   PageUp: (held) => grow(coarse(), held), PageDown: (held) => grow(-coarse(), held),
 };
 

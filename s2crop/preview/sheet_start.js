@@ -27,7 +27,8 @@ main.addEventListener("keydown", (event) => {
   if (crop && event.key.toLowerCase() === "r" && !event.ctrlKey && !event.metaKey && !event.altKey) refuseOrNot(crop);
 });
 document.addEventListener("keydown", (event) => {
-  if (isOpen() || event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.target.closest("input")) return;
+  const asked = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
+  if (!asked || isOpen() || event.target.closest("input")) return;
   event.preventDefault();
   undoLast();
 });
