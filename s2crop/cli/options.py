@@ -222,7 +222,7 @@ class Options:
     sheet: Path | None = _option(
         _OUTPUT,
         "--sheet",
-        "For looking: one page with every input and its crops; of a --dry-run too.",
+        "One page with every input and its crops, to look at and to correct; of a --dry-run too.",
         type=click.Path(path_type=Path),
         metavar="FILE.html",
     )

@@ -1,4 +1,4 @@
-"""The sheet: one page, whole in itself, with every input and its crops, to look through, sort and filter."""
+"""The sheet: one page, whole in itself, with every input and its crops, to look through, sort, filter and correct."""
 
 import base64
 import hashlib
@@ -20,16 +20,18 @@ from s2crop.files.picture import Picture
 from s2crop.preview.overlay import COLOURS, faults
 from s2crop.report import ERROR, PLANNED, SKIPPED, WRITTEN, Record, Summary
 
-THUMBNAIL_WH = 320, 160  # pixels, at most
-THUMBNAIL_QUALITY = 62  # of WebP: some 5 kB each
+THUMBNAIL_WH = 320, 160  # pixels that a thumbnail takes on the page, at most
+PICTURE_WH = 640, 320  # pixels of the thumbnail of a whole picture, at most: frames are set on it
+THUMBNAIL_QUALITY = 62  # of WebP: some 4 kB each, and 11 kB for the whole picture
 _MARK = '<meta name="generator" content="s2crop">'  # what tells a sheet from pages that are not ours to replace
 _HERE = Path(__file__).parent
+_SCRIPTS = "sheet_boxes.js", "sheet_changes.js", "sheet.js", "sheet_editor.js", "sheet_start.js"
 
 
 @dataclass(frozen=True)
 class Thumbnail:
     data: bytes  # WebP
-    width: int
+    width: int  # on the page
     height: int
 
 
@@ -47,13 +49,19 @@ def thumbnail(picture: Picture, box: tuple[int, int, int, int] | None = None) ->
     Raises:
         InputError: the picture cannot be decoded.
     """
-    x1, y1, x2, y2 = box = box or (0, 0, picture.width, picture.height)
-    scale = min(1, THUMBNAIL_WH[0] / (x2 - x1), THUMBNAIL_WH[1] / (y2 - y1))
-    width, height = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
-    image = pixels.for_screens(picture.crop(box, (width, height)))
+    whole = 0, 0, picture.width, picture.height
+    x1, y1, x2, y2 = box or whole
+    width, height = _fitted(x2 - x1, y2 - y1, THUMBNAIL_WH if box else PICTURE_WH)
+    image = pixels.for_screens(picture.crop(box or whole, (width, height)))
     file = io.BytesIO()
     image.save(file, "WEBP", quality=THUMBNAIL_QUALITY, method=3)
-    return Thumbnail(file.getvalue(), width, height)
+    return Thumbnail(file.getvalue(), *_fitted(width, height, THUMBNAIL_WH))
+
+
+def _fitted(width: int, height: int, most_wh: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of something made small enough."""
+    scale = min(1, most_wh[0] / width, most_wh[1] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def may_replace(path: Path) -> bool:
@@ -87,6 +95,8 @@ class Sheet:
         self._summary = Summary(total=total)
         self._temporary = path.parent / f".s2crop-{uuid.uuid4().hex}.tmp"
         self._file: TextIO | None = None
+        # Of the page's place and of its crops: the same run makes the same sheet, which keeps what was changed on it.
+        self._identity = hashlib.sha256(os.fsencode(os.path.abspath(path)))
 
     def __enter__(self) -> "Sheet":
         try:
@@ -101,7 +111,7 @@ class Sheet:
     def __exit__(self, *_: object) -> None:
         assert self._file is not None
         try:
-            self._write(_tail(self._summary))
+            self._write(_tail(self._summary, self._identity.hexdigest()[:20]))
             self._file.close()
             os.replace(self._temporary, self._path)
         except OSError as error:
@@ -134,12 +144,19 @@ class Sheet:
 
     def _entry(self, records: Sequence[Record], thumbnails: Thumbnails) -> str:
         first = records[0]
-        made = [record for record in records if record.status != ERROR]
-        boxes = "".join(self._box(i, record) for i, record in enumerate(made) if record.box)
+        shown: dict[tuple, list[Record]] = {}  # the outputs of each crop, which differ in size
+        images: dict[tuple, Thumbnail | None] = {}
+        for record, image in zip(records, thumbnails.crops, strict=True):
+            if record.status != ERROR:
+                crop = record.ratio, record.rank, record.box, record.time_s
+                shown.setdefault(crop, []).append(record)
+                images.setdefault(crop, image)
+            what = record.input, record.time_s, record.width, record.height, record.ratio, record.rank, record.box
+            self._identity.update(repr((*what, record.output)).encode())
+        boxes = "".join(self._box(i, made[0]) for i, made in enumerate(shown.values()) if made[0].box)
         size = f'<span class="size">{first.width} × {first.height}</span>' if first.width else ""
-        crops = [
-            self._crop(record, image) for record, image in zip(records, thumbnails.crops, strict=True) if record in made
-        ]
+        can_change = thumbnails.picture is not None
+        crops = [self._crop(made, images[crop], can_change) for crop, made in shown.items()]
         errors = [f'<p class="error">{_text(record.error)}</p>' for record in records if record.status == ERROR]
         picture = ""
         if thumbnails.picture:
@@ -156,33 +173,49 @@ class Sheet:
             f'<div class="row">{picture}{"".join(crops)}{"".join(errors)}</div></article>\n'
         )
 
-    def _crop(self, record: Record, image: Thumbnail | None) -> str:
+    def _crop(self, records: Sequence[Record], image: Thumbnail | None, can_change: bool) -> str:
+        """A crop with what is told of it; its frame can be set where its box is known and there is a picture to see."""
+        record = records[0]
         ratio = self._ratios.index(record.ratio or "")
         words = [f'<i class="c{ratio % len(COLOURS)}"></i>{_text(record.ratio)}']
+        name = [record.ratio or ""]
         if self._top > 1:
             words.append(f"#{record.rank}")
+            name.append(f"#{record.rank}")
         if record.worth is not None:
             words.append(f'<b title="worth, by which crops are ranked">{record.worth:.2f}</b>')
         if record.score is not None:
-            words.append(f'<span title="score of the network, 1 to 5">{record.score:.2f}</span>')
+            words.append(f'<span class="score" title="score of the network, 1 to 5">{record.score:.2f}</span>')
         if record.time_s is not None:
             words.append(_clock(record.time_s))
-        if record.output_width:
-            words.append(f"{record.output_width} × {record.output_height}")
-        if record.status != WRITTEN:
-            words.append(record.status)
+            name.append(_clock(record.time_s))
+        words += [f'<span class="made">{self._output(one)}</span>' for one in records if self._output(one)]
+        padded = getattr(record, "padded", None)
+        if padded:
+            words.append('<span class="pads">padded</span>')
         words += [f'<span class="fault">{fault}</span>' for fault in faults(record.cut, record.lost)]
         kinds = " ".join(["cut"] * bool(record.cut) + ["lost"] * bool(record.lost))
-        worth = "" if record.worth is None else f' data-worth="{record.worth:.4f}"'
-        score = "" if record.score is None else f' data-score="{record.score:.4f}"'
+        data = f'data-ratio="{ratio}" data-faults="{kinds}"'
+        data += "" if record.score is None else f' data-score="{record.score:.4f}"'
+        data += "" if record.worth is None else f' data-worth="{record.worth:.4f}"'
+        sizes = [f"{one.output_width}x{one.output_height}" for one in records if one.output_width]
+        data += f' data-sizes="{" ".join(sizes)}"' if sizes else ""
+        data += " data-padded" * bool(padded) + " data-enlarged" * any(one.is_enlarged for one in records)
         shown = _image(image, f"{record.input}, {record.ratio}") if image else '<span class="none"></span>'
-        target = record.output if record.status in (WRITTEN, SKIPPED) else None
+        if can_change and record.box:
+            data += f" data-line='{_quoted(record.to_json())}'"
+            label = _text(f"Correct {record.input}, {', '.join(name)}")
+            what = _text(", ".join(name))
+            shown = f'<button type="button" class="open" data-crop="{what}" aria-label="{label}">{shown}</button>'
         round_ = " round" if self._circle else ""
-        data = f'data-ratio="{ratio}" data-faults="{kinds}"{score}{worth}'
-        return (
-            f'<figure class="crop{round_}" {data}>{self._link(target, shown)}'
-            f"<figcaption>{' '.join(words)}</figcaption></figure>"
-        )
+        return f'<figure class="crop{round_}" {data}>{shown}<figcaption>{" ".join(words)}</figcaption></figure>'
+
+    def _output(self, record: Record) -> str:
+        """ "640 × 360", "skipped": what became of a crop, linked to its file if there is one."""
+        words = [f"{record.output_width} × {record.output_height}"] if record.output_width else []
+        words += [record.status] if record.status != WRITTEN else []
+        target = record.output if record.status in (WRITTEN, SKIPPED) else None
+        return self._link(target, " ".join(words))
 
     def _box(self, i: int, record: Record) -> str:
         assert record.box is not None
@@ -206,7 +239,8 @@ class Sheet:
 def _head(ratios: Sequence[str], top: int) -> str:
     style, script = _style(), _script()
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'"
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
+        " form-action 'none'"
     )
     choices = "".join(f'<option value="{i}">{_text(ratio)}</option>' for i, ratio in enumerate(ratios))
     statuses = "".join(f"<option>{status}</option>" for status in (WRITTEN, SKIPPED, PLANNED, ERROR))
@@ -228,21 +262,37 @@ def _head(ratios: Sequence[str], top: int) -> str:
 <label>Status <select id="status"><option value="">all</option>{statuses}</select></label>
 <label>Faults <select id="faults"><option value="">all</option><option value="any">cut or lost</option>
 <option value="cut">cut</option><option value="lost">lost</option><option value="none">none</option></select></label>
+<label>Padding <select id="padded"><option value="">all</option><option value="yes">padded</option>
+<option value="no">not padded</option></select></label>
+<label>Changes <select id="changed"><option value="">all</option><option value="any">changed</option>
+<option value="moved">moved</option><option value="refused">refused</option>
+<option value="none">unchanged</option></select></label>
+<label>Size <select id="size"><option value="">all</option><option value="enlarged">enlarged</option></select></label>
 <label>Score from <input id="least" type="range" min="1" max="5" step="0.05"
  value="1"><output id="least-shown">1.00</output></label>
+<label>Worth up to <input id="worth" type="range" step="0.01"><output id="worth-shown">any</output></label>
+<label title="between the best and the second best of a ratio">Margin up to <input id="margin" type="range"
+ step="0.01"><output id="margin-shown">any</output></label>
 <label>Sort <select id="order"><option value="">as listed</option><option value="best">best first</option>
-<option value="worst">worst first</option><option value="name">by name</option></select></label>
+<option value="worst">worst first</option><option value="margin">smallest margin first</option>
+<option value="name">by name</option></select></label>
 <span id="count" role="status"></span>
+<span class="correcting" hidden><span id="changes" role="status"></span>
+<button type="button" id="take-back" title="Ctrl+Z">Undo</button><button type="button" id="forget">Reset all</button>
+<button type="button" id="save" title="for s2crop --boxes">Save fixes.jsonl</button></span>
 </form>
 <main class="crops{len(ratios) * top}">
 """
 
 
-def _tail(summary: Summary) -> str:
+def _tail(summary: Summary, identity: str) -> str:
     whole = summary.pictures == summary.total
     return f"""</main>
 <p id="nothing" hidden>Nothing matches.</p>
-<header><h1>Crops</h1><p>{summary.text() if whole else summary.interrupted_text()}</p></header>
+{(_HERE / "sheet_editor.html").read_text("utf-8")}<header data-sheet="{identity}"><h1>Crops</h1>
+<div class="correcting help" hidden>Click a crop, or press Enter on it, to correct it. Changes stay in this browser
+until they are saved: <code>s2crop --boxes fixes.jsonl --overwrite -o FOLDER</code> writes them.</div>
+<p>{summary.text() if whole else summary.interrupted_text()}</p></header>
 <script>{_script()}</script>
 </body>
 </html>
@@ -255,7 +305,7 @@ def _style() -> str:
 
 
 def _script() -> str:
-    return (_HERE / "sheet.js").read_text("utf-8")
+    return '"use strict";\n' + "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
 
 
 def _hash(text: str) -> str:
@@ -272,6 +322,11 @@ def _image(image: Thumbnail, alt: str) -> str:
 
 def _text(text: str | None) -> str:
     return escape(report.one_line(text or ""))
+
+
+def _quoted(text: str) -> str:
+    """ASCII as the value of an attribute in single quotes."""
+    return text.replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
 
 
 def _name(path: str) -> str:
