@@ -89,7 +89,12 @@ def origin_of(path: Path) -> Origin:
 
 def origin_of_bytes(data: bytes) -> Origin:
     """Of standard input, which has its contents only."""
-    both = digest("-", len(data), hashlib.sha256(data).hexdigest())
+    return origin_of_stream(len(data), hashlib.sha256(data).hexdigest())
+
+
+def origin_of_stream(size: int, sha256: str) -> Origin:
+    """The same where the contents are not at hand any more."""
+    both = digest("-", size, sha256)
     return Origin(both, both)
 
 

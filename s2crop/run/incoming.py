@@ -30,10 +30,6 @@ class Incoming(Protocol):
         """The same with those of other parts."""
 
     @property
-    def stdin(self) -> bool:
-        """Whether standard input is one of them."""
-
-    @property
     def news(self) -> threading.Event | None:
         """Set when there is more to take; None where all is there from the start."""
 
@@ -46,21 +42,25 @@ class Incoming(Protocol):
 
 
 class Listed:
-    """Sources that are all known. Args: plans: for each of them where its crops go."""
+    """Sources that are all known.
+
+    Args:
+        plans: for each of them where its crops go.
+        stdin_error: why standard input cannot be done.
+    """
 
     news = None
 
-    def __init__(self, sources: Sequence[Source], plans: Sequence[Plan]):
+    def __init__(self, sources: Sequence[Source], plans: Sequence[Plan], stdin_error: Exception | None = None):
         self.total = self.seen = len(sources)
         self.ended = False
-        self.stdin = any(source.path is None for source in sources)
-        self._rest = zip(sources, plans, strict=True)
+        self._rest, self._stdin_error = zip(sources, plans, strict=True), stdin_error
 
     def take(self) -> Taken | None:
         """See `Incoming`."""
         pair = next(self._rest, None)
         self.ended = pair is None
-        return None if pair is None else Taken(*pair)
+        return None if pair is None else Taken(*pair, self._stdin_error if pair[0].path is None else None)
 
 
 class Recent:
@@ -90,10 +90,8 @@ class Streamed:
         find: what a name stands for.
         plan: where the crops of a source go; ValueError: it can have no name.
         protected: gets the files that are read, which must not be written.
-        part: the first source, counted from 0, that is ours, and how many follow until the next.
+        part: which part of the sources is ours, from 1, and how many there are.
     """
-
-    stdin = False
 
     def __init__(
         self,
@@ -101,7 +99,7 @@ class Streamed:
         find: Callable[[str], Sequence[Source]],
         plan: Callable[[Source], Plan],
         protected: Recent,
-        part: tuple[int, int] = (0, 1),
+        part: tuple[int, int] = (1, 1),
     ):
         self.news: threading.Event | None = names.news
         self.total = 0  # of our part
@@ -121,18 +119,21 @@ class Streamed:
                 name = self._names.take()
                 if name is None:
                     return None
-                self._found.extend(self._find(name))
+                try:
+                    self._found.extend(self._find(name))
+                except Exception as reason:
+                    self.seen += 1
+                    self.total += 1
+                    return Taken(Source(name, Path(name), Path(Path(name).name)), Plan(), reason)
             source = self._found.popleft()
             if source.real is not None:
                 self._protected.add(source.real)
-            error = None
+            error: Exception | None = None
             try:
                 plan = self._plan(source)
-            except ValueError as reason:
+            except Exception as reason:
                 plan, error = Plan(), reason
-            first, step = self._part
-            ours = self.seen % step == first
             self.seen += 1
-            if ours:
+            if source.is_in_part(*self._part):
                 self.total += 1
                 return Taken(source, plan, error)

@@ -21,7 +21,7 @@ from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, Summary
 from s2crop.run.clips import ClipWorkers
 from s2crop.run.incoming import Incoming, Listed
-from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
+from s2crop.run.work import BatchOptions, Job, Stopped, batch_size_on, ends_a_run, rank
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
@@ -178,7 +178,6 @@ class _Pipeline:
         self._told_of_previews = False
         self._taken = 0
         self.started_s = time.monotonic()  # when all was loaded
-        self._stdin = b""
 
     def _set_batch_size(self, options: BatchOptions) -> None:
         """Before the network is loaded, its device is not known: as on the CPU."""
@@ -189,9 +188,6 @@ class _Pipeline:
 
     def results(self, incoming: Incoming) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
-        if incoming.stdin and sys.stdin:  # read here because a worker that waits for it could not be interrupted
-            with self._interrupts.at_once():
-                self._stdin = sys.stdin.buffer.read()
         self._take_up(incoming)
         self._load()
         while True:
@@ -229,8 +225,7 @@ class _Pipeline:
     def _take_up(self, incoming: Incoming) -> None:
         """Let workers begin with what is there, as far as there is room for it."""
         while len(self._preparing) < self._in_flight and (taken := incoming.take()) is not None:
-            stdin = self._stdin if taken.source.path is None else None
-            job = Job(self._taken, taken.source, taken.plan, contents=stdin)
+            job = Job(self._taken, taken.source, taken.plan, contents=taken.source.contents)
             self._taken += 1
             if taken.error is not None:
                 job.preparing = Future()
@@ -241,11 +236,24 @@ class _Pipeline:
             self._preparing.append(job)
             self._unreported.append(job)
 
-    def _submit(self, news: threading.Event | None, work: Callable[..., Any], *given: Any) -> Future:
-        future = self._pool.submit(work, *given)
+    def _submit(self, news: threading.Event | None, work: Callable[..., Any], job: Job, *given: Any) -> Future:
+        future = self._pool.submit(self._guarded, work, job, *given)
         if news is not None:
             future.add_done_callback(lambda _: news.set())
         return future
+
+    def _guarded(self, work: Callable[..., Any], job: Job, *given: Any) -> Any:
+        """Do a worker's work; whatever goes wrong that it does not know of is of one picture.
+
+        Not every error is an `Exception`: those of libraries written in Rust are none.
+        """
+        try:
+            return work(job, *given)
+        except (Stopped, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except BaseException as error:
+            job.shown = job.prepared = None
+            return [self._workers.failed(self._workers.record(job), error)]
 
     def _is_prepared(self, job: Job, wait: bool) -> bool:
         assert job.preparing is not None
