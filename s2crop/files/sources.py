@@ -220,7 +220,7 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: C
     elif os.path.isdir(text):
         visited = {os.path.realpath(skip_folder)} if skip_folder else set()
         visited.discard(os.path.realpath(text))  # it was asked for by name
-        yield from _walk(Path(text), Path(), recursive, visited, passed_over)
+        yield from _walk(Path(text), recursive, visited, passed_over)
     elif glob.has_magic(text) and not os.path.lexists(text):
         for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
             yield from _expand(path, recursive, skip_folder, passed_over)
@@ -228,39 +228,40 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: C
         yield Source(text, Path(text), Path(Path(text).name or text))
 
 
-def _walk(
-    top: Path, below: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None
-) -> Iterator[Source]:
-    """The pictures and clips of the folder `top / below`; each real folder is visited once, so loops of links end."""
-    folder = top / below
-    real = os.path.realpath(folder)
-    if real in visited:
-        return
-    visited.add(real)
-    try:
-        names = sorted(os.listdir(folder), key=_natural_order)
-    except OSError:  # not ours to list: reported when it is opened
-        yield Source(str(folder), folder, below if below.name else Path(top.name))
-        return
-    names = [name for name in names if not name.startswith(".")]
-    folders = [name for name in names if os.path.isdir(folder / name)]
-    for name in names:
-        if name in folders:
+def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None) -> Iterator[Source]:
+    """The pictures and clips of a folder; each real folder is visited once, so loops of links end."""
+    waiting = [Path()]  # below the top; on a list of its own, as trees may be deeper than calls can be
+    while waiting:
+        below = waiting.pop()
+        folder = top / below
+        real = os.path.realpath(folder)
+        if real in visited:
             continue
-        if not _is_looked_at(folder / name):
-            passed = Path(name).suffix.lower()
-        elif _is_own_output(folder / name):
-            passed = OWN_OUTPUT
-        else:
-            yield Source(str(folder / name), folder / name, below / name)
+        visited.add(real)
+        try:
+            names = sorted(os.listdir(folder), key=_natural_order)
+        except OSError:  # not ours to list: reported when it is opened
+            yield Source(str(folder), folder, below if below.name else Path(top.name))
             continue
-        if passed_over is not None:
-            passed_over[passed] += 1
-    if recursive:
-        for name in folders:
-            yield from _walk(top, below / name, recursive, visited, passed_over)
-    elif passed_over is not None:
-        passed_over.update(FOLDER for name in folders if os.path.realpath(folder / name) not in visited)
+        names = [name for name in names if not name.startswith(".")]
+        folders = {name for name in names if os.path.isdir(os.path.join(folder, name))}
+        for name in names:
+            if name in folders:
+                continue
+            if not _is_looked_at(folder / name):
+                passed = Path(name).suffix.lower()
+            elif _is_own_output(folder / name):
+                passed = OWN_OUTPUT
+            else:
+                yield Source(str(folder / name), folder / name, below / name)
+                continue
+            if passed_over is not None:
+                passed_over[passed] += 1
+        inside = [name for name in names if name in folders]
+        if recursive:
+            waiting += [below / name for name in reversed(inside)]
+        elif passed_over is not None:
+            passed_over.update(FOLDER for name in inside if os.path.realpath(folder / name) not in visited)
 
 
 def _is_looked_at(path: Path) -> bool:
