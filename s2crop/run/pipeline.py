@@ -34,7 +34,7 @@ _PATIENCE_BATCHES = 4
 _COMPANY_SECONDS, _SLOW_SECONDS = 0.05, 0.5
 # Outputs that are there are looked at ahead of the rest, in blocks: handing over each by itself takes longer than the
 # look, and on a file system far away it is the waiting that takes long.
-_BLOCK, _BLOCKS, _LOOKERS = 32, 6, 4
+_BLOCK, _BLOCKS, _LOOKERS = 16, 3, 4
 _NICER = 6  # how much the workers give way to the thread that scores
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
