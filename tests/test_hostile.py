@@ -363,7 +363,9 @@ def test_a_name_too_long_for_its_output_is_cut():
     assert one["output"] in [r["output"] for r in got if r["input"].endswith(f"{names[0]}.jpg")]
 
 
-@pytest.mark.parametrize("template", ["{stem}-{stem}-{ratio}", "{stem}/" + "x" * 260 + "{ratio}", "{ext}{ratio}" + "y" * 250])
+@pytest.mark.parametrize(
+    "template", ["{stem}-{stem}-{ratio}", "{stem}/" + "x" * 260 + "{ratio}", "{ext}{ratio}" + "y" * 250]
+)
 def test_what_a_template_makes_is_cut_too(template):
     put("in/" + "n" * 251 + ".jpg", JPEG)
     put("in/a." + "e" * 250, JPEG)
@@ -398,7 +400,9 @@ class Panic(BaseException):
     """As libraries written in Rust raise it: no `Exception`."""
 
 
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RecursionError("deep"), Panic("slice"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), RecursionError("deep"), Panic("slice"), SystemExit(3)]
+)
 @pytest.mark.parametrize(
     "door",
     ["files.marks.look", "files.picture.Picture.open", "files.encode.encode", "files.write.write_atomic",
@@ -415,7 +419,10 @@ def test_whatever_goes_wrong_with_a_picture_is_one_line(monkeypatch, door, error
     monkeypatch.setattr(f"s2crop.{door}", broken)
     code, out, err = s2crop("in/a.jpg", "in/b.jpg", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert code == 1 and [(row["input"], row["status"]) for row in rows] == [("in/a.jpg", "error"), ("in/b.jpg", "error")]
+    assert code == 1 and [(row["input"], row["status"]) for row in rows] == [
+        ("in/a.jpg", "error"),
+        ("in/b.jpg", "error"),
+    ]
     assert all(row["error"] for row in rows) and len(err.splitlines()) == 3 and "Traceback" not in err
     if isinstance(error, OSError):
         assert rows[0]["error"] == "input/output error"

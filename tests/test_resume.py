@@ -33,8 +33,14 @@ def test_what_was_made_so_is_skipped_also_after_a_move():
 
 @pytest.mark.parametrize(
     "options",
-    [["-s", "20"], ["--quality", "50"], ["--focus", "0.5,0.5"], ["--protect", "face"], ["--metadata", "none"],
-     ["--min-scale", "1"]],  # fmt: skip
+    [
+        ["-s", "20"],
+        ["--quality", "50"],
+        ["--focus", "0.5,0.5"],
+        ["--protect", "face"],
+        ["--metadata", "none"],
+        ["--min-scale", "1"],
+    ],  # fmt: skip
 )
 def test_other_options_make_it_again_and_back(options):
     draw("a.jpg")

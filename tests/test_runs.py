@@ -104,9 +104,9 @@ def test_two_runs_on_one_folder_do_not_hurt_each_other(library, whole, tmp_path)
     out = tmp_path / "out"
     runs = [start(library, *ASKED, "-o", out, "--json") for _ in range(2)]
     records = []
-    for process in runs:
-        told, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err.decode()
+    for one in runs:
+        told, err = one.communicate(timeout=300)
+        assert one.returncode == 0, err.decode()
         records += map(json.loads, told.splitlines())
     assert contents(out) == whole
     assert sorted(record["status"] for record in records) == ["skipped"] * len(whole) + ["written"] * len(whole)

@@ -304,8 +304,11 @@ class Options:
     @property
     def is_lossy(self) -> bool:
         """Whether some of what is written may have a quality: crops, or what is drawn of inputs, which is JPEG."""
-        return self.fmt == SAME or self.overlay or self.heatmap or any(
-            row.lossy for row in WRITTEN if row.choice == self.fmt
+        return (
+            self.fmt == SAME
+            or self.overlay
+            or self.heatmap
+            or any(row.lossy for row in WRITTEN if row.choice == self.fmt)
         )
 
     @property

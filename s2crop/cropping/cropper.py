@@ -76,9 +76,7 @@ class Cropper:
         if proposals not in ("auto", "builtin", "torchvision"):
             raise ValueError(f"proposals are auto, builtin or torchvision, not {proposals!r}")
         self._detector = load_detector(self._device) if proposals == "torchvision" else None
-        self._in_full = partial(
-            Cropper, model, weights, device, precision="fp32", proposals=proposals, search=search
-        )
+        self._in_full = partial(Cropper, model, weights, device, precision="fp32", proposals=proposals, search=search)
         self._full: Cropper | None = None  # once it was needed
 
     def prepare(self, picture: Picture, keep: bool = False) -> Prepared:
@@ -332,9 +330,7 @@ class Cropper:
                 results[i], told[i] = self._rank_in_full(picture, request)
         return results, told
 
-    def _rank_in_full(
-        self, picture: Prepared, request: CropRequest
-    ) -> tuple[list[Crop] | InputError, list[Proposal]]:
+    def _rank_in_full(self, picture: Prepared, request: CropRequest) -> tuple[list[Crop] | InputError, list[Proposal]]:
         """Crops and proposals of a picture whose scores half precision made no numbers of."""
         if self._dtype == torch.float32:
             return InputError("the network's score is not a number"), []

@@ -169,9 +169,7 @@ class Namer:
         plan = self._plan(source, "")
         return plan, self._keys(source, plan)
 
-    def plan(
-        self, source: Source, first: tuple[Plan, set[str]] | None = None, owners: "_Owners | None" = None
-    ) -> Plan:
+    def plan(self, source: Source, first: tuple[Plan, set[str]] | None = None, owners: "_Owners | None" = None) -> Plan:
         """Where the crops of one more source go.
 
         Args:

@@ -43,7 +43,9 @@ finally:
     {end}
 """
 PROFILE = "import cProfile; profile = cProfile.Profile(); profile.enable()"
-PROFILED = "profile.disable(); import pstats; pstats.Stats(profile, stream=sys.stderr).sort_stats('tottime').print_stats(30)"
+PROFILED = (
+    "profile.disable(); import pstats; pstats.Stats(profile, stream=sys.stderr).sort_stats('tottime').print_stats(30)"
+)
 
 
 def make(folder: Path, count: int) -> None:
@@ -105,7 +107,11 @@ def main() -> None:
         folder = Path(name)
         make(folder, options.pictures)
         seconds = look_through(folder, options.profile)
-        found = {"pictures": options.pictures, "seconds": round(seconds, 1), "a_second": round(options.pictures / seconds)}
+        found = {
+            "pictures": options.pictures,
+            "seconds": round(seconds, 1),
+            "a_second": round(options.pictures / seconds),
+        }
         found |= flushing(folder)
     print("  ".join(f"{key} {value}" for key, value in found.items()))
     if options.results:
