@@ -12,7 +12,7 @@ import re
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class Standing:
 
     state: State
     mark: Mark | None = None
+    head: bytes = b""  # the first bytes
 
 
 def digest(*parts: object) -> str:
@@ -76,14 +77,16 @@ def digest(*parts: object) -> str:
     return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=6).digest()).decode()
 
 
-def origin_of(path: Path) -> Origin:
+def origin_of(path: Path, real: Path | None = None) -> Origin:
     """Of an input that is a file.
 
+    Args:
+        real: the same with links followed, if that is known.
     Raises:
         OSError: there is none.
     """
     info = os.stat(path)
-    place = os.path.realpath(path)
+    place = os.path.realpath(path) if real is None else str(real)
     return Origin(digest(path.name, info.st_size, info.st_mtime_ns), digest(place))
 
 
@@ -116,7 +119,8 @@ def look(path: Path) -> Standing:
             return Standing(State.NOTHING)  # writing tells that a folder is in the way
         if not stat.S_ISREG(info.st_mode):
             return Standing(State.FOREIGN)
-        return _look(_Reader(descriptor, info.st_size))
+        file = _Reader(descriptor, info.st_size)
+        return replace(_look(file), head=file.head)
     except OSError as error:
         raise OutputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     finally:

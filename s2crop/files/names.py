@@ -89,7 +89,7 @@ class _Owners:
             self._by_place[marks.digest(place)] = source
             if is_rival:
                 with suppress(OSError):  # opening it will say what is wrong
-                    self._by_input.setdefault(marks.origin_of(source.path).input, []).append(source)
+                    self._by_input.setdefault(marks.origin_of(source.path, source.real).input, []).append(source)
         self._kept: dict[int, str] = {}  # by id of a source, the tag of its outputs that another one came upon
 
     def owner(self, plan: Plan, tag: str) -> Source | None:
@@ -156,6 +156,7 @@ class Namer:
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
         self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
         self._most_bytes = _name_limit(folder)
+        self._last_place: tuple[Path, Path] | None = None
         self._taken: set[str] = set()
         self._next_number: dict[str, int] = {}
         self._known: dict[Path | None, tuple[str, set[str]]] = {}  # files -> their tags and keys, if not all are kept
@@ -216,7 +217,7 @@ class Namer:
 
     def _plan_one(self, source: Source, tag: str, cover: int | None) -> Plan:
         """For a source as a picture, or for a cover of it."""
-        place = self._folder.joinpath(*(_cut(part, self._most_bytes) for part in source.relative.parent.parts))
+        place = self._place(source.relative.parent)
         word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
         suffix = suffix_for_name(known, self._fmt, self._circle)
         planned = {}
@@ -233,6 +234,12 @@ class Namer:
             end = suffix_for_name("x.jpg", self._fmt, False)
             drawn["frame"] = place / self._name(source, tag, word, self._crops[0][0], end, "", {}, "{stem}{cover}")
         return Plan(planned, **drawn)
+
+    def _place(self, parent: Path) -> Path:
+        """The folder that mirrors one of the inputs'; those of a folder come one after another."""
+        if self._last_place is None or self._last_place[0] != parent:
+            self._last_place = parent, self._folder.joinpath(*(_cut(part, self._most_bytes) for part in parent.parts))
+        return self._last_place[1]
 
     def _name(
         self,

@@ -20,7 +20,7 @@ from s2crop.choices import FOLDER, OWN_OUTPUT
 from s2crop.errors import InputError, OutputError
 from s2crop.files import marks
 from s2crop.files.formats import Kind, format_of_content, format_of_name
-from s2crop.files.marks import Origin
+from s2crop.files.marks import Origin, Standing
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
 
 
@@ -34,6 +34,7 @@ class Source:
     kind: Kind = Kind.PICTURE
     real: Path | None = None  # the file with links followed; None where `find_sources` did not find it
     contents: bytes | None = field(default=None, repr=False)  # of a picture on standard input
+    inside: str | None = field(default=None, compare=False)  # what it is by its first bytes, if that is known
     origin: Origin | None = None  # of a clip on standard input, which `path` is a copy of
 
     def is_in_part(self, part: int, parts: int) -> bool:
@@ -248,13 +249,16 @@ def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[st
         for name in names:
             if name in folders:
                 continue
-            if not _is_looked_at(folder / name):
-                passed = Path(name).suffix.lower()
-            elif _is_own_output(folder / name):
-                passed = OWN_OUTPUT
+            path = folder / name
+            if not _is_looked_at(path):
+                passed = path.suffix.lower()
             else:
-                yield Source(str(folder / name), folder / name, below / name)
-                continue
+                standing = _standing(path)
+                if standing is None or standing.mark is None:
+                    inside = sniff(standing.head[:HEAD_BYTES]) if standing else None
+                    yield Source(str(path), path, below / name, inside=inside)
+                    continue
+                passed = OWN_OUTPUT
             if passed_over is not None:
                 passed_over[passed] += 1
         inside = [name for name in names if name in folders]
@@ -273,15 +277,15 @@ def _is_looked_at(path: Path) -> bool:
     return known.walked or content(path) == CLIP
 
 
-def _is_own_output(path: Path) -> bool:
-    """Whether this tool made a file."""
+def _standing(path: Path) -> Standing | None:
+    """The mark that says that this tool made a file, where a file of its kind can have one."""
     known = format_of_name(path)
     if known is not None and not known.writes:
-        return False
+        return None
     try:
-        return marks.look(path).mark is not None
+        return marks.look(path)
     except OutputError:  # opening it will say what is wrong
-        return False
+        return None
 
 
 def content(path: Path) -> str | None:
@@ -299,7 +303,8 @@ def _kind(source: Source, covers: bool) -> Kind:
     """What a source is: by its first bytes, or by its name where these don't tell."""
     if source.path is None:
         return Kind.PICTURE
-    return kind_of(content(source.path), source.relative, covers and not os.path.isdir(source.path), covers)
+    inside = source.inside or content(source.path)
+    return kind_of(inside, source.relative, covers and not os.path.isdir(source.path), covers)
 
 
 def kind_of(inside: str | None, name: Path, unknown_is_clip: bool, covers: bool) -> Kind:

@@ -62,7 +62,7 @@ class Resume:
                 elif job.contents is not None:
                     job.origin = marks.origin_of_bytes(job.contents)
                 elif job.source.path is not None:
-                    job.origin = marks.origin_of(job.source.path)
+                    job.origin = marks.origin_of(job.source.path, job.source.real)
             except (OSError, ValueError):
                 pass  # opening it will say what is wrong
 
