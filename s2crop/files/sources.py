@@ -231,11 +231,13 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: C
 
 def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None) -> Iterator[Source]:
     """The pictures and clips of a folder; each real folder is visited once, so loops of links end."""
-    waiting = [Path()]  # below the top; on a list of its own, as trees may be deeper than calls can be
+    # Below the top, and with links followed; on a list of its own, as trees may be deeper than calls can be.
+    waiting = [(Path(), os.path.realpath(top))]
     while waiting:
-        below = waiting.pop()
+        below, real = waiting.pop()
         folder = top / below
-        real = os.path.realpath(folder)
+        if os.path.islink(real):
+            real = os.path.realpath(real)
         if real in visited:
             continue
         visited.add(real)
@@ -263,7 +265,7 @@ def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[st
                 passed_over[passed] += 1
         inside = [name for name in names if name in folders]
         if recursive:
-            waiting += [below / name for name in reversed(inside)]
+            waiting += [(below / name, os.path.join(real, name)) for name in reversed(inside)]
         elif passed_over is not None:
             passed_over.update(FOLDER for name in inside if os.path.realpath(folder / name) not in visited)
 
