@@ -115,7 +115,8 @@ def _crop(options: Options, terminal: Terminal, signals: Signals, cleanup: ExitS
         summary = pipeline.run_incoming(incoming, cropper, batch, show, add, signals, advance)
     if not summary.pictures:
         return _nothing(options, incoming.seen, passed_over)
-    log.debug("%s", summary.clock.text(options.jobs))
+    if any(summary.clock.seconds.values()):
+        log.debug("%s", summary.clock.text(options.jobs))
     summary.passed_over = passed_over
     log.info("%s", summary.text())
     return SOME_FAILED if summary.failed else ALL_DONE
