@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from s2crop.choices import FOLDER
+from s2crop.choices import FOLDER, OWN_OUTPUT
 from s2crop.errors import S2CropError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def failed(record: Record, error: Exception, spell: Callable[[str], str] = str) -> Record:
+def failed(record: Record, error: BaseException, spell: Callable[[str], str] = str) -> Record:
     """The record of a failure, with one line of reason; the traceback of a bug goes to the log.
 
     Args:
@@ -97,6 +97,9 @@ def failed(record: Record, error: Exception, spell: Callable[[str], str] = str) 
         reason = error.spelled(spell)
     elif isinstance(error, MemoryError):
         reason = "not enough memory"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = f"{error.strerror.lower()}{'' if error.filename is None else f': {error.filename}'}"
+        log.debug("%s: %s", one_line(record.input), reason, exc_info=error)
     else:
         reason = f"internal error: {type(error).__name__}: {error}"
         log.debug("%s: %s", one_line(record.input), reason, exc_info=error)
@@ -187,12 +190,15 @@ class Summary:
 
 
 def passed_over_text(counts: Counter[str]) -> str:
-    """ "passed over 12 .xmp, 3 .pdf, 1 without suffix and 2 folders (--recursive walks them)" """
-    folders = counts[FOLDER]
-    most = sorted((item for item in counts.items() if item[0] != FOLDER), key=lambda item: (-item[1], item[0]))
+    """ "passed over 12 .xmp, 3 .pdf, 1 without suffix, 5 outputs of s2crop and 2 folders (--recursive walks them)" """
+    folders, own = counts[FOLDER], counts[OWN_OUTPUT]
+    files = [item for item in counts.items() if item[0] not in (FOLDER, OWN_OUTPUT)]
+    most = sorted(files, key=lambda item: (-item[1], item[0]))
     parts = [f"{number} {one_line(suffix) or 'without suffix'}" for suffix, number in most[:_MOST_SUFFIXES]]
     if rest := sum(number for _, number in most[_MOST_SUFFIXES:]):
         parts.append(f"{rest} others")
+    if own:
+        parts.append(f"{_count(own, 'output')} of s2crop")
     if folders:
         parts.append(f"{_count(folders, 'folder')} (--recursive walks {'it' if folders == 1 else 'them'})")
     *first, last = parts

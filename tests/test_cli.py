@@ -708,7 +708,7 @@ def test_shards_together_are_the_whole():
     asked = "one", "two", "-a", "1:1"
     whole = records(*asked, "-o", "whole")
     parts = [records(*asked, "-o", "parts", "--shard", f"{i}/3") for i in (1, 2, 3)]
-    assert [len(part) for part in parts] == [4, 3, 3]
+    assert all(parts) and sum(map(len, parts)) == 10
     renamed = [record | {"output": record["output"].replace("parts", "whole")} for part in parts for record in part]
     assert sorted(renamed, key=lambda r: r["input"]) == whole
     assert files("parts") == files("whole") and len(files("whole")) == 10
@@ -716,12 +716,82 @@ def test_shards_together_are_the_whole():
 
 def test_a_shard_without_inputs_is_done():
     draw("a.png")
-    assert s2crop("a.png", "--shard", "3/4") == (0, "", "s2crop: part 3 of 4 has no pictures\n")
+    done = [s2crop("a.png", "-q", "--json", "--shard", f"{i}/4") for i in range(1, 5)]
+    assert [code for code, _, _ in done] == [0] * 4 and [bool(out) for _, out, _ in done].count(True) == 1
+    empty = next(i for i in range(1, 5) if not done[i - 1][1])
+    assert s2crop("a.png", "--shard", f"{empty}/4") == (0, "", f"s2crop: part {empty} of 4 has no pictures\n")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_part_stays_when_others_come_beside_it(streamed):
+    for i in range(12):
+        draw(f"in/{i}/{i % 3}.png")
+
+    def parts(out):
+        if not streamed:
+            asked = [("in", "-r")] * 3
+            return [{r["input"] for r in records(*a, "-o", out, "--shard", f"{i}/3")} for i, a in enumerate(asked, 1)]
+        return [
+            {r["input"] for r in records("--files-from", "-", "-r", "-o", out, "--shard", f"{i}/3", input=b"in\n")}
+            for i in (1, 2, 3)
+        ]
+
+    before = parts("one")
+    assert all(before) and sum(map(len, before)) == 12
+    for name in ("in/00.png", "in/0/first.png", "in/5/b.png"):
+        draw(name)
+    after = parts("two")
+    assert sum(map(len, after)) == 15 and all(old <= new for old, new in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "1/-2"])
 def test_shards_that_are_none(shard):
     assert "1/4 to 4/4 are the parts of four" in usage_error("a.png", "--shard", shard)
+
+
+def test_options_that_would_be_ignored_are_refused():
+    draw("a.png")
+    assert usage_error("a.png", "--no-upscale") == (
+        "--no-upscale is about crops that are smaller than --size: give that too"
+    )
+    told = "--quality is for lossy formats, and png loses nothing: leave it out"
+    assert usage_error("a.png", "-f", "png", "--quality", "90") == told
+    assert usage_error("a.png", "-o", "b.png", "--quality", "50") == told
+    assert s2crop("a.png", "-f", "png", "--quality", "50", "--overlay")[0] == 0  # a JPEG
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (["-r"], "--recursive changes nothing: no folder is among the inputs"),
+        (["--overlay", "--dry-run"], "--dry-run writes no overlay: --overlay changes nothing"),
+        (["--heatmap", "--dry-run"], "--dry-run writes no heatmap: --heatmap changes nothing"),
+        (["--quality", "50"], "--quality changes nothing: no output is of a lossy format"),
+    ],
+)
+def test_options_that_change_nothing_here_are_told_of(options, told):
+    draw("a.png")
+    code, _, err = s2crop("a.png", *options)
+    assert code == 0 and err.splitlines()[0] == f"s2crop: {told}" and err.count("changes nothing") == 1
+    assert s2crop("a.png", *options, "-q")[2] == ""
+
+
+def test_options_that_change_something_are_not_told_of():
+    draw("in/a.jpg")
+    draw("in/b.png")
+    draw("c.png")
+    Path("list").write_text("in\n")
+    for asked in (["in", "-r"], ["c.png", "--files-from", "list", "-r"], ["i*", "-r"], ["in", "--quality", "50"]):
+        assert "changes nothing" not in s2crop(*asked)[2], asked
+    assert "changes nothing" not in s2crop("--files-from", "-", "-r", input=b"c.png\n")[2]
+
+
+def test_an_output_whose_name_no_file_system_takes():
+    draw("a.png")
+    long = "o" * 300
+    assert s2crop("a.png", "-o", long)[0] == 1 and s2crop("a.png", "-o", f"{long}.jpg")[0] == 1
+    _, _, err = s2crop("a.png", "-o", long)
+    assert "name too long" in err.splitlines()[0] and "0 crops written, 0 skipped, 1 failed" in err
 
 
 def test_max_pixels():
@@ -807,7 +877,7 @@ def test_folders_inside_folders():
     draw("albums/c.png")
     assert ", passed over 2 folders (--recursive walks them), " in s2crop("albums", "-o", "albums/out")[2]
     assert ", passed over 2 folders (" in s2crop("albums", "-o", "albums/out", "--overwrite")[2]  # the outputs' is none
-    assert "passed over" not in s2crop("albums", "-r")[2]
+    assert "folder" not in s2crop("albums", "-r")[2]
 
 
 def test_nothing_to_do():

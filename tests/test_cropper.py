@@ -276,6 +276,62 @@ def test_half_precision_chooses_as_full_does(cropper, tmp_path):
     np.testing.assert_allclose(half.score(array, boxes), cropper.score(array, boxes), atol=0.2)
 
 
+class TestScoresThatAreNoNumbers:
+    @pytest.fixture
+    def half(self, small_weights):
+        return Cropper(weights=small_weights, device="cpu", precision="bf16")
+
+    @pytest.fixture
+    def spoil(self, monkeypatch):
+        """Makes no number of the score of one candidate of every picture, in the croppers that are taken."""
+
+        def spoil(taken, value=np.nan):
+            score = Cropper._score
+
+            def spoilt(cropper, *given):
+                found = score(cropper, *given)
+                if taken(cropper):
+                    for row in found:
+                        row[len(row) // 2] = value
+                return found
+
+            monkeypatch.setattr(Cropper, "_score", spoilt)
+
+        return spoil
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("method", ["expected", "argmax"])
+    def test_in_half_precision_the_picture_is_scored_again_in_full(self, small_weights, spoil, value, method):
+        search = SearchConfig(method=method)
+        half = Cropper(weights=small_weights, device="cpu", precision="bf16", search=search)
+        full = Cropper(weights=small_weights, device="cpu", precision="fp32", search=search)
+        arrays = [picture(320, 200, 1), picture(320, 200, 2)]
+        expected = [full.crop(array, ["16:9", "free"], top=2) for array in arrays]
+        spoil(lambda cropper: cropper is half, value)
+        request = CropRequest(ratios=(parse_ratio("16:9"), parse_ratio("free")), top=2)
+        for found, wanted in zip(
+            half.rank([half.prepare(Picture.open(a)) for a in arrays], request), expected, strict=True
+        ):
+            assert [(c.box, c.score, c.worth) for c in found] == [(c.box, c.score, c.worth) for c in wanted]
+
+    def test_in_full_precision_too_it_is_that_picture_s_error(self, half, spoil):
+        spoil(lambda cropper: True)
+        with pytest.raises(InputError, match="score is not a number"):
+            half.crop(picture(320, 200), ["16:9"])
+
+    def test_others_of_the_batch_have_their_crops(self, cropper, monkeypatch):
+        score, calls = Cropper._score, []
+
+        def spoilt(own, features, proposals, boxes, circle=False):
+            calls.append(len(calls))
+            return [row * (np.nan if len(calls) == 1 else 1) for row in score(own, features, proposals, boxes, circle)]
+
+        monkeypatch.setattr(Cropper, "_score", spoilt)
+        prepared = [cropper.prepare(Picture.open(picture(320, 200, seed))) for seed in (1, 2)]
+        bad, good = cropper.rank(prepared, CropRequest(ratios=(parse_ratio("16:9"),)))
+        assert isinstance(bad, InputError) and len(good) == 1 and np.isfinite(good[0].score)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_scores_as_the_cpu_does(cropper, tmp_path):

@@ -1,5 +1,6 @@
 """Files that strangers send, through the whole command with a small network: crops or one clear line, never a trace."""
 
+import json
 import os
 import struct
 import zlib
@@ -13,6 +14,7 @@ import pictures
 from commands import files, records, s2crop, usage_error
 from s2crop import Cropper
 from s2crop.cli import loading
+from s2crop.files import sources
 from s2crop.files.pixels import to_srgb
 
 PHOTO = pictures.photo(160, 100)
@@ -341,12 +343,104 @@ def test_odd_names_on_the_command_line():
     assert "ash.jpg" in usage_error("-dash.jpg"), "-d with a value"
 
 
-def test_a_name_too_long_for_its_output_costs_one_line():
-    put("in/" + "n" * 251 + ".jpg", JPEG)
+def test_a_name_too_long_for_its_output_is_cut():
+    names = ["n" * 251, "n" * 250 + "m", "雪" * 83, os.fsdecode(b"\xe9" * 251), "é" * 125]
+    for name in names:
+        put(f"in/{name}.jpg", JPEG)
     put("in/ok.jpg", JPEG)
-    code, _, err = s2crop("in", "-a", "16:9")
+    asked = "in", "-a", "16:9,original", "--overlay"
+    got = records(*asked)
+    assert [r["status"] for r in got] == ["written"] * 12
+    written = [Path(r["output"]).name for r in got]
+    assert len(set(written)) == 12 and all(Path(r["output"]).is_file() for r in got)
+    assert all(len(os.fsencode(name)) <= 255 for name in files("s2crop-out"))
+    assert {"ok_16x9.jpg", "ok_original.jpg", "ok_overlay.jpg"} <= set(files("s2crop-out"))
+    for name in names:
+        starts = [cut.partition("~")[0] for cut in written if cut.startswith(name[:40])]
+        assert starts and all(name.startswith(start) for start in starts), "cut between characters"
+    assert [r["status"] for r in records(*asked)] == ["skipped"] * 12
+    (one,) = records(f"in/{names[0]}.jpg", "-a", "16:9", "--dry-run")  # the same name without the others
+    assert one["output"] in [r["output"] for r in got if r["input"].endswith(f"{names[0]}.jpg")]
+
+
+@pytest.mark.parametrize(
+    "template", ["{stem}-{stem}-{ratio}", "{stem}/" + "x" * 260 + "{ratio}", "{ext}{ratio}" + "y" * 250]
+)
+def test_what_a_template_makes_is_cut_too(template):
+    put("in/" + "n" * 251 + ".jpg", JPEG)
+    put("in/a." + "e" * 250, JPEG)
+    got = records("in/" + "n" * 251 + ".jpg", "in/a." + "e" * 250, "-a", "16:9,1:1", "--name", template)
+    assert [r["status"] for r in got] == ["written"] * 4 and len({r["output"] for r in got}) == 4
+    assert all(len(os.fsencode(part)) <= 255 for r in got for part in Path(r["output"]).parts)
+
+
+def test_a_path_that_is_too_long_as_a_whole_costs_one_line():
+    put("in/ok.jpg", JPEG)
+    deep = "/".join(["d" * 200] * 21)
+    code, _, err = s2crop("in", f"{deep}/a.jpg", "-o", f"{'o' * 100}/{'p' * 100}")
     assert code == 1 and len(err.splitlines()) == 2 and "name too long" in err.splitlines()[0]
-    assert files("s2crop-out") == ["ok_16x9.jpg"]
+    code, _, err = s2crop("in", "-o", f"out/{deep}")
+    assert code == 1 and "name too long" in err.splitlines()[0] and "Traceback" not in err
+
+
+def test_folders_named_with_other_digits_are_walked():
+    names = ["１２", "１", "٣", "²", "a2", "a１０", "a²", "10", "9"]
+    for name in names:
+        put(f"in/{name}/x.jpg", JPEG)
+        put(f"in/{name}.jpg", JPEG)
+    put("in/a.jpg", JPEG)
+    got = [r["input"] for r in records("in", "-r")]
+    assert len(got) == 19
+    numbers = [name for name in got if name in {f"in/{n}.jpg" for n in ("１", "٣", "9", "10", "１２")}]
+    assert numbers == ["in/１.jpg", "in/٣.jpg", "in/9.jpg", "in/10.jpg", "in/１２.jpg"]
+    assert got.index("in/a2.jpg") < got.index("in/a１０.jpg")
+
+
+class Panic(BaseException):
+    """As libraries written in Rust raise it: no `Exception`."""
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), RecursionError("deep"), Panic("slice"), SystemExit(3)]
+)
+@pytest.mark.parametrize(
+    "door",
+    ["files.marks.look", "files.picture.Picture.open", "files.encode.encode", "files.write.write_atomic",
+     "files.metadata.kept", "cropping.cropper.Cropper.prepare", "run.resume.Resume.look", "run.work.Work.load",
+     "run.clips.ClipWorkers.prepare", "run.writing.Workers.write"],
+)  # fmt: skip
+def test_whatever_goes_wrong_with_a_picture_is_one_line(monkeypatch, door, error):
+    put("in/a.jpg", JPEG)
+    put("in/b.jpg", JPEG)
+
+    def broken(*given, **more):
+        raise error
+
+    monkeypatch.setattr(f"s2crop.{door}", broken)
+    code, out, err = s2crop("in/a.jpg", "in/b.jpg", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 1 and [(row["input"], row["status"]) for row in rows] == [
+        ("in/a.jpg", "error"),
+        ("in/b.jpg", "error"),
+    ]
+    assert all(row["error"] for row in rows) and len(err.splitlines()) == 3 and "Traceback" not in err
+    if isinstance(error, OSError):
+        assert rows[0]["error"] == "input/output error"
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RecursionError("deep")])
+def test_whatever_goes_wrong_with_a_name_that_comes_is_one_line(monkeypatch, error):
+    put("a.jpg", JPEG)
+    find = sources.find_sources
+
+    def broken(names, **more):
+        if names == ["bad"]:
+            raise error
+        return find(names, **more)
+
+    monkeypatch.setattr(sources, "find_sources", broken)
+    got = records("--files-from", "-", input=b"bad\na.jpg\n", code=1)
+    assert [(row["input"], row["status"]) for row in got] == [("bad", "error"), ("a.jpg", "written")]
 
 
 @pytest.mark.slow

@@ -3,7 +3,9 @@ import itertools
 import os
 import subprocess
 import sys
+import unicodedata
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,45 @@ class TestFinding:
     def test_output_folder_is_left_out_unless_it_is_named(self, tree):
         assert "photos/sub/c.webp" not in names(find_sources(["photos"], recursive=True, skip_folder=tree / "sub"))
         assert names(find_sources(["photos/sub"], skip_folder=tree / "sub")) == ["photos/sub/c.webp"]
+
+    def test_trees_deeper_than_calls_can_be(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        depth = 1100  # Python's limit is 1000
+        for _ in range(depth):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("a.jpg").touch()
+        monkeypatch.chdir(tmp_path)
+        (source,) = find_sources(["d"], recursive=True)
+        assert source.name == "d/" * depth + "a.jpg"
+        for _ in range(depth):  # pytest's own removal is one that calls itself
+            os.chdir("d")
+        os.unlink("a.jpg")
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")
+
+    def test_what_a_suffix_shares_with_other_files_is_told_by_its_content(self, tree):
+        packet = b"\x47" + bytes(187)
+        (tree / "film.ts").write_bytes(packet * 4)
+        (tree / "Loud.TS").write_bytes(packet * 4)
+        passed = Counter()
+        found = names(find_sources(["photos"], passed_over=passed))
+        assert {"photos/film.ts", "photos/Loud.TS"} <= set(found) and "photos/code.ts" not in found
+        assert passed[".ts"] == 1
+
+    def test_a_part_depends_on_the_place_in_the_tree_alone(self):
+        places = [f"{i}/IMG_{i % 7}.jpg" for i in range(400)]
+        of_four = {
+            place: [i for i in range(1, 5) if Source("x", Path("x"), Path(place)).is_in_part(i, 4)] for place in places
+        }
+        assert all(len(found) == 1 for found in of_four.values())
+        counts = Counter(found[0] for found in of_four.values())
+        assert len(counts) == 4 and min(counts.values()) > 60
+        assert of_four["3/IMG_3.jpg"] == [4] and of_four["10/IMG_3.jpg"] == [1], "the same on every machine"
+        one, other = (Source("x", Path("x"), Path(unicodedata.normalize(form, "é.jpg"))) for form in ("NFC", "NFD"))
+        assert [one.is_in_part(i, 50) for i in range(1, 51)] == [other.is_in_part(i, 50) for i in range(1, 51)]
+        assert Source("x", Path("x"), Path(os.fsdecode(b"\xff.jpg"))).is_in_part(1, 1)
 
     def test_odd_names_are_found_and_opened(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import clips
 from commands import draw, files, records, s2crop, usage_error
+from fake_cropper import FakeCropper
+from s2crop.cli import loading
 from s2crop.files import marks
 from s2crop.files.encode import encode
 from s2crop.files.marks import Mark, Origin, State
@@ -30,7 +33,14 @@ def test_what_was_made_so_is_skipped_also_after_a_move():
 
 @pytest.mark.parametrize(
     "options",
-    [["-s", "20"], ["--quality", "50"], ["--focus", "0.5,0.5"], ["--protect", "face"], ["--metadata", "none"]],
+    [
+        ["-s", "20"],
+        ["--quality", "50"],
+        ["--focus", "0.5,0.5"],
+        ["--protect", "face"],
+        ["--metadata", "none"],
+        ["--min-scale", "1"],
+    ],  # fmt: skip
 )
 def test_other_options_make_it_again_and_back(options):
     draw("a.jpg")
@@ -136,3 +146,99 @@ def test_a_mark_is_short_and_comes_back(suffix):
         assert (standing.state, standing.mark) == (State.OURS, mark)
     with Image.open(f"x{suffix}") as read:
         assert read.getexif()[315] == "Ann" and read.getexif().get_ifd(34665)[36867] == "2020:01:02 03:04:05"
+
+
+def outputs(*args):
+    return {record["input"]: (record["output"], record["status"]) for record in records(*args)}
+
+
+@pytest.mark.parametrize("also", [[], ["--overwrite"]])
+def test_a_sibling_that_comes_later_takes_no_name_over(also):
+    draw("in/a.jpg")
+    assert outputs("in") == {"in/a.jpg": ("s2crop-out/a_free.jpg", "written")}
+    before = Path("s2crop-out/a_free.jpg").read_bytes()
+    draw("in/a.jpeg", (64, 32))  # is sorted before it
+    draw("in/sub/a.jpg", (64, 32))
+    found = outputs("in", *also)
+    old = "written" if also else "skipped"
+    assert found == {
+        "in/a.jpeg": ("s2crop-out/a_jpeg_free.jpg", "written"), "in/a.jpg": ("s2crop-out/a_free.jpg", old),
+    }  # fmt: skip
+    assert Path("s2crop-out/a_free.jpg").read_bytes() == before
+    assert {status for _, status in outputs("in").values()} == {"skipped"}
+
+
+def test_numbers_of_older_ones_stay_too():
+    for name in ("q", "r", "s"):
+        draw(f"{name}/a.png")
+    before = outputs("q", "r", "s")
+    assert [Path(path).name for path, _ in before.values()] == ["a_free.png", "a_png_free.png", "a_2_free.png"]
+    draw("p/a.png", (64, 32))
+    found = outputs("p", "q", "r", "s")
+    assert {name: found[name][0] for name in before} == {name: path for name, (path, _) in before.items()}
+    assert found.pop("p/a.png") == ("s2crop-out/a_3_free.png", "written")
+    assert {status for _, status in found.values()} == {"skipped"}
+    os.rename("s", "t")  # what was moved is known by its name, size and time
+    assert outputs("p", "q", "r", "t")["t/a.png"] == ("s2crop-out/a_2_free.png", "skipped")
+
+
+def test_what_nobody_in_the_run_made_keeps_no_name_back():
+    draw("gone/a.png")
+    s2crop("gone")
+    draw("q/a.jpg")
+    draw("q/a.png", (64, 32))
+    told = records("q", "-f", "png", code=1)
+    assert [record["status"] for record in told] == ["error", "written"] and "another input" in told[0]["error"]
+
+
+def test_names_of_those_that_share_none_are_not_looked_at(monkeypatch):
+    for name in ("a.jpg", "b.jpg"):
+        draw(f"in/{name}")
+    monkeypatch.setattr("s2crop.files.names._Owners", None)
+    assert outputs("in") == {f"in/{n}.jpg": (f"s2crop-out/{n}_free.jpg", "written") for n in "ab"}
+
+
+class FewCrops(FakeCropper):
+    """Finds two crops of a picture that differ, and no more."""
+
+    def _crops(self, prepared, request):
+        return [crop for crop in super()._crops(prepared, request) if crop.rank <= 2]
+
+
+def test_a_picture_with_fewer_crops_than_asked_for_is_done(monkeypatch):
+    cropper = FewCrops()
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: cropper)
+    draw("a.png")
+    asked = "a.png", "-k", "5", "-a", "1:1,16:9"
+    assert statuses(*asked) == ["written"] * 4 and len(cropper.batches) == 1
+    assert statuses(*asked) == ["skipped"] * 4 and len(cropper.batches) == 1
+    Path("s2crop-out/a_1x1_2.png").unlink()
+    assert sorted(statuses(*asked)) == ["skipped"] * 3 + ["written"] and len(cropper.batches) == 2
+    assert statuses("a.png", "-k", "6", "-a", "1:1,16:9") == ["skipped"] * 4 and len(cropper.batches) == 2
+
+
+def test_a_clip_with_fewer_covers_than_asked_for_is_done(monkeypatch):
+    cropper = FakeCropper()
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: cropper)
+    clips.lavfi_clip(Path("film.mp4"), "testsrc2=size=160x96:rate=25:duration=1")
+    asked = "film.mp4", "-n", "9"
+    made = statuses(*asked)
+    assert 0 < len(made) < 9 and set(made) == {"written"}
+    scored = len(cropper.batches)
+    assert statuses(*asked) == ["skipped"] * len(made) and len(cropper.batches) == scored
+
+
+def test_own_outputs_are_passed_over_in_folders():
+    draw("in/a.jpg")
+    for suffix in ("jpg", "png", "webp", "avif"):
+        assert outputs("in", "-o", "in", "-f", suffix) == {"in/a.jpg": (f"in/a_free.{suffix}", "written")}
+    s2crop("in", "-o", "in", "--overlay")
+    assert len(files("in")) == 6
+    for place in (["-o", "in"], ["-o", "out"]):
+        code, _, err = s2crop("in", *place)
+        assert code == 0 and "1 picture, " in err and "passed over 5 outputs of s2crop" in err
+    assert s2crop("in", "-o", "in", "--exclude", "a.jpg") == (
+        3, "", "s2crop: nothing to do: no picture or video matches (passed over 5 outputs of s2crop)\n",
+    )  # fmt: skip
+    named = outputs("in/a_free.png", "in/a_fre*.jpg", "-o", "again")
+    assert set(named) == {"in/a_free.png", "in/a_free.jpg"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import pictures
+from commands import draw, process
 
 ROOT = Path(__file__).parents[1]
 SHAPES = [("JPEG", (900, 600)), ("PNG", (300, 200)), ("JPEG", (480, 640)), ("WEBP", (320, 320))]
@@ -77,13 +78,35 @@ def test_a_run_that_was_killed_ends_with_the_same_files_when_it_is_started_again
     assert times == {path: path.stat().st_mtime_ns for path in times}, "what was done is not done again"
 
 
+def test_six_hundred_pictures_after_a_kill_in_the_middle(tmp_path):
+    for i in range(600):
+        draw(tmp_path / "in" / f"{i % 7}" / f"{i:03}.{('jpg', 'png', 'webp')[i % 3]}", (48 + i % 5, 32))
+    asked = tmp_path / "in", "-r", "-a", "16:9,1:1", "-k", "2", "-j", "2"
+    process(*asked, "-o", tmp_path / "whole").communicate(timeout=300)
+    killed = process(*asked, "-o", tmp_path / "out", "--json")
+    for _ in range(4 * 300):
+        json.loads(killed.stdout.readline())
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    whole, before = contents(tmp_path / "whole"), contents(tmp_path / "out")
+    assert len(whole) == 2400 and 1200 <= len(before) < 2400
+    assert before == {name: whole[name] for name in before}, "what a killed run left is whole"
+    process(*asked, "-o", tmp_path / "out", "-s", "20", "--shard", "1/3").communicate(timeout=300)  # other options
+    assert contents(tmp_path / "out") != before
+    again = process(*asked, "-o", tmp_path / "out")
+    _, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err.decode()
+    assert contents(tmp_path / "out") == whole
+
+
 def test_two_runs_on_one_folder_do_not_hurt_each_other(library, whole, tmp_path):
     out = tmp_path / "out"
     runs = [start(library, *ASKED, "-o", out, "--json") for _ in range(2)]
     records = []
-    for process in runs:
-        told, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err.decode()
+    for one in runs:
+        told, err = one.communicate(timeout=300)
+        assert one.returncode == 0, err.decode()
         records += map(json.loads, told.splitlines())
     assert contents(out) == whole
     assert sorted(record["status"] for record in records) == ["skipped"] * len(whole) + ["written"] * len(whole)

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import click
 
-from s2crop.cli.crop import check_protected, naming
+from s2crop.cli.crop import check_protected, naming, received
 from s2crop.cli.options import Options
 from s2crop.cli.settle import settle_covers
 from s2crop.files.boxes import Boxes, read_boxes
@@ -28,7 +29,7 @@ def read(options: Options) -> Boxes:
         return read_boxes(cast("BinaryIO", stream))
 
 
-def settled(options: Options, boxes: Boxes) -> tuple[Options, Listed, frozenset[Path]]:
+def settled(options: Options, boxes: Boxes, cleanup: ExitStack) -> tuple[Options, Listed, frozenset[Path]]:
     """The options with what follows from the boxes, our part of the inputs, and the files that must not be written.
 
     Lines that contradict others become faults.
@@ -45,9 +46,9 @@ def settled(options: Options, boxes: Boxes) -> tuple[Options, Listed, frozenset[
         protected |= {Path(os.path.realpath(options.boxes or ""))}
     check_protected(options, protected)
     plans = _plans(options, inputs)
-    part, parts = options.shard or (1, 1)
-    own = slice(part - 1, None, parts)
-    listed = Listed(sources[own], plans[own], inputs[own])
+    sources, stdin_error = received(options, sources, cleanup)
+    own = [i for i, source in enumerate(sources) if source.is_in_part(*(options.shard or (1, 1)))]
+    listed = Listed([sources[i] for i in own], [plans[i] for i in own], [inputs[i] for i in own], stdin_error)
     listed.seen = len(inputs)
     return options, listed, protected
 

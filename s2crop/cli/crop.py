@@ -1,11 +1,12 @@
 """The command `s2crop`: options in, report out. What takes long to import is imported where it is used."""
 
+import io
 import logging
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -17,9 +18,9 @@ from s2crop.cli.help import Command, with_options
 from s2crop.cli.interrupts import Signals, interrupted
 from s2crop.cli.messages import Terminal, drop, messages, print_line, progress
 from s2crop.cli.options import OPTIONS, Options, flag
-from s2crop.cli.settle import settle, settle_covers
+from s2crop.cli.settle import settle, settle_covers, without_effect
 from s2crop.cli.status import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, UNUSABLE
-from s2crop.errors import DeviceError, S2CropError, WeightsError
+from s2crop.errors import DeviceError, InputError, S2CropError, WeightsError
 from s2crop.report import WRITTEN, Record, one_line, passed_over_text
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ _BOTH = "standard input is either the list of --files-from or a picture, not bot
 def main(**given: Any) -> None:
     """Crop pictures, and the best frames of videos, to the parts that are best to look at.
 
-    An INPUT is an image, a video, a folder, a glob, or - (one image on standard input).
+    An INPUT is an image, a video, a folder, a glob, or - (an image or a video on standard input).
     """
     options = settle(given)
     with messages(options) as terminal, Signals() as signals:
         try:
-            code = _crop(options, terminal, signals)
+            with ExitStack() as cleanup:
+                code = _crop(options, terminal, signals, cleanup)
         except BrokenPipeError:
             drop(sys.__stdout__, sys.__stderr__)
             code = ALL_DONE
@@ -65,8 +67,8 @@ def main(**given: Any) -> None:
     sys.exit(code)
 
 
-def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
-    """Find, plan, load, crop; the exit status."""
+def _crop(options: Options, terminal: Terminal, signals: Signals, cleanup: ExitStack) -> int:
+    """Find, plan, load, crop; the exit status. Args: cleanup: what is undone at the end."""
     passed_over: Counter[str] = Counter()
     # What needs to know all inputs has the list read to its end first.
     streamed = options.files_from == "-" and options.folder is not None and not options.sheet
@@ -78,19 +80,24 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
 
         with signals.at_once():
             given = read(options)
-        options, incoming, protected = settled(options, given)
+        options, incoming, protected = settled(options, given, cleanup)
         if not incoming.seen and not given.faults:
             return _nothing(options, 0, passed_over, given.left_out_text())
     elif streamed:
         options = settle_covers(options, None)
         incoming, protected = _streamed(options, passed_over)
+        _tell(without_effect(options, None, ()))
     else:
         with signals.at_once():
-            sources = _sources(options, passed_over)
-        if not sources:
-            return _nothing(options, 0, passed_over)
+            names = _names(options)
+            sources = _sources(options, names, passed_over)
+            if not sources:
+                return _nothing(options, 0, passed_over)
+            sources, stdin_error = received(options, sources, cleanup)
         options = settle_covers(options, sources)
-        incoming, protected = _listed(options, sources)
+        plans = _plans(options, sources)
+        _tell(without_effect(options, names, (path for plan in plans for path in plan.all_paths())))
+        incoming, protected = _listed(options, sources, plans, stdin_error)
         if not incoming.total:
             return _nothing(options, len(sources), passed_over)
 
@@ -126,7 +133,8 @@ def _crop(options: Options, terminal: Terminal, signals: Signals) -> int:
         summary = pipeline.run_incoming(incoming, cropper, batch, show, add, signals, advance)
     if not summary.pictures and not faults:
         return _nothing(options, incoming.seen, passed_over)
-    log.debug("%s", summary.clock.text(options.jobs))
+    if any(summary.clock.seconds.values()):
+        log.debug("%s", summary.clock.text(options.jobs))
     summary.passed_over = passed_over
     if given:
         summary.left_out = given.left_out_text()
@@ -158,8 +166,14 @@ def _sheet(options: Options, total: int) -> Iterator[Callable[..., None]]:
         yield page.add
 
 
-def _sources(options: Options, passed_over: Counter[str]) -> "list[Source]":
-    from s2crop.files.sources import find_sources, read_file_list
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        log.warning("%s", line)
+
+
+def _names(options: Options) -> list[str]:
+    """Of the inputs given, and of those in the list."""
+    from s2crop.files.sources import read_file_list
 
     names = list(options.inputs)
     if options.files_from:
@@ -167,18 +181,47 @@ def _sources(options: Options, passed_over: Counter[str]) -> "list[Source]":
             names += read_file_list(cast("BinaryIO", stream), options.null_separated)
         if "-" in names and options.files_from == "-":
             raise click.UsageError(_BOTH)
+    return names
+
+
+def _sources(options: Options, names: Sequence[str], passed_over: Counter[str]) -> "list[Source]":
+    from s2crop.files.sources import find_sources
+
     return find_sources(names, **_filters(options, passed_over))
 
 
-def _listed(options: Options, sources: "list[Source]") -> "tuple[Listed, frozenset[Path]]":
+def received(options: Options, sources: "list[Source]", cleanup: ExitStack) -> tuple["list[Source]", InputError | None]:
+    """The inputs with what comes on standard input, which is read here as a worker that waits could not be stopped;
+    and what is wrong with it."""
+    if all(source.path is not None for source in sources):
+        return sources, None
+    import tempfile
+
+    from s2crop.files.stdin import receive
+
+    def folder() -> Path:
+        return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="s2crop-", ignore_cleanup_errors=True)))
+
+    stream = sys.stdin.buffer if sys.stdin else io.BytesIO()
+    try:
+        return [
+            source if source.path is not None else receive(stream, source, options.cover, options.max_pixels, folder)
+            for source in sources
+        ], None
+    except InputError as error:
+        return sources, error
+
+
+def _listed(
+    options: Options, sources: "list[Source]", plans: "list[Plan]", stdin_error: InputError | None
+) -> "tuple[Listed, frozenset[Path]]":
     """Our part of the inputs, and the files that must not be written."""
     from s2crop.run.incoming import Listed
 
-    plans = _plans(options, sources)
     protected = frozenset(source.real for source in sources if source.real is not None)
     check_protected(options, protected)
-    part, parts = options.shard or (1, 1)
-    return Listed(sources[part - 1 :: parts], plans[part - 1 :: parts]), protected
+    ours = [i for i, source in enumerate(sources) if source.is_in_part(*(options.shard or (1, 1)))]
+    return Listed([sources[i] for i in ours], [plans[i] for i in ours], stdin_error=stdin_error), protected
 
 
 def check_protected(options: Options, protected: Container[Path]) -> None:
@@ -209,9 +252,8 @@ def _streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, R
     namer = Namer(options.ratios, options.top, **naming(options), remember=_REMEMBERED)
     stream = cast("BinaryIO", click.open_file("-", "rb"))
     protected = Recent(_REMEMBERED)
-    part, parts = options.shard or (1, 1)
     names = NameStream(stream, options.null_separated, options.inputs)
-    return Streamed(names, find, namer.plan, protected, (part - 1, parts)), protected
+    return Streamed(names, find, namer.plan, protected, options.shard or (1, 1)), protected
 
 
 def _filters(options: Options, passed_over: Counter[str]) -> dict[str, Any]:

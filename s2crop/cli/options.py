@@ -28,6 +28,7 @@ from s2crop.cli.help import Option
 from s2crop.cli.loading import cpu_count
 from s2crop.files.formats import (
     FORMATS,
+    SAME,
     WRITTEN,
 )
 from s2crop.geometry.ratio import Ratio
@@ -173,8 +174,11 @@ class Options:
         metavar="TEMPLATE",
     )
     fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=values.Format(FORMATS), default="same")
-    quality: int = _option(
-        _OUTPUT, "--quality", "1 to 100, of lossy formats.", type=values.Whole("Q", 1, 100), default=DEFAULT_QUALITY
+    quality: int | None = _option(
+        _OUTPUT,
+        "--quality",
+        f"1 to 100, of lossy formats.  [default: {DEFAULT_QUALITY}]",
+        type=values.Whole("Q", 1, 100),
     )
     metadata: str = _option(
         _OUTPUT,
@@ -306,6 +310,16 @@ class Options:
         return self.shape == "circle"
 
     @property
+    def is_lossy(self) -> bool:
+        """Whether some of what is written may have a quality: crops, or what is drawn of inputs, which is JPEG."""
+        return (
+            self.fmt == SAME
+            or self.overlay
+            or self.heatmap
+            or any(row.lossy for row in WRITTEN if row.choice == self.fmt)
+        )
+
+    @property
     def to_stdout(self) -> bool:
         return self.target is Target.STDOUT
 
@@ -345,7 +359,7 @@ class Options:
             max_pixels=self.max_pixels,
             size=self.size,
             no_upscale=self.no_upscale,
-            quality=self.quality,
+            quality=DEFAULT_QUALITY if self.quality is None else self.quality,
             metadata=self.metadata,
             colour=self.colour,
             ground=self.background,

@@ -3,8 +3,9 @@
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def settle(given: dict[str, Any]) -> Options:
     options = replace(options, target=_target(output))
     if options.target is Target.FILE:
         options = replace(options, fmt=_format_of_file(options))
-    elif options.target is Target.FOLDER and Path(output).exists() and not Path(output).is_dir():
+    elif options.target is Target.FOLDER and os.path.exists(output) and not os.path.isdir(output):
         raise click.UsageError(f"--output {output} exists and is no folder")
     if options.circle and not can_hold_circles(options.fmt):
         name = next(row.name for row in WRITTEN if row.choice == options.fmt)
@@ -68,6 +69,11 @@ def settle(given: dict[str, Any]) -> Options:
         raise click.UsageError("--json, --verbose and --output - need standard output, which is closed")
     if options.to_stdout and options.as_json:
         raise click.UsageError("--json and the picture (--output -) cannot share standard output")
+
+    if options.no_upscale and not options.size:
+        raise click.UsageError("--no-upscale is about crops that are smaller than --size: give that too")
+    if options.quality is not None and not options.is_lossy:
+        raise click.UsageError(f"--quality is for lossy formats, and {options.fmt} loses nothing: leave it out")
 
     if options.start_s is not None and options.end_s is not None and options.start_s >= options.end_s:
         raise click.UsageError(f"--start {options.start_s:g} is not before --end {options.end_s:g}")
@@ -117,6 +123,29 @@ def settle_covers(options: Options, sources: "Sequence[Source] | None") -> Optio
     return replace(options, covers=options.covers or (1 if options.folder is None else DEFAULT_COVERS))
 
 
+def without_effect(options: Options, names: Sequence[str] | None, outputs: Iterable[Path]) -> list[str]:
+    """Lines about options that change nothing here.
+
+    Args:
+        names: of the inputs; None where they come one by one.
+        outputs: where crops go, if that is known.
+    """
+    lines = []
+    if options.recursive and names is not None and not any(os.path.isdir(name) or has_magic(name) for name in names):
+        lines.append("--recursive changes nothing: no folder is among the inputs")
+    if options.dry_run:
+        lines += [
+            f"--dry-run writes no {word}: {flag(name)} changes nothing"
+            for name, word in (("overlay", "overlay"), ("heatmap", "heatmap"), ("keep_frames", "frame"))
+            if getattr(options, name)
+        ]
+    if options.quality is not None and options.fmt == SAME and options.folder is not None:
+        formats = [format_to_write(suffix) for suffix in {path.suffix for path in outputs}]
+        if formats and not any(fmt is None or fmt.lossy for fmt in formats):
+            lines.append("--quality changes nothing: no output is of a lossy format")
+    return lines
+
+
 def _ratios(given: dict[str, Any]) -> tuple[Ratio, ...]:
     """The ratios asked for, each once, or those that follow from size and shape."""
     asked: Sequence[Ratio] = list({ratio.label: ratio for ratios in given["ratios"] for ratio in ratios}.values())
@@ -149,7 +178,7 @@ def _check_inputs(options: Options) -> None:
 def _target(output: str) -> Target:
     if output == "-":
         return Target.STDOUT
-    is_folder = output.endswith(("/", os.sep)) or Path(output).is_dir()
+    is_folder = output.endswith(("/", os.sep)) or os.path.isdir(output)
     return Target.FILE if not is_folder and Path(output).suffix.lower() in FILE_SUFFIXES else Target.FOLDER
 
 
@@ -158,7 +187,7 @@ def _check_sheet(options: Options, path: Path) -> None:
 
     if path.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"--sheet {path}: the page is HTML; give a name like crops.html")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise click.UsageError(f"--sheet {path} is a folder; give a name in it")
     if not options.overwrite and not sheet.may_replace(path):
         raise click.UsageError(f"--sheet {path} exists and is none of ours: --overwrite replaces it")

@@ -42,9 +42,9 @@ def _measure(
     key: str | None,
     model: str,
     weights: Path | None,
-    proposals: str,
     device: str,
-    precision: str,
+    proposals: str = "auto",
+    precision: str = "auto",
     **options,
 ) -> None:
     """Run the evaluation `s2crop.evaluation.NAME` and print its table."""
@@ -93,19 +93,21 @@ _MEASURE_OPTIONS = (
     click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="Network."),
     click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
     click.option(
-        "--proposals",
-        type=click.Choice(PROPOSALS),
-        default="auto",
-        show_default=True,
-        help="Where object proposals come from.",
-    ),
-    click.option(
         "-d",
         "--device",
         type=values.Device(),
         default="auto",
         show_default=True,
         help="auto, cpu, cuda, cuda:1 or mps.",
+    ),
+)
+_PIXEL_OPTIONS = (  # of what looks at pictures
+    click.option(
+        "--proposals",
+        type=click.Choice(PROPOSALS),
+        default="auto",
+        show_default=True,
+        help="Where object proposals come from.",
     ),
     click.option(
         "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Of the backbone."
@@ -119,7 +121,7 @@ _MEASURE_OPTIONS = (
     "--split", type=click.Choice(GAICD_SPLITS), default="test", show_default=True, help="Folder below images/."
 )
 @click.option("--own-proposals", is_flag=True, help="Use the model's own proposals though there are some in bbox/.")
-@with_options(_MEASURE_OPTIONS)
+@with_options(_MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def gaic(folder: Path, **options) -> None:
     """SRCC, PCC, ACC5 and ACC10 on a data set laid out as GAICD: images/, annotations/, bbox/."""
     _run(lambda: _measure("gaic", folder, **options))
@@ -139,7 +141,7 @@ def boxes(boxes: Path, **options) -> None:
 @evaluate.command()
 @click.argument("photos", type=_FOLDER)
 @click.argument("labels", type=_FILE)
-@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def fcdb(photos: Path, labels: Path, **options) -> None:
     """IoU, Disp and agreement with voted pairs on FCDB, beside constant boxes.
 
@@ -152,7 +154,7 @@ def fcdb(photos: Path, labels: Path, **options) -> None:
 @click.argument("photos", type=_FOLDER)
 @click.argument("boxes", type=_FILE)
 @click.option("--masks", type=_FILE, help="An .npz with a mask of its subject for each photo.")
-@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options) -> None:
     """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons and subjects, beside others.
 
@@ -165,7 +167,7 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
 @evaluate.command()
 @click.argument("rankings", type=_FILE)
 @click.argument("photos", type=_FOLDER)
-@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
+@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def editor(rankings: Path, photos: Path, **options) -> None:
     """Agreement with an editor who ranked crops of one ratio, beside other croppers.
 

@@ -14,7 +14,7 @@ from s2crop.cropping.early import prepare
 from s2crop.cropping.features import columns, measure, with_scores
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Inside, Prepared, Thing, required
-from s2crop.errors import InputError
+from s2crop.errors import InputError, WeightsError
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import to_pixels
 from s2crop.geometry.ratio import ORIGINAL, parse_ratio
@@ -31,6 +31,10 @@ ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
 
 Proposal = tuple[tuple[float, float, float, float], float, str]  # box in pixels of the upright picture, score, kind
+
+
+class _NotFinite(Exception):
+    """A score is no number, which half precision may be the cause of."""
 
 
 class Cropper:
@@ -72,6 +76,8 @@ class Cropper:
         if proposals not in ("auto", "builtin", "torchvision"):
             raise ValueError(f"proposals are auto, builtin or torchvision, not {proposals!r}")
         self._detector = load_detector(self._device) if proposals == "torchvision" else None
+        self._in_full = partial(Cropper, model, weights, device, precision="fp32", proposals=proposals, search=search)
+        self._full: Cropper | None = None  # once it was needed
 
     def prepare(self, picture: Picture, keep: bool = False) -> Prepared:
         """Decode a picture, no larger than needed, and resize it for the network. Thread-safe.
@@ -317,9 +323,24 @@ class Cropper:
                 found = self._score(part, own, [boxes * picture.scale], request.circle)[0]
                 return np.round(found / SCORE_STEP) * SCORE_STEP
 
-            results[i] = one.crops(seen[row], score, self._choice, request)
-            told[i] = _in_pixels(proposals, row, prepared[i])
+            try:
+                results[i] = one.crops(seen[row], score, self._choice, request)
+                told[i] = _in_pixels(proposals, row, prepared[i])
+            except _NotFinite:
+                results[i], told[i] = self._rank_in_full(picture, request)
         return results, told
+
+    def _rank_in_full(self, picture: Prepared, request: CropRequest) -> tuple[list[Crop] | InputError, list[Proposal]]:
+        """Crops and proposals of a picture whose scores half precision made no numbers of."""
+        if self._dtype == torch.float32:
+            return InputError("the network's score is not a number"), []
+        if self._full is None:
+            try:
+                self._full = self._in_full()
+            except WeightsError as error:  # the file changed meanwhile
+                return InputError(f"the network's score is not a number, and in full precision: {error}"), []
+        (crops,), (proposals,) = self._full._rank_batch([(picture, request)])
+        return crops, proposals
 
 
 def _views(picture: Prepared, request: CropRequest) -> list[tuple[Prepared, CropRequest, Inside | None]]:
@@ -420,7 +441,10 @@ class _Candidates:
             ]
         else:
             weights = [choice[value is None] * columns(request.protect) for _, value in self.ratios]
-            rated = self._expected(content, weights, score, request.circle)
+            with np.errstate(invalid="ignore"):
+                rated = self._expected(content, weights, score, request.circle)
+        if not all(np.isfinite(scores).all() and np.isfinite(worths).all() for _, scores, worths in rated):
+            raise _NotFinite
         crops = []
         for (ratio, value), (boxes, scores, worths) in zip(self.ratios, rated, strict=True):
             for rank, i in enumerate(choose(boxes, worths, request.top), start=1):

@@ -13,7 +13,7 @@ import re
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class Standing:
 
     state: State
     mark: Mark | None = None
+    head: bytes = b""  # the first bytes
 
 
 def digest(*parts: object) -> str:
@@ -80,20 +81,27 @@ def digest(*parts: object) -> str:
     return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=6).digest()).decode()
 
 
-def origin_of(path: Path) -> Origin:
+def origin_of(path: Path, real: Path | None = None) -> Origin:
     """Of an input that is a file.
 
+    Args:
+        real: the same with links followed, if that is known.
     Raises:
         OSError: there is none.
     """
     info = os.stat(path)
-    place = os.path.realpath(path)
+    place = os.path.realpath(path) if real is None else str(real)
     return Origin(digest(path.name, info.st_size, info.st_mtime_ns), digest(place))
 
 
 def origin_of_bytes(data: bytes) -> Origin:
     """Of standard input, which has its contents only."""
-    both = digest("-", len(data), hashlib.sha256(data).hexdigest())
+    return origin_of_stream(len(data), hashlib.sha256(data).hexdigest())
+
+
+def origin_of_stream(size: int, sha256: str) -> Origin:
+    """The same where the contents are not at hand any more."""
+    both = digest("-", size, sha256)
     return Origin(both, both)
 
 
@@ -115,7 +123,8 @@ def look(path: Path) -> Standing:
             return Standing(State.NOTHING)  # writing tells that a folder is in the way
         if not stat.S_ISREG(info.st_mode):
             return Standing(State.FOREIGN)
-        return _look(_Reader(descriptor, info.st_size))
+        file = _Reader(descriptor, info.st_size)
+        return replace(_look(file), head=file.head)
     except OSError as error:
         raise OutputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     finally:

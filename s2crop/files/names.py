@@ -1,13 +1,19 @@
 """Name the outputs before anything is decoded."""
 
+import hashlib
+import os
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from s2crop.choices import DEFAULT_TEMPLATE
+from s2crop.errors import OutputError
+from s2crop.files import marks
 from s2crop.files.formats import Kind, suffix_for_name
 from s2crop.files.sizes import Size, sides_of
 from s2crop.files.sources import Source
@@ -16,6 +22,11 @@ from s2crop.geometry.ratio import Ratio
 STDOUT = Path("-")  # the output path that stands for standard output
 
 _FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height")
+
+_Only = Mapping[int | None, Iterable[tuple[str, int]]]  # ratio label and rank of crops, by cover; None for a picture
+
+_NAME_BYTES = 255  # of a file name, where the file system does not tell
+_STEM_SHARE = 0.6  # of these, that a stem is cut to where a name would be too long
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Plan:
 def plan_names(sources: Sequence[Source], ratios: Sequence[Ratio], top: int, **how: Any) -> list[Plan]:
     """Give each crop of each source a path of its own, which depends on the names of all sources only.
 
+    But where two of them would share a path, what stands there already and was made from one of them stays that one's.
+
     Args:
         how: see `Namer`.
     Returns:
@@ -51,14 +64,63 @@ def plan_names(sources: Sequence[Source], ratios: Sequence[Ratio], top: int, **h
         ValueError: see `Namer`.
     """
     namer = Namer(ratios, top, **how)
-    return [namer.plan(source) for source in sources]
+    first = [namer.first_choice(source) for source in sources]
+    wanted = Counter(key for _, keys in first for key in keys)
+    rivals = [any(wanted[key] > 1 for key in keys) for _, keys in first]
+    owners = _Owners(sources, rivals) if any(rivals) else None
+    return [
+        namer.plan(source, first=known, owners=owners if is_rival else None)
+        for source, known, is_rival in zip(sources, first, rivals, strict=True)
+    ]
+
+
+class _Owners:
+    """Tells whose the outputs are that stand already, by their marks.
+
+    Args:
+        rivals: for each source, whether another one wants the same names. What was moved is told too if it is of these.
+    """
+
+    def __init__(self, sources: Sequence[Source], rivals: Sequence[bool]):
+        self._by_place: dict[str, Source] = {}
+        self._by_input: dict[str, list[Source]] = {}
+        for source, is_rival in zip(sources, rivals, strict=True):
+            if source.path is None or source.origin is not None:
+                continue
+            place = os.path.realpath(source.path) if source.real is None else str(source.real)
+            self._by_place[marks.digest(place)] = source
+            if is_rival:
+                with suppress(OSError):  # opening it will say what is wrong
+                    self._by_input.setdefault(marks.origin_of(source.path, source.real).input, []).append(source)
+        self._kept: dict[int, str] = {}  # by id of a source, the tag of its outputs that another one came upon
+
+    def owner(self, plan: Plan, tag: str) -> Source | None:
+        """The source that the outputs of a plan were made from, as far as there are any."""
+        for path in plan.all_paths():
+            try:
+                mark = marks.look(path).mark
+            except OutputError:  # writing it will say what is wrong
+                continue
+            if mark is not None:
+                alike = self._by_input.get(mark.origin.input, [])
+                owner = self._by_place.get(mark.origin.path) or (alike[0] if len(alike) == 1 else None)
+                if owner is not None:
+                    self._kept.setdefault(id(owner), tag)
+                return owner
+        return None
+
+    def kept(self, source: Source) -> list[str]:
+        """The tag of a source's outputs, if it is known."""
+        tag = self._kept.get(id(source))
+        return [] if tag is None else [tag]
 
 
 class Namer:
     """Gives each crop of each source a path of its own, which depends on the names of sources that came before only.
 
     Where two inputs would share a path, also on a file system that does not tell case or Unicode forms apart,
-    the later one gets its extension in the stem ("a_png_16x9.jpg"), or else a number ("a_2_16x9.jpg").
+    the later one gets its extension in the stem ("a_png_16x9.jpg"), or else a number ("a_2_16x9.jpg"). Where a name
+    would be longer than the file system takes, the stem is cut and ends with a hash of the whole one.
 
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
@@ -96,15 +158,34 @@ class Namer:
         self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
         self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
+        self._most_bytes = _name_limit(folder)
+        self._last_place: tuple[Path, Path] | None = None
         self._taken: set[str] = set()
         self._next_number: dict[str, int] = {}
         self._known: dict[Path | None, tuple[str, set[str]]] = {}  # files -> their tags and keys, if not all are kept
 
-    def plan(self, source: Source, only: Mapping[int | None, Iterable[tuple[str, int]]] | None = None) -> Plan:
+    def first_choice(self, source: Source) -> tuple[Plan, set[str]]:
+        """Where the crops of a source go if no other one is in the way, and what stands for these paths.
+
+        Raises:
+            ValueError: see `plan`.
+        """
+        plan = self._plan(source, "")
+        return plan, self._keys(source, plan)
+
+    def plan(
+        self,
+        source: Source,
+        only: _Only | None = None,
+        first: tuple[Plan, set[str]] | None = None,
+        owners: "_Owners | None" = None,
+    ) -> Plan:
         """Where the crops of one more source go.
 
         Args:
             only: ratio label and rank of the crops that it has, by cover, or under None for a picture; None for all.
+            first: its `first_choice`, if that is known.
+            owners: tells what stands already and is to stay another source's.
         Raises:
             ValueError: a template without {ratio}, {rank} or {cover} where it takes them to tell crops apart, or whose
                 names are empty or lie outside `folder`.
@@ -113,14 +194,13 @@ class Namer:
         if self._remember is not None and place in self._known:
             self._known[place] = self._known.pop(place)
             return self._plan(source, self._known[place][0], only)
-        for tag in _tags(source, self._next_number):
-            plan = self._plan(source, tag, only)
-            paths = list(plan.all_paths())
-            keys = {_key(path) for path in paths}
-            if len(keys) < len(paths):
-                missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
-                raise ValueError(f"{self._template!r} gives crops of one input the same name: add {missing}")
-            if not keys & self._taken:
+        for tag in _tags(source, self._next_number, owners.kept(source) if owners else []):
+            if tag or first is None:
+                plan = self._plan(source, tag, only)
+                keys = self._keys(source, plan)
+            else:
+                plan, keys = first
+            if not keys & self._taken and (owners is None or owners.owner(plan, tag) in (None, source)):
                 break
         self._taken |= keys
         if self._remember is not None:
@@ -131,9 +211,15 @@ class Namer:
                 del self._next_number[next(iter(self._next_number))]
         return plan
 
-    def _plan(
-        self, source: Source, tag: str, only: Mapping[int | None, Iterable[tuple[str, int]]] | None = None
-    ) -> Plan:
+    def _keys(self, source: Source, plan: Plan) -> set[str]:
+        paths = list(plan.all_paths())
+        keys = {_key(path) for path in paths}
+        if len(keys) < len(paths):
+            missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
+            raise ValueError(f"{self._template!r} gives crops of one input the same name: add {missing}")
+        return keys
+
+    def _plan(self, source: Source, tag: str, only: _Only | None = None) -> Plan:
         """For a source and its covers; the tag tells its names from those of others."""
 
         def one(cover: int | None) -> Plan:
@@ -147,24 +233,57 @@ class Namer:
 
     def _plan_one(self, source: Source, tag: str, cover: int | None, crops: Sequence[tuple[str, int]]) -> Plan:
         """For a source as a picture, or for a cover of it."""
-        place = self._folder / source.relative.parent
+        place = self._place(source.relative.parent)
         word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
         suffix = suffix_for_name(known, self._fmt, self._circle)
         planned = {}
         for label, rank in crops:
             number = f"_{rank}" if self._top > 1 else ""
             ratio = self._ratios[label]
-            name = _fill(self._template, self._fields, source, tag, word, ratio, number, self._sides[label])
-            planned[label, rank] = place / f"{name}{suffix}"
+            planned[label, rank] = place / self._name(source, tag, word, ratio, suffix, number, self._sides[label])
         drawn: dict[str, Any] = {}
         sides = self._sides[crops[0][0]]
         for kind in self._drawn:
-            name = _fill(self._template, self._fields, source, tag, word, Ratio(kind, None), "", sides)
-            drawn[kind] = place / f"{name}{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
+            end = f"{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
+            drawn[kind] = place / self._name(source, tag, word, Ratio(kind, None), end, "", sides)
         if self._keep_frames and cover is not None:
-            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, self._ratios[crops[0][0]], "")
-            drawn["frame"] = place / f"{name}{suffix_for_name('x.jpg', self._fmt, False)}"
+            end, ratio = suffix_for_name("x.jpg", self._fmt, False), self._ratios[crops[0][0]]
+            drawn["frame"] = place / self._name(source, tag, word, ratio, end, "", {}, "{stem}{cover}")
         return Plan(planned, **drawn)
+
+    def _place(self, parent: Path) -> Path:
+        """The folder that mirrors one of the inputs'; those of a folder come one after another."""
+        if self._last_place is None or self._last_place[0] != parent:
+            self._last_place = parent, self._folder.joinpath(*(_cut(part, self._most_bytes) for part in parent.parts))
+        return self._last_place[1]
+
+    def _name(
+        self,
+        source: Source,
+        tag: str,
+        word: str,
+        ratio: Ratio,
+        end: str,
+        rank: str,
+        sides: Mapping[str, int],
+        template: str | None = None,
+    ) -> PurePosixPath:
+        """A path below the folder that mirrors the source's, none of whose parts is too long."""
+        template, fields = (self._template, self._fields) if template is None else (template, {"stem"})
+
+        def fill(stem: str) -> PurePosixPath:
+            name = _fill(template, fields, source, stem, tag, word, ratio, rank, sides)
+            return name.with_name(name.name + end)
+
+        def is_short(name: PurePosixPath) -> bool:
+            return all(len(os.fsencode(part)) <= self._most_bytes for part in name.parts)
+
+        stem = source.relative.stem
+        if is_short(name := fill(stem)) or is_short(name := fill(_cut(stem, int(self._most_bytes * _STEM_SHARE)))):
+            return name
+        *folders, last = name.parts
+        last = _cut(last.removesuffix(end), self._most_bytes - len(end)) + end
+        return PurePosixPath(*(_cut(part, self._most_bytes) for part in folders), last)
 
 
 def _check_template(template: str) -> set[str]:
@@ -201,8 +320,32 @@ def _sides(fields: set[str], ratio: Ratio, size: Size | None) -> dict[str, int]:
     return {name: side for name, side in wanted.items() if side}
 
 
-def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
-    """What to tell a name apart by, until one is free: nothing, the extension, numbers from 2."""
+def _name_limit(folder: Path) -> int:
+    """How many bytes a name in a folder may have, which need not be there yet."""
+    if hasattr(os, "pathconf"):
+        for place in (folder, *folder.absolute().parents):
+            try:
+                limit = os.pathconf(place, "PC_NAME_MAX")
+                return min(limit, _NAME_BYTES) if limit > 0 else _NAME_BYTES
+            except (OSError, ValueError):
+                continue
+    return _NAME_BYTES
+
+
+def _cut(text: str, most: int) -> str:
+    """A name cut to so many bytes, between characters, with a hash of all of it at its end; whole if it fits."""
+    data = os.fsencode(text)
+    if len(data) <= most:
+        return text
+    end = f"~{hashlib.blake2b(data, digest_size=5).hexdigest()}"
+    while len(os.fsencode(text)) > most - len(end):
+        text = text[:-1]
+    return text + end
+
+
+def _tags(source: Source, next_number: dict[str, int], kept: Sequence[str]) -> Iterator[str]:
+    """What to tell a name apart by, until one is free: what did so before, nothing, the extension, numbers from 2."""
+    yield from kept
     yield ""
     if extension := source.relative.suffix[1:]:
         yield f"_{extension}"
@@ -217,13 +360,14 @@ def _fill(
     template: str,
     fields: set[str],
     source: Source,
+    stem: str,
     tag: str,
     cover: str,
     ratio: Ratio,
     rank: str,
-    sides: Mapping[str, int] = {},
+    sides: Mapping[str, int],
 ) -> PurePosixPath:
-    stem, extension = source.relative.stem, source.relative.suffix[1:]
+    extension = source.relative.suffix[1:]
     name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension, **sides)
     if "stem" not in fields:
         name += tag

@@ -3,20 +3,24 @@
 import codecs
 import fnmatch
 import glob
+import hashlib
 import os
 import queue
 import re
 import stat
 import threading
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from s2crop.choices import FOLDER
-from s2crop.errors import InputError
+from s2crop.choices import FOLDER, OWN_OUTPUT
+from s2crop.errors import InputError, OutputError
+from s2crop.files import marks
 from s2crop.files.formats import Kind, format_of_content, format_of_name
+from s2crop.files.marks import Origin, Standing
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
 
 
@@ -29,6 +33,15 @@ class Source:
     relative: Path  # "sub/a.jpg" below a folder, "a.jpg" for a file, "stdin" for "-"
     kind: Kind = Kind.PICTURE
     real: Path | None = None  # the file with links followed; None where `find_sources` did not find it
+    contents: bytes | None = field(default=None, repr=False)  # of a picture on standard input
+    inside: str | None = field(default=None, compare=False)  # what it is by its first bytes, if that is known
+    origin: Origin | None = None  # of a clip on standard input, which `path` is a copy of
+
+    def is_in_part(self, part: int, parts: int) -> bool:
+        """Whether it belongs to a part, from 1, of several: by a hash of its place in the tree, whatever is beside."""
+        place = unicodedata.normalize("NFC", self.relative.as_posix())
+        number = int.from_bytes(hashlib.blake2b(os.fsencode(place), digest_size=8).digest(), "big")
+        return number % parts == part - 1
 
 
 def find_sources(
@@ -52,8 +65,8 @@ def find_sources(
         exclude: globs likewise; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
         covers: animations are clips, and so are files with a suffix that is not known.
-        passed_over: counts, by suffix, the files in folders that are of no kind that is read, and under FOLDER the
-            folders in folders.
+        passed_over: counts, by suffix, the files in folders that are of no kind that is read, under OWN_OUTPUT those
+            that this tool made, and under FOLDER the folders in folders.
     """
     found: dict[str, Source] = {}
     folders: dict[Path, str] = {}
@@ -70,15 +83,21 @@ def find_sources(
     return list(found.values())
 
 
+_MAX_LIST_BYTES = 1 << 30  # of names that are all read before the first is done
+
+
 def read_file_list(stream: BinaryIO, null_separated: bool) -> list[str]:
     """Read input paths, one a line or NUL-separated; empty ones are passed over.
 
     A byte-order mark, as editors on Windows write it, says that lines are UTF-8 or UTF-16 and is no part of the first.
 
     Raises:
-        InputError: lines with NUL in them, or a mark that does not fit what follows.
+        InputError: lines with NUL in them, a mark that does not fit what follows, or a list without end.
     """
-    data = _without_mark(stream.read(), null_separated)
+    data = stream.read(_MAX_LIST_BYTES + 1)
+    if len(data) > _MAX_LIST_BYTES:
+        raise InputError(f"the list of files is larger than {_MAX_LIST_BYTES >> 20} MiB: give it in parts")
+    data = _without_mark(data, null_separated)
     if not null_separated and b"\0" in data:
         raise InputError("the list of files is separated by NUL: add {option}", "null_separated")
     items = data.split(b"\0") if null_separated else data.splitlines()
@@ -202,7 +221,7 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: C
     elif os.path.isdir(text):
         visited = {os.path.realpath(skip_folder)} if skip_folder else set()
         visited.discard(os.path.realpath(text))  # it was asked for by name
-        yield from _walk(Path(text), Path(), recursive, visited, passed_over)
+        yield from _walk(Path(text), recursive, visited, passed_over)
     elif glob.has_magic(text) and not os.path.lexists(text):
         for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
             yield from _expand(path, recursive, skip_folder, passed_over)
@@ -210,36 +229,65 @@ def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: C
         yield Source(text, Path(text), Path(Path(text).name or text))
 
 
-def _walk(
-    top: Path, below: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None
-) -> Iterator[Source]:
-    """The pictures and clips of the folder `top / below`; each real folder is visited once, so loops of links end."""
-    folder = top / below
-    real = os.path.realpath(folder)
-    if real in visited:
-        return
-    visited.add(real)
-    try:
-        names = sorted(os.listdir(folder), key=_natural_order)
-    except OSError:  # not ours to list: reported when it is opened
-        yield Source(str(folder), folder, below if below.name else Path(top.name))
-        return
-    names = [name for name in names if not name.startswith(".")]
-    folders = [name for name in names if os.path.isdir(folder / name)]
-    for name in names:
-        if name in folders:
+def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None) -> Iterator[Source]:
+    """The pictures and clips of a folder; each real folder is visited once, so loops of links end."""
+    # Below the top, and with links followed; on a list of its own, as trees may be deeper than calls can be.
+    waiting = [(Path(), os.path.realpath(top))]
+    while waiting:
+        below, real = waiting.pop()
+        folder = top / below
+        if os.path.islink(real):
+            real = os.path.realpath(real)
+        if real in visited:
             continue
-        known = format_of_name(name)
-        # What has no suffix shows by its first bytes what it is.
-        if known.walked if known is not None else not Path(name).suffix and content(folder / name) is not None:
-            yield Source(str(folder / name), folder / name, below / name)
+        visited.add(real)
+        try:
+            names = sorted(os.listdir(folder), key=_natural_order)
+        except OSError:  # not ours to list: reported when it is opened
+            yield Source(str(folder), folder, below if below.name else Path(top.name))
+            continue
+        names = [name for name in names if not name.startswith(".")]
+        folders = {name for name in names if os.path.isdir(os.path.join(folder, name))}
+        for name in names:
+            if name in folders:
+                continue
+            path = folder / name
+            if not _is_looked_at(path):
+                passed = path.suffix.lower()
+            else:
+                standing = _standing(path)
+                if standing is None or standing.mark is None:
+                    inside = sniff(standing.head[:HEAD_BYTES]) if standing else None
+                    yield Source(str(path), path, below / name, inside=inside)
+                    continue
+                passed = OWN_OUTPUT
+            if passed_over is not None:
+                passed_over[passed] += 1
+        inside = [name for name in names if name in folders]
+        if recursive:
+            waiting += [(below / name, os.path.join(real, name)) for name in reversed(inside)]
         elif passed_over is not None:
-            passed_over[Path(name).suffix.lower()] += 1
-    if recursive:
-        for name in folders:
-            yield from _walk(top, below / name, recursive, visited, passed_over)
-    elif passed_over is not None:
-        passed_over.update(FOLDER for name in folders if os.path.realpath(folder / name) not in visited)
+            passed_over.update(FOLDER for name in inside if os.path.realpath(folder / name) not in visited)
+
+
+def _is_looked_at(path: Path) -> bool:
+    """Whether a file in a folder is one to crop, by its suffix; what has none, or one that is more often another
+    kind's, shows by its first bytes what it is."""
+    known = format_of_name(path)
+    if known is None:
+        return not path.suffix and content(path) is not None
+    return known.walked or content(path) == CLIP
+
+
+def _standing(path: Path) -> Standing | None:
+    """The mark that says that this tool made a file, where a file of its kind can have one."""
+    known = format_of_name(path)
+    if known is not None and not known.writes:
+        return None
+    try:
+        return marks.look(path)
+    except OutputError:  # opening it will say what is wrong
+        return None
 
 
 def content(path: Path) -> str | None:
@@ -257,19 +305,31 @@ def _kind(source: Source, covers: bool) -> Kind:
     """What a source is: by its first bytes, or by its name where these don't tell."""
     if source.path is None:
         return Kind.PICTURE
-    inside = content(source.path)
+    inside = source.inside or content(source.path)
+    return kind_of(inside, source.relative, covers and not os.path.isdir(source.path), covers)
+
+
+def kind_of(inside: str | None, name: Path, unknown_is_clip: bool, covers: bool) -> Kind:
+    """What an input is.
+
+    Args:
+        inside: what its first bytes say, as `sniff` does.
+        name: what counts where they don't tell.
+        unknown_is_clip: and what it is if the name does not tell either.
+        covers: animations are clips.
+    """
     if inside == CLIP:
         return Kind.CLIP
-    known = format_of_name(source.relative) if inside is None else format_of_content(inside)
+    known = format_of_name(name) if inside is None else format_of_content(inside)
     if known is not None and (covers or known.holds is Kind.CLIP):
         return known.holds
-    return Kind.CLIP if covers and inside is None and not source.path.is_dir() else Kind.PICTURE
+    return Kind.CLIP if unknown_is_clip and inside is None else Kind.PICTURE
 
 
 def _natural_order(name: str) -> tuple:
-    """Sort key that puts "img2" before "img10"."""
-    parts = re.split(r"(\d+)", name, flags=re.ASCII)
-    return [int(part) if part.isdecimal() else part.casefold() for part in parts], name
+    """Sort key that puts "img2" before "img10", in the digits of any script."""
+    parts = re.split(r"(\d+)", name)  # a number between any two texts; superscripts are text
+    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], name
 
 
 def _wanted(relative: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ import errno
 import os
 import uuid
 from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,11 +43,22 @@ def write_atomic(
     if not overwrite and os.path.lexists(path):
         return False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(path.parent)
         written = None if overwrite else _write_unnamed(path, data)
         return _write_named(path, data, overwrite) if written is None else written
     except OSError as error:
         raise OutputError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _make_folders(path: Path) -> None:
+    """Like `Path.mkdir` with parents, to any depth."""
+    missing = []
+    while not os.path.isdir(path) and path != path.parent:
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # made meanwhile, or no folder, which what comes next says
+            os.mkdir(folder)
 
 
 def _write_unnamed(path: Path, data: bytes) -> bool | None:

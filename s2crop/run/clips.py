@@ -23,11 +23,18 @@ log = logging.getLogger(__name__)
 class ClipWorkers(Workers):
     """Workers for pictures and for clips; what reads clips is imported when the first one comes."""
 
+    def look(self, job: Job) -> list[Record] | None:
+        """Look at what is there already; records if nothing is left to do. For what may be a clip, see `prepare`."""
+        return super().look(job) if job.source.kind == Kind.PICTURE else None
+
     def prepare(self, job: Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         try:
             is_clip = job.source.kind == Kind.CLIP or job.source.kind == Kind.EITHER and self._is_animated(job)
-            return self._prepare_clip(job) if is_clip else super().prepare(job)
+            if is_clip:
+                return self._prepare_clip(job)
+            done = super().look(job) if job.source.kind == Kind.EITHER else None
+            return super().prepare(job) if done is None else done
         except Exception as error:
             return [self.failed(self.record(job), error)]
 

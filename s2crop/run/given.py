@@ -34,6 +34,10 @@ class NoCropper:
 class BoxWorkers(ClipWorkers):
     """Workers for inputs with boxes: each is done when it is prepared."""
 
+    def look(self, job: Job) -> list[Record] | None:
+        """Nothing: what is there is looked at when the job is done."""
+        return None
+
     def prepare(self, job: Job) -> list[Record] | None:
         """Open, check, cut and write; what became of each line."""
         assert job.given is not None

@@ -34,10 +34,6 @@ class Incoming(Protocol):
         """The same with those of other parts."""
 
     @property
-    def stdin(self) -> bool:
-        """Whether standard input is one of them."""
-
-    @property
     def news(self) -> threading.Event | None:
         """Set when there is more to take; None where all is there from the start."""
 
@@ -55,21 +51,31 @@ class Listed:
     Args:
         plans: for each of them where its crops go.
         given: for each of them its boxes, where these are given.
+        stdin_error: why standard input cannot be done.
     """
 
     news = None
 
-    def __init__(self, sources: Sequence[Source], plans: Sequence[Plan], given: "Sequence[Given] | None" = None):
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        plans: Sequence[Plan],
+        given: "Sequence[Given] | None" = None,
+        stdin_error: Exception | None = None,
+    ):
         self.total = self.seen = len(sources)
         self.ended = False
-        self.stdin = any(source.path is None for source in sources)
         self._rest = zip(sources, plans, given or [None] * len(sources), strict=True)
+        self._stdin_error = stdin_error
 
     def take(self) -> Taken | None:
         """See `Incoming`."""
         one = next(self._rest, None)
         self.ended = one is None
-        return None if one is None else Taken(one[0], one[1], given=one[2])
+        if one is None:
+            return None
+        source, plan, given = one
+        return Taken(source, plan, self._stdin_error if source.path is None else None, given)
 
 
 class Recent:
@@ -99,10 +105,8 @@ class Streamed:
         find: what a name stands for.
         plan: where the crops of a source go; ValueError: it can have no name.
         protected: gets the files that are read, which must not be written.
-        part: the first source, counted from 0, that is ours, and how many follow until the next.
+        part: which part of the sources is ours, from 1, and how many there are.
     """
-
-    stdin = False
 
     def __init__(
         self,
@@ -110,7 +114,7 @@ class Streamed:
         find: Callable[[str], Sequence[Source]],
         plan: Callable[[Source], Plan],
         protected: Recent,
-        part: tuple[int, int] = (0, 1),
+        part: tuple[int, int] = (1, 1),
     ):
         self.news: threading.Event | None = names.news
         self.total = 0  # of our part
@@ -130,18 +134,21 @@ class Streamed:
                 name = self._names.take()
                 if name is None:
                     return None
-                self._found.extend(self._find(name))
+                try:
+                    self._found.extend(self._find(name))
+                except Exception as reason:
+                    self.seen += 1
+                    self.total += 1
+                    return Taken(Source(name, Path(name), Path(Path(name).name)), Plan(), reason)
             source = self._found.popleft()
             if source.real is not None:
                 self._protected.add(source.real)
-            error = None
+            error: Exception | None = None
             try:
                 plan = self._plan(source)
-            except ValueError as reason:
+            except Exception as reason:
                 plan, error = Plan(), reason
-            first, step = self._part
-            ours = self.seen % step == first
             self.seen += 1
-            if ours:
+            if source.is_in_part(*self._part):
                 self.total += 1
                 return Taken(source, plan, error)

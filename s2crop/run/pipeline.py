@@ -21,8 +21,8 @@ from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, Summary
 from s2crop.run.clips import ClipWorkers
 from s2crop.run.given import BoxWorkers, NoCropper
-from s2crop.run.incoming import Incoming, Listed
-from s2crop.run.work import BatchOptions, Job, batch_size_on, ends_a_run, rank
+from s2crop.run.incoming import Incoming, Listed, Taken
+from s2crop.run.work import BatchOptions, Job, Stopped, batch_size_on, ends_a_run, rank
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
@@ -33,6 +33,9 @@ _PATIENCE_BATCHES = 4
 # In a run whose pictures come one by one, what is prepared waits for company this long at most: while nothing else is
 # there, and while something is that takes its time.
 _COMPANY_SECONDS, _SLOW_SECONDS = 0.05, 0.5
+# Outputs that are there are looked at ahead of the rest, in blocks: handing over each by itself takes longer than the
+# look, and on a file system far away it is the waiting that takes long.
+_BLOCK, _BLOCKS, _LOOKERS = 16, 3, 4
 _NICER = 6  # how much the workers give way to the thread that scores
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
@@ -175,6 +178,8 @@ class _Pipeline:
         self._workers = kind(self._cropper, self._options, clock, on_progress)
         first = _stand_back if self._chooses else None
         self._pool = ThreadPoolExecutor(options.jobs, thread_name_prefix="s2crop", initializer=first)
+        self._lookers = ThreadPoolExecutor(min(options.jobs, _LOOKERS), thread_name_prefix="s2crop-look")
+        self._ahead: deque[Future[deque[Job]]] = deque()  # whose outputs are being looked at
         self._unreported: deque[Job] = deque()
         self._preparing: deque[Job] = deque()
         self._waiting: list[Job] = []  # prepared, to be scored; oldest first
@@ -183,7 +188,6 @@ class _Pipeline:
         self._told_of_previews = False
         self._taken = 0
         self.started_s = time.monotonic()  # when all was loaded
-        self._stdin = b""
 
     def _set_batch_size(self, options: BatchOptions) -> None:
         """Before the network is loaded, its device is not known: as on the CPU."""
@@ -194,9 +198,6 @@ class _Pipeline:
 
     def results(self, incoming: Incoming) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
-        if incoming.stdin and sys.stdin:  # read here because a worker that waits for it could not be interrupted
-            with self._interrupts.at_once():
-                self._stdin = sys.stdin.buffer.read()
         self._take_up(incoming)
         self._load()
         while True:
@@ -205,7 +206,7 @@ class _Pipeline:
             self._take_up(incoming)
             if self._preparing and self._is_prepared(self._preparing[0], incoming.news is None):
                 self._take_prepared()
-            elif not self._preparing and incoming.ended:
+            elif not self._preparing and not self._ahead and incoming.ended:
                 break
             elif incoming.news is not None:
                 self._score_what_waited()
@@ -234,24 +235,75 @@ class _Pipeline:
 
     def _take_up(self, incoming: Incoming) -> None:
         """Let workers begin with what is there, as far as there is room for it."""
-        while len(self._preparing) < self._in_flight and (taken := incoming.take()) is not None:
-            stdin = self._stdin if taken.source.path is None else None
-            job = Job(self._taken, taken.source, taken.plan, contents=stdin, given=taken.given)
-            self._taken += 1
-            if taken.error is not None:
-                job.preparing = Future()
-                job.preparing.set_result([self._workers.failed(self._workers.record(job), taken.error)])
-            else:
-                job.preparing = self._submit(incoming.news, self._workers.prepare, job)
-            job.news = incoming.news
-            self._preparing.append(job)
-            self._unreported.append(job)
+        self._look_ahead(incoming)
+        while len(self._preparing) < self._in_flight and self._ahead:
+            looked = self._ahead[0]
+            if not looked.done():
+                if self._preparing or incoming.news is not None:
+                    break
+                while not self._is_ready(looked):
+                    pass
+            self._begin(looked.result().popleft(), incoming.news)
+            if not looked.result():
+                self._ahead.popleft()
+                self._look_ahead(incoming)
 
-    def _submit(self, news: threading.Event | None, work: Callable[..., Any], *given: Any) -> Future:
-        future = self._pool.submit(work, *given)
+    def _look_ahead(self, incoming: Incoming) -> None:
+        """See to it that outputs of what comes next are being looked at."""
+        while len(self._ahead) < _BLOCKS:
+            block: list[Taken] = []
+            while len(block) < _BLOCK and (taken := incoming.take()) is not None:
+                block.append(taken)
+            if not block:
+                return
+            jobs = [
+                Job(self._taken + i, taken.source, taken.plan, contents=taken.source.contents, given=taken.given)
+                for i, taken in enumerate(block)
+            ]
+            self._taken += len(jobs)
+            looked = self._lookers.submit(self._look_at, jobs, [taken.error for taken in block])
+            if incoming.news is not None:
+                looked.add_done_callback(lambda _, news=incoming.news: news.set())
+            self._ahead.append(looked)
+
+    def _look_at(self, jobs: list[Job], errors: list[Exception | None]) -> deque[Job]:
+        """Give those jobs their records of which nothing is left to do."""
+        for job, error in zip(jobs, errors, strict=True):
+            if error is not None:
+                job.records = [self._workers.failed(self._workers.record(job), error)]
+            else:
+                job.records = self._guarded(self._workers.look, job)
+        return deque(jobs)
+
+    def _begin(self, job: Job, news: threading.Event | None) -> None:
+        if job.records is not None:
+            job.preparing = Future()
+            job.preparing.set_result(job.records)
+            job.records = None
+        else:
+            job.preparing = self._submit(news, self._workers.prepare, job)
+        job.news = news
+        self._preparing.append(job)
+        self._unreported.append(job)
+
+    def _submit(self, news: threading.Event | None, work: Callable[..., Any], job: Job, *given: Any) -> Future:
+        future = self._pool.submit(self._guarded, work, job, *given)
         if news is not None:
             future.add_done_callback(lambda _: news.set())
         return future
+
+    def _guarded(self, work: Callable[..., Any], job: Job, *given: Any) -> Any:
+        """Do a worker's work; whatever goes wrong that it does not know of is of one picture.
+
+        Not every error is an `Exception`: those of libraries written in Rust are none.
+        """
+        try:
+            return work(job, *given)
+        except (Stopped, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except BaseException as error:
+            job.shown = job.prepared = None
+            return [self._workers.failed(self._workers.record(job), error)]
 
     def _is_prepared(self, job: Job, wait: bool) -> bool:
         assert job.preparing is not None
@@ -289,8 +341,9 @@ class _Pipeline:
     def stop(self, timeout_s: float | None) -> bool:
         """Let no worker begin or write anything more; whether all came to rest within the time (None: wait)."""
         self._workers.stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        futures: list[Future[Any] | None] = []
+        for pool in (self._lookers, self._pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+        futures: list[Future[Any] | None] = list(self._ahead)
         for job in self._unreported:
             futures += [job.preparing, job.writing]
         running = wait([future for future in futures if future and not future.cancelled()], timeout_s).not_done
@@ -377,6 +430,8 @@ class _Pipeline:
     def _is_ready(self, future: Future) -> bool:
         """Whether a worker is done, after a moment's wait."""
         self._interrupts.check()
+        if future.done():
+            return True
         with self._clock("waiting"):
             return bool(wait([future], _POLL_SECONDS).done)
 

@@ -60,10 +60,12 @@ class Resume:
         """See what the input is before it is read."""
         if job.origin is None:
             try:
-                if job.contents is not None:
+                if job.source.origin is not None:
+                    job.origin = job.source.origin
+                elif job.contents is not None:
                     job.origin = marks.origin_of_bytes(job.contents)
                 elif job.source.path is not None:
-                    job.origin = marks.origin_of(job.source.path)
+                    job.origin = marks.origin_of(job.source.path, job.source.real)
             except (OSError, ValueError):
                 pass  # opening it will say what is wrong
 

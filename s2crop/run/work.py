@@ -205,7 +205,7 @@ class Work:
         whose: dict[str, Any] = {"model": self._cropper.model, "device": self._cropper.device}
         return Record(**{"input": job.source.name, "status": report.ERROR} | size | whose | job.about | more)
 
-    def failed(self, record: Record, error: Exception) -> Record:
+    def failed(self, record: Record, error: BaseException) -> Record:
         """The record of a failure."""
         return failed(record, error, self._options.spell)
 
@@ -257,7 +257,7 @@ class Work:
             try:
                 if job.boxes is None:
                     if not math.isfinite(score):
-                        raise InputError("the score is not a number ({option} fp32 may help)", "precision")
+                        raise InputError("the score is not a number")
                     record = replace(record, score=score, worth=crop.worth)
                 records.append(make(record))
             except BrokenPipeError:

@@ -48,11 +48,17 @@ class Workers(Work):
             self._gate.acquire()
         self._gate.release(self._options.jobs)
 
+    def look(self, job: Job) -> list[Record] | None:
+        """Look at what is there already; records if nothing is left to do."""
+        try:
+            self._check_stop()
+            return self._skipped(job) if self._is_done(job) else None
+        except Exception as error:
+            return [self.failed(self.record(job), error)]
+
     def prepare(self, job: Job) -> list[Record] | None:
         """Open and decode as far as scoring needs; records if that was all there is to do."""
         try:
-            if self._is_done(job):
-                return self._skipped(job)
             self._check_stop()
             self.load(job)
         except Exception as error:

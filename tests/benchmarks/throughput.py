@@ -12,6 +12,7 @@ installs the other tools:
 * floor: the boxes that s2crop chose, without choosing: reduced-size decode, resize and encode in Pillow, one decode.
 * own floor: the same boxes through s2crop's own decode, resize, encode and write.
 * boxes: the same boxes through the run of `--boxes`.
+* default: s2crop without options, one crop of any ratio, at the size that it has in the photo.
 """
 
 import argparse
@@ -173,11 +174,12 @@ class S2Crop:
         self.sources = find_sources([str(path) for path in paths])
         self.cropper = loading.load_cropper("s2cnet", None, "cpu", "auto", "auto", JOBS).loaded
 
-    def __call__(self, out: Path, **options) -> Boxes:
-        plans = plan_names(self.sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
-        settings = BatchOptions(
-            self.request, jobs=JOBS, size=parse_size(str(WIDTH)), quality=QUALITY, overwrite=True, **options
-        )
+    def __call__(self, out: Path, *, default: bool = False) -> Boxes:
+        """Crop all photos. Args: default: as the command does it without options."""
+        request = CropRequest(ratios=(parse_ratio("free"),)) if default else self.request
+        plans = plan_names(self.sources, request.ratios, 1, folder=out, fmt="jpg", circle=False)
+        size = None if default else parse_size(str(WIDTH))
+        settings = BatchOptions(request, jobs=JOBS, size=size, quality=QUALITY, overwrite=True)
         boxes: Boxes = {}
 
         def note(record) -> None:
@@ -238,10 +240,10 @@ def measure_speed(paths: list[Path], rounds: int) -> dict:
             pools[name] = ProcessPoolExecutor(JOBS, mp_context=get_context("spawn"))
             list(pools[name].map(warm_up, [name] * 2 * JOBS))
             list(pools[name].map(tools[name], paths[: 2 * JOBS]))
-        times: dict[str, list[float]] = {name: [] for name in ("s2crop", *tools)}
-        times["boxes"] = []
+        times: dict[str, list[float]] = {name: [] for name in ("s2crop", "default", "boxes", *tools)}
         for _ in range(rounds):
             times["s2crop"].append(seconds(lambda: ours(out)))
+            times["default"].append(seconds(lambda: ours(out, default=True)))
             times["boxes"].append(seconds(lambda: ours.again(out, boxes)))
             for name, tool in tools.items():
                 times[name].append(seconds(lambda name=name, tool=tool: list(pools[name].map(tool, paths))))
