@@ -22,8 +22,7 @@ LAYERS = [
     {"cropping", "datasets", "report"},
     {"video", "preview"},
     {"run"},
-    {"ray", "evaluation"},
-    {"training"},  # measures what it trained
+    {"ray", "evaluation", "training"},
     {"__init__"},  # the promised names, loaded when they are first used
     {"cli"},
     {"__main__"},
@@ -58,6 +57,7 @@ def imported(path: Path) -> tuple[set[str], set[str]]:
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module] if node.module != "s2crop" else [f"s2crop.{alias.name}" for alias in node.names]
+            names = [name for name in names if name != "s2crop.__version__"]  # whoever imports a module has it
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:

@@ -226,6 +226,7 @@ def train(
     """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
+        from s2crop.evaluation import fcdb, gaic
         from s2crop.training.recipe import run_recipe
 
         if threads:
@@ -236,6 +237,7 @@ def train(
             recipe,
             data,
             out,
+            evaluations={"fcdb": fcdb.evaluate, "gaic": gaic.evaluate},
             resume=resume,
             changes=changes,
             device=device,
