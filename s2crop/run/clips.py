@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from s2crop import report
 from s2crop.files.formats import Kind
@@ -16,6 +17,7 @@ from s2crop.run.writing import Workers
 
 if TYPE_CHECKING:
     from s2crop.video.covers import Cover
+    from s2crop.video.reader import Video
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class ClipWorkers(Workers):
         return Job(
             job.index, job.source, job.plan.covers[rank - 1], job.about | {"cover_rank": rank} | about,
             contents=job.contents, origin=job.origin,
-            picture=None if frame is None else Picture.open(frame),
+            picture=None if frame is None else _picture(frame, job.video),
             proposals=cover.proposals if cover and self._options.overlay_proposals else [],
             heatmaps=cover.heatmaps if cover else [],
         )  # fmt: skip
@@ -135,3 +137,11 @@ class ClipWorkers(Workers):
             records.append(self.failed(self.record(job), error))
         job.notes += job.video.warnings + covers.notes(chosen, self._options.covers)
         return records
+
+
+def _picture(frame: np.ndarray, video: "Video | None") -> Picture:
+    """A frame of a clip, uint8 [h, w, 3], with what the clip says of itself."""
+    image = Image.fromarray(frame)
+    if video is not None and video.exif:
+        image.info["exif"] = video.exif
+    return Picture.open(image)

@@ -75,6 +75,8 @@ class Stream:
     decoder: str | None  # to be named to ffmpeg; None for its own choice
     lost_alpha: bool  # it has alpha that no decoder of this ffmpeg reads
     spherical: bool  # all around, 360 degrees
+    own_colours: bool  # Dolby Vision's profile 5, whose colours mean nothing without its mapping
+    tags: dict[str, str]  # what the container says of itself: title, artist, date, ...; names in lower case
     art: tuple[str, ...]  # names of attached pictures
     container: str  # ffmpeg's name of the demuxer
     duration_s: float | None
@@ -351,6 +353,8 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         decoder=decoder,
         lost_alpha=lost_alpha,
         spherical=any(one.is_spherical for one in listed if chosen == f"0:{one.index}"),
+        own_colours=any(one.has_own_colours for one in listed if chosen == f"0:{one.index}"),
+        tags=_tags(run.infos),
         art=pictures if art is None else (),
         container=container[1],
         duration_s=int(hours) * 3600 + int(minutes) * 60 + float(seconds) if duration else None,
@@ -412,6 +416,7 @@ class _Listed:
     is_grey: bool
     has_alpha: bool  # beside what its own decoder gives
     is_spherical: bool
+    has_own_colours: bool
 
 
 # ffmpeg's own decoders of these give the colours alone, hidden ones too.
@@ -437,8 +442,20 @@ def _listed(infos: Sequence[str]) -> list[_Listed]:
                     is_grey=re.search(r", gray\w*[(,]", line) is not None,
                     has_alpha=re.search(r"^\[info\] +alpha_mode +: 1$", rest, re.MULTILINE | re.IGNORECASE) is not None,
                     is_spherical=re.search(r"spherical", rest, re.IGNORECASE) is not None,
+                    has_own_colours=re.search(r"^\[info\] +DOVI .*\bprofile: 5,", rest, re.MULTILINE) is not None,
                 )
             )
+    return found
+
+
+def _tags(infos: Sequence[str]) -> dict[str, str]:
+    """What ffmpeg lists of a file between its name and its length; of a tag with several lines the first."""
+    listed = re.search(
+        r"^\[info\] Input #0, .*\n((?:.*\n)*?)\[info\]   (Duration|Stream)\b", "\n".join(infos), re.MULTILINE
+    )
+    found: dict[str, str] = {}
+    for name, value in re.findall(r"^\[info\]     (\S[^:]*?) *: (.*)$", listed[1] if listed else "", re.MULTILINE):
+        found.setdefault(name.lower(), value.strip())
     return found
 
 

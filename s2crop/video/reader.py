@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import VideoError
 from s2crop.files import pixels
-from s2crop.video import ffmpeg, interlacing
+from s2crop.video import ffmpeg, interlacing, tags
 
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
@@ -154,6 +154,7 @@ class Video:
     lenient: bool  # for the passes to come: frames that show traces of a damage count, some seconds behind it
     warnings: list[str]  # one plain line each; a pass over the frames may add to them
     looked_at: str = ""  # how key frames were looked for, once they were
+    exif: bytes | None = None  # what the container says of who made it, when and where
 
     def __init__(self, path: Path, max_pixels: int, art: int | None = None) -> None:
         self._path, self._max_pixels = path, max_pixels
@@ -165,6 +166,7 @@ class Video:
         self._wide = not hdr and has_zscale and stream.primaries == "bt2020"
         self.width, self.height = _square_wh(stream)
         self.duration_s = stream.duration_s
+        self.exif = tags.exif_of(stream.tags)
         self._can_seek = stream.container not in _UNTIMED
         self.has_times = self._can_seek and stream.container != "avi"  # which tells those of decoding alone
         self.lenient = False
@@ -173,6 +175,8 @@ class Video:
             self._warn("HDR, and not tone-mapped: this ffmpeg lacks zscale or tonemap, so colours are pale")
         if stream.lost_alpha:
             self._warn("transparent, and shown without that: this ffmpeg lacks libvpx, so hidden colours may show")
+        if stream.own_colours:
+            self._warn("Dolby Vision of profile 5, whose colours only its own players show: they are wrong here")
         if stream.spherical:
             self._warn("a view all around (360 degrees): cropped flat, as it is stored")
         self._passes = [_Pass(None, 0.0)]
