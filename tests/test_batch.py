@@ -443,7 +443,7 @@ def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
 def test_a_large_picture_that_no_decoder_makes_smaller_is_decoded_once(pictures, decodes):
     Image.new("L", (6000, 4000), 128).save(pictures.photos / "a.png")  # as large as a HEIC of 24 megapixels
     pictures.run(batch_size=1, jobs=1)
-    assert decodes == [(6000, 1)]
+    assert [width for width, _ in decodes] == [6000]
 
 
 def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_alike(pictures, decodes, monkeypatch):
