@@ -36,9 +36,9 @@ class ClipWorkers(Workers):
     def _is_animated(self, job: Job) -> bool:
         """Whether a picture has several frames. Of HEIC the reader of clips tells, which knows its tracks."""
         if job.source.path is not None and content(job.source.path) == "HEIF":
-            from s2crop.video import ffmpeg
+            from s2crop.video import probe
 
-            return ffmpeg.has_track(job.source.path)
+            return probe.has_track(job.source.path)
         return self.open(job).frames > 1
 
     def _prepare_clip(self, job: Job) -> list[Record] | None:
