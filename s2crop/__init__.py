@@ -10,6 +10,7 @@ for crop in cropper.crop("a.jpg", ratios=["16:9", "1:1"]):
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from s2crop.choices import VERSION
 from s2crop.errors import DeviceError, InputError, OutputError, S2CropError, VideoError, WeightsError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from s2crop.models.weights import load_model
     from s2crop.video.covers import Frame, covers
 
-__version__ = "0.2.0"
+__version__ = VERSION
 
 # Loaded when first used: torch takes seconds to import, `s2crop --help` must not.
 _LATER = {

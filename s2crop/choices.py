@@ -1,5 +1,7 @@
 """Limits, and the names that users choose by: shared by command and library. Nothing is imported here."""
 
+VERSION = "0.2.0"
+
 MODELS = ("s2cnet", "sfrc", "asmnet")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PROPOSALS = ("auto", "builtin", "torchvision")

@@ -168,8 +168,17 @@ def _table(rows: Sequence[_Row]) -> "pyarrow.Table":
     """Rows as a table whose types do not depend on what is missing in them."""
     import pyarrow as pa
 
-    types = {"box": pa.list_(pa.int32()), "time_s": pa.float64(), "score": pa.float32(), "crop": pa.large_binary()}
+    thing = pa.struct([("kind", pa.string()), ("box", pa.list_(pa.int32()))])
+    types = {"box": pa.list_(pa.int32()), "time_s": pa.float64(), "crop": pa.large_binary()}
+    types |= {"cut": pa.list_(thing), "lost": pa.list_(thing), "focus": pa.list_(pa.float64())}
+    types |= dict.fromkeys(("score", "worth", "cover_score"), pa.float32())
     types |= dict.fromkeys(("width", "height", "cover_rank", "rank", "output_width", "output_height"), pa.int32())
     names = [*Record.__dataclass_fields__, "crop", "suffix"]
     schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
-    return pa.Table.from_pylist([asdict(row.record) | {"crop": row.crop, "suffix": row.suffix} for row in rows], schema)
+    return pa.Table.from_pylist([_plain(row.record) | {"crop": row.crop, "suffix": row.suffix} for row in rows], schema)
+
+
+def _plain(record: Record) -> dict[str, object]:
+    """The fields of a record, things as dictionaries."""
+    things = {name: getattr(record, name) for name in ("cut", "lost")}
+    return asdict(record) | {name: found and [thing._asdict() for thing in found] for name, found in things.items()}

@@ -77,7 +77,7 @@ def test_covers_of_the_clip_are_of_both_its_shots(tmp_path, shipped_cropper):
     assert presenter["box"][0] <= 480 * 0.62 and presenter["box"][2] >= 480 * 0.72  # her face
     image, *_ = frames = covers(EXAMPLES / "clip.mp4", top=2, ratios=["9:16"], cropper=shipped_cropper)
     assert [round(frame.time_s, 3) for frame in frames] == [first["time_s"], second["time_s"]]
-    assert image.image.size == (480, 270) and round(image.score, 4) == first["score"]
+    assert image.image.size == (480, 270) and round(image.score, 4) == first["cover_score"]
 
 
 # Boxes of things in the drawn pictures, in fractions, as looked at: (left, top, right, bottom).

@@ -92,7 +92,7 @@ def test_a_circle_is_drawn_in_its_square():
 
 def test_outlines_are_coloured_by_ratio_and_told_apart_by_rank():
     crops = [
-        Crop((0, 0, 9, 9), 3.256, ratio, rank, 0.714, cut=[Thing("face", (1, 1, 2, 2))] * (rank > 1))
+        Crop((0, 0, 9, 9), 3.256, ratio, rank, worth=0.714, cut=[Thing("face", (1, 1, 2, 2))] * (rank > 1))
         for ratio in ("1:1", "free")
         for rank in (1, 2)
     ]

@@ -100,7 +100,7 @@ def test_pictures_are_prepared_while_the_network_is_loaded(tmp_path, shipped_cro
 
     got = []
     cropper = Watched("s2cnet", input_config("s2cnet", None), load)
-    options = BatchOptions(CropRequest(ratios=tuple(ratios)), jobs=2, folder=tmp_path / "out")
+    options = BatchOptions(CropRequest(ratios=tuple(ratios)), jobs=2, folder=tmp_path / "out", skip_existing=True)
     pipeline.run(sources, plans, cropper, options, got.append)
     assert [record.status for record in got] == ["written", "skipped", "written"] and done.is_file()
     assert {record.device for record in got} == {"cpu"} and {record.model for record in got} == {"s2cnet"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from s2crop import __version__
+from s2crop.choices import VERSION
 from s2crop.errors import OutputError
 
 _SOFTWARE = 305  # EXIF
@@ -48,7 +48,7 @@ class Mark:
     covers: int | None = None  # likewise
 
     def __str__(self) -> str:
-        parts = ["s2crop", __version__[:16], self.origin.input, self.origin.path, self.options]
+        parts = ["s2crop", VERSION[:16], self.origin.input, self.origin.path, self.options]
         parts += [f"{letter}{count}" for letter, count in (("k", self.crops), ("c", self.covers)) if count is not None]
         return " ".join(parts)
 
