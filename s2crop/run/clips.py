@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -103,7 +103,7 @@ class ClipWorkers(Workers):
 
     def _cover(self, job: Job, rank: int, cover: "Cover | None" = None, frame: np.ndarray | None = None) -> Job:
         """One cover of a clip as a picture of its own."""
-        about = {}
+        about: dict[str, Any] = {}
         if cover is not None:
             about = {"time_s": cover.time_s} if cover.art is None else {"source": "art"}
             about |= {"cover_score": cover.score}

@@ -20,10 +20,12 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
     """
     ious: dict[str, list[float]] = {}
     disps: dict[str, list[float]] = {}
-    scores, votes, held = [], [], []
+    scores: list[np.ndarray] = []
+    votes: list[np.ndarray] = []
+    held: list[list[float]] = []
     for sample in samples:
         height, width = sample.size
-        scale = np.float32([width, height] * 2)
+        scale = np.array([width, height] * 2, np.float32)
         if sample.labels is None:
             held.append([held_by_best(score, sample, ratio) for ratio in HELD_RATIOS])
             continue
@@ -43,13 +45,13 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
             start += len(own)
         scores.append(found[start:].reshape(-1, 2))
         votes.append(sample.labels.votes)
-    scores, votes = np.concatenate(scores), np.concatenate(votes)
+    pairs, voted = np.concatenate(scores), np.concatenate(votes)
     return (
         {f"iou_{k}": float(np.mean(v)) for k, v in ious.items()}
         | {f"disp_{k}": float(np.mean(v)) for k, v in disps.items()}
         | {
-            "pairs": pair_agreement(scores, votes)[0],
-            "pairs_3": pair_agreement(scores, votes, 3)[0],
+            "pairs": pair_agreement(pairs, voted)[0],
+            "pairs_3": pair_agreement(pairs, voted, 3)[0],
             **({"held_share": float(np.mean(held))} if held else {}),
         }
     )
@@ -57,6 +59,7 @@ def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sa
 
 def held_by_best(score: Callable[[Sample, np.ndarray], np.ndarray], sample: Sample, ratio: float) -> float:
     """Share of fixations in the best-scored of the largest crops of a ratio."""
+    assert sample.fixations is not None
     height, width = sample.size
     sides = np.array(largest_of_ratio(ratio, width, height))
     start = np.linspace(0, 1, 15)[:, None] * ([width, height] - sides)

@@ -27,6 +27,7 @@ class Pass:
         self._sizes: list[tuple[float, tuple[int, int]]] = []  # from when on frames have which size, in square pixels
 
     def add(self, frame: ffmpeg.Packet) -> None:
+        assert frame.told is not None
         self._times.append(frame.time_s)
         self._checksums.append(zlib.adler32(frame.data))
         self.is_interlaced |= frame.told.is_interlaced
@@ -79,6 +80,7 @@ class Sieve:
         told, coming = 0, []  # damages taken from the decoder, and those of them that are not reached yet
         now_s, damaged_s, hidden = -math.inf, -math.inf, False
         for frame in decoder.packets():
+            assert frame.told is not None
             if frame.time_s <= now_s:
                 continue
             if not self._exact and frame.told.damages:

@@ -66,7 +66,7 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         pictures = tuple(f"0:{one.index}" for one in listed if one.is_art)
         if chosen == "0:V:0" and (art is not None or listed):
             if art is not None and art < len(pictures):
-                one = next(one for one in listed if pictures[art] == f"0:{one.index}")
+                one: _Listed | None = next(one for one in listed if pictures[art] == f"0:{one.index}")
             else:
                 one = _shown_by_players(path, max_pixels, [one for one in listed if not one.is_art])
             if one:
