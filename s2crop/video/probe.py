@@ -8,7 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from s2crop.errors import VideoError
-from s2crop.video.ffmpeg import TELL_FRAMES, Decoder, decoders, input_arguments
+from s2crop.video import ffmpeg
+from s2crop.video.ffmpeg import TELL_FRAMES, Decoder, input_arguments
 
 # ffmpeg's own decoders of these give the colours alone, hidden ones too.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -32,7 +33,6 @@ class Stream:
     width: int
     height: int
     pixel_aspect: Fraction  # width of a pixel by its height
-    interlaced: bool
     matrix: str  # ffmpeg's names, "unknown" where the file does not say
     primaries: str
     transfer: str
@@ -71,7 +71,7 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
                 one = _shown_by_players(path, max_pixels, [one for one in listed if not one.is_art])
             if one:
                 decoder = _ALPHA_DECODERS.get(one.codec) if one.has_alpha else None
-                lost_alpha = decoder is not None and decoder not in decoders()
+                lost_alpha = decoder is not None and decoder not in ffmpeg.decoders()
                 decoder = None if lost_alpha else decoder
                 first = next((other.index for other in listed if not other.is_art), None)
                 chosen = f"0:{one.index}"
@@ -81,7 +81,7 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
     container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
     duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),", said, re.MULTILINE)
     shown = "\n".join(run.shown)
-    frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.)", shown)
+    frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+)", shown)
     colour = re.search(r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", shown)
     if container is None or frame is None:
         raise _why_nothing(run, failure, said, bool(pictures))
@@ -101,7 +101,6 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         width=int(frame[4]),
         height=int(frame[5]),
         pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
-        interlaced=frame[6] in "TB",
         matrix=colour[1] if colour else "unknown",
         primaries=colour[2] if colour else "unknown",
         transfer=colour[3] if colour else "unknown",
