@@ -112,7 +112,7 @@ class Clock:
     CALLER = "score", "waiting"
     WORKERS = "decode", "crop and resize", "encode", "write", "overlay and thumbnails"
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds = dict.fromkeys(self.CALLER + self.WORKERS, 0.0)
         self._lock = threading.Lock()
 

@@ -2,12 +2,17 @@
 
 import gzip
 import json
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
+from s2crop.datasets.metrics import iou
 from s2crop.datasets.split import is_validation
-from s2crop.evaluation.metrics import iou
+from s2crop.evaluation import fcdb, gaic
+from s2crop.training import recipe
+
+run_recipe = partial(recipe.run_recipe, evaluations={"fcdb": fcdb.evaluate, "gaic": gaic.evaluate})
 
 
 def write_tiny_data(folder):

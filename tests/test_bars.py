@@ -47,6 +47,13 @@ def test_bars_are_found_to_the_line(colour, size, at):
     assert found == (at[0], at[1], at[0] + 320, at[1] + 180)
 
 
+def test_a_frame_is_found_beside_a_white_sky_that_runs_into_it():
+    photo = np.asarray(PHOTO).copy()
+    photo[10:80, 250:] = 255  # four tenths of the right edge
+    found = find_bars(np.asarray(on_page(Image.fromarray(photo), (420, 260), "white", (50, 40))))
+    assert found == (50, 40, 370, 220)
+
+
 @pytest.mark.parametrize("quality", [95, 75])
 @pytest.mark.parametrize("at, size", [((0, 37), (320, 254)), ((43, 0), (406, 180))])
 def test_jpeg_blurs_the_edge_by_lines_only(quality, at, size):

@@ -440,12 +440,19 @@ def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
     assert sorted(decodes[3:]) == [(97, 1), (960, 1), (2400, 1), (2400, 2)], "once in full, for the crops"
 
 
+def test_a_large_picture_that_no_decoder_makes_smaller_is_decoded_once(pictures, decodes):
+    Image.new("L", (6000, 4000), 128).save(pictures.photos / "a.png")  # as large as a HEIC of 24 megapixels
+    pictures.run(batch_size=1, jobs=1)
+    assert [width for width, _ in decodes] == [6000]
+
+
 def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_alike(pictures, decodes, monkeypatch):
     for i in range(6):
         draw(pictures.photos / f"{i}.jpg", (2400, 1600))
     pictures.run(size=parse_size("60"), batch_size=6)
     records, written = pictures.records, pictures.contents()
     assert decodes == [(2400, 2)] * 6
+    monkeypatch.setattr(work, "LEAST_ROOM", 0)
     monkeypatch.setattr(work, "ROOM_BYTES", 1200 * 800 * 4 // 3)  # for two and a bit, with seven in flight
     pictures.run(size=parse_size("60"), batch_size=6, overwrite=True)
     assert decodes == [(2400, 2)] * (6 + 6 + 4)

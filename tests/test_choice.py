@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from made_up_data import write_subject_data
+from made_up_data import run_recipe, write_subject_data
 from networks import CONFIG
 from s2crop.cropping.features import ALL_NAMES
 from s2crop.datasets.rankings import Ranking, read_rankings
@@ -15,7 +15,6 @@ from s2crop.evaluation.editor import judged, ordered
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.weights import load_model, read_weights, save_weights
 from s2crop.training import choice, subjects
-from s2crop.training.recipe import run_recipe
 
 
 @pytest.fixture

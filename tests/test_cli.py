@@ -1087,15 +1087,27 @@ def test_python_m_s2crop():
 
 
 def test_help():
-    code, out, err = s2crop("-h")
+    code, out, err = s2crop("--help")
     assert (code, err) == (0, "")
-    assert out == s2crop("--help")[1]
     assert out.startswith("Usage: s2crop [OPTIONS] INPUT...\n")
     headings = re.findall(r"^(\S.*):$", out, flags=re.M)
     assert headings == ["Crops", "Videos", "Output", "Input", "Model and throughput", "Messages and help"]
     for option in ("-a, --ratio R", "-0", "--shard I/N", "-V, --version", "--max-pixels N"):
         assert f"\n  {option} " in out
     assert choices.DEFAULT_TEMPLATE in out
+
+
+def test_brief_help_is_one_screen():
+    code, out, err = s2crop("-h")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert lines[0] == "Usage: s2crop [OPTIONS] INPUT..." and "s2crop --help" in lines[-1]
+    named = re.findall(r"^  (?:-\w, )?(-\S+)", out, flags=re.M)
+    assert 10 <= len(named) <= 14
+    assert {"--ratio", "--size", "--output", "--cover", "--json"} <= set(named)
+    every = {name for param in cli.main.params if param.param_type_name == "option" for name in param.opts}
+    assert set(named) <= every and len(every) > 2 * len(named)
 
 
 def test_every_option_has_help_and_a_test():
@@ -1117,16 +1129,20 @@ def test_choices_agree_with_the_modules_that_are_loaded_later():
     assert inspect.signature(covers).parameters["top"].default == choices.DEFAULT_COVERS
 
 
-def test_help_loads_nothing_heavy():
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_loads_nothing_heavy(option):
     script = """if True:
         import sys, s2crop.cli
-        try: s2crop.cli.main(["--help"])
+        try: s2crop.cli.main([sys.argv[1]])
         except SystemExit: pass
         heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "safetensors"} & set(sys.modules)
         print("heavy:", *sorted(heavy))
     """
     here = Path(__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(here)}, capture_output=True, text=True
+        [sys.executable, "-c", script, option],
+        env=os.environ | {"PYTHONPATH": str(here)},
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.splitlines()[-1] == "heavy:", done.stderr

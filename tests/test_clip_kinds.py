@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 import clips
+from commands import s2crop
 from fake_cropper import FakeCropper
 from s2crop.errors import VideoError
-from s2crop.video import covers, ffmpeg, interlacing
+from s2crop.video import covers, ffmpeg, interlacing, tags
 from s2crop.video.reader import Video
 from test_covers import FPS, REQUEST, flat, shot
 from test_shots import scene
@@ -368,3 +369,88 @@ def test_slides_on_white_are_no_reason_for_a_note(tmp_path):
     assert told("a.mp4", [slide(seed) for seed in range(4) for _ in range(25)]) == []
     assert "bright, sharp" in told("b.mp4", flat(255, 2))[0]
     assert "bright, sharp" in told("c.mp4", flat(0, 2))[0]
+
+
+# Dolby Vision
+
+
+def with_dolby_vision(path, profile):
+    """An MP4 whose picture track is said to be Dolby Vision of a profile: a dvcC box in its sample entry."""
+    data = clips.write_clip(path, plain(RED)).read_bytes()
+    compatibility = 0 if profile == 5 else 4
+    record = bytes([1, 0, profile << 1, 5 << 3 | 0b101, compatibility << 4]) + bytes(19)
+    box = (8 + len(record)).to_bytes(4, "big") + b"dvcC" + record
+    at = 0
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        at = data.index(kind, at)  # each holds the next; the pictures stand before them all, and stay where they are
+        length = int.from_bytes(data[at - 4 : at], "big")
+        data = data[: at - 4] + (length + len(box)).to_bytes(4, "big") + data[at:]
+        end = at - 4 + length
+    path.write_bytes(data[:end] + box + data[end:])
+    return path
+
+
+@pytest.mark.parametrize(("profile", "warned"), [(5, True), (8, False)])
+def test_dolby_vision_with_colours_of_its_own_is_told_of(tmp_path, profile, warned):
+    video = Video.open(with_dolby_vision(tmp_path / "a.mp4", profile))
+    assert len(list(video.frames())) == 20
+    assert [line for line in video.warnings if "Dolby Vision of profile 5" in line] == video.warnings
+    assert bool(video.warnings) == warned
+
+
+# What the container says of who made it
+
+
+def exif_of(path, policy):
+    """What the cover of a clip says under a policy: EXIF, what stands in its own directory, and the place."""
+    out = path.with_name(f"out-{policy}")
+    code, _, err = s2crop("--cover", "-n", 1, path, "-o", out, "--metadata", policy, "--keep-frames")
+    assert code == 0, err
+    crop, frame = sorted(out.glob("*.jpg"), key=lambda one: len(one.name), reverse=True)
+    said = [Image.open(one).getexif() for one in (crop, frame)]
+    assert {tag: value for tag, value in said[0].items() if tag in (ARTIST, COPYRIGHT, TITLE)} == {
+        tag: value for tag, value in said[1].items() if tag in (ARTIST, COPYRIGHT, TITLE)
+    }
+    return said[0], said[0].get_ifd(34665), said[0].get_ifd(34853)
+
+
+ARTIST, COPYRIGHT, TITLE, TAKEN = 315, 33432, 270, 36867
+
+
+def test_covers_say_who_made_the_clip_and_where_only_if_asked(tmp_path):
+    said = {
+        "title": "Two at home: a film", "artist": "Ada Example", "copyright": "(c) Ada",
+        "creation_time": "2024-05-06T07:08:09Z", "location": "+48.7758-009.1829/",
+    }  # fmt: skip
+    options = [part for name, value in said.items() for part in ("-metadata", f"{name}={value}")]
+    path = clips.write_clip(tmp_path / "a.mp4", shot(1, 2), options=options)
+    exif, more, place = exif_of(path, "rights")
+    assert (exif[ARTIST], exif[COPYRIGHT], more[TAKEN]) == ("Ada Example", "(c) Ada", "2024:05:06 07:08:09")
+    assert TITLE not in exif and not place
+    exif, more, place = exif_of(path, "all")
+    assert (exif[ARTIST], exif[TITLE], more[TAKEN]) == ("Ada Example", said["title"], "2024:05:06 07:08:09")
+    assert place[1] == "N" and place[3] == "W"
+    assert [float(part) for part in place[2]] == pytest.approx([48, 46, 32.88])
+    exif, more, place = exif_of(path, "none")
+    assert not (exif.keys() & {ARTIST, COPYRIGHT, TITLE}) and TAKEN not in more and not place
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"creation_time": "1904-01-01T00:00:00Z"}, None),  # a clock that was never set
+        ({"date": "2024"}, None),
+        ({"creation_time": "2024-05-06T07:08:09Z", "com.apple.quicktime.creationdate": "2024-05-06T09:08:09+0200"},
+         "2024:05:06 09:08:09"),
+        ({"location": "+948.7758-009.1829/"}, None),
+        ({"location": "somewhere"}, None),
+    ],
+)  # fmt: skip
+def test_dates_of_clocks_that_were_set_and_places_on_earth_are_taken(said, found):
+    data = tags.exif_of(said)
+    if found is None:
+        assert data is None
+    else:
+        exif = Image.Exif()
+        exif.load(data)
+        assert exif.get_ifd(34665)[TAKEN] == found

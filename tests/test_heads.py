@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from made_up_data import made_up_gaicd, write_tiny_data
+from made_up_data import made_up_gaicd, run_recipe, write_tiny_data
 from s2crop.errors import InputError
 from s2crop.models import weights
 from s2crop.models.asmnet import ASMNet, ASMNetConfig, Features
@@ -15,7 +15,6 @@ from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training import asmnet, gaic, heads, publish, sfrc
-from s2crop.training.recipe import run_recipe
 
 NETWORKS = {
     "sfrc": dict(

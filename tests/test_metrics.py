@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s2crop.evaluation.metrics import acc, acc_n, displacement, iou, pair_agreement, pcc, srcc
+from s2crop.datasets.metrics import acc, acc_n, displacement, iou, pair_agreement, pcc, srcc
 
 
 def test_iou_and_displacement_by_hand():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from made_up_data import made_up_gaicd, write_tiny_data
+from made_up_data import made_up_gaicd, run_recipe, write_tiny_data
 from s2crop.datasets.fcdb import CropLabels
 from s2crop.datasets.gaicd import Ratings
 from s2crop.datasets.lettering import LAYOUTS, letter
+from s2crop.datasets.metrics import iou
 from s2crop.datasets.photos import FACE, OBJECT, TEXT, Boxes, Photo, join_words
 from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
@@ -21,8 +22,9 @@ from s2crop.training import graph, proposals
 from s2crop.training import run as run_module
 from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
 from s2crop.training.recipe import KINDS as RECIPE_KINDS
-from s2crop.training.recipe import read_recipe, recipe_names, run_recipe
+from s2crop.training.recipe import read_recipe, recipe_names
 from s2crop.training.run import Run
+from s2crop.training.samples import Sample, held_share
 
 CONFIG = S2CNetConfig(
     align_size=3,
@@ -160,16 +162,14 @@ def made_up_task(count):
         best = np.concatenate([corner, corner + 0.5]).astype(np.float32)
         start = rng.uniform(0, 0.4, (20, 2))
         boxes = np.concatenate([start, start + rng.uniform(0.35, 0.6, (20, 2))], axis=1).clip(0, 1).astype(np.float32)
-        worth = graph.iou(boxes, best)
+        worth = iou(boxes, best)
         pairs = boxes.reshape(10, 2, 4)
         first = worth.reshape(10, 2)[:, 0] > worth.reshape(10, 2)[:, 1]
         votes = np.where(first[:, None], [5, 0], [0, 5]).astype(np.float32)
         proposals_input = torch.from_numpy(np.concatenate([best[None], boxes[:3]]) * np.float32([96, 64, 96, 64]))
         attributes = torch.tensor([[1.0, 0, 0, 0.9], [1, 0, 0, 0.2], [1, 0, 0, 0.1], [1, 0, 0, 0.1]])
         maps = tuple(torch.zeros(c, 64 // s, 96 // s, dtype=torch.float16) for c, s in ((32, 8), (96, 16), (320, 32)))
-        samples.append(
-            graph.Sample((64, 96), maps, proposals_input, attributes, CropLabels((96, 64), best, pairs, votes))
-        )
+        samples.append(Sample((64, 96), maps, proposals_input, attributes, CropLabels((96, 64), best, pairs, votes)))
         ratings.append(
             Ratings(
                 str(i),
@@ -209,7 +209,7 @@ def test_graph_training_learns_votes_best_crops_and_ratings(tmp_path):
 
 def test_share_of_points_held_by_hand():
     points = np.array([[1.0, 1], [3, 3], [9, 9], [2, 8]])
-    assert graph.held_share(np.array([[0.0, 0, 4, 4], [0, 0, 10, 10], [5, 5, 6, 6]]), points).tolist() == [0.5, 1, 0]
+    assert held_share(np.array([[0.0, 0, 4, 4], [0, 0, 10, 10], [5, 5, 6, 6]]), points).tolist() == [0.5, 1, 0]
 
 
 @pytest.mark.slow
@@ -270,21 +270,6 @@ def test_graph_training_learns_to_hold_lines_of_text():
     assert losses[0] < losses[1]
 
 
-def test_consistency_is_nothing_with_oneself_and_something_with_another():
-    samples, _ = made_up_task(2)
-    for sample in samples:
-        sample.labels = None
-    assert {s.source for s in samples} == {"unlabelled"}
-    torch.manual_seed(0)
-    model, other = S2CNet(CONFIG).eval(), S2CNet(CONFIG).eval()
-    recipe = graph.GraphRecipe(jitter=0.0, blind=0.0)
-    same, different = (
-        graph.consistency_step(model, samples, recipe, torch.tensor(0.3), teachers, np.random.default_rng(0)).item()
-        for teachers in ([model], [other])
-    )
-    assert same == pytest.approx(0, abs=1e-6) and different > 1e-4
-
-
 @pytest.mark.slow
 def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     write_tiny_data(tmp_path / "data")
@@ -300,7 +285,6 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
         "training.epochs=1",
         "training.candidates=16",
         "training.rating_rounds=1",
-        "training.consistency_weight=0.5",
     ]
     lines = []
     results = run_recipe(
@@ -312,14 +296,9 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     assert kept["pictures"] == 6 and kept["mean"] == results["mean"]
     assert all((tmp_path / f"runs/s2cnet-fold{k}/weights.safetensors").is_file() for k in (0, 1))
     log = json.loads((tmp_path / "runs/s2cnet-fold0/log.jsonl").read_text())
-    assert {"vote", "best", "held", "consistency", "rating", "pairs"} <= log.keys()
+    assert {"vote", "best", "held", "rating", "pairs"} <= log.keys()
     again = run_recipe(
-        "s2cnet",
-        tmp_path / "data",
-        tmp_path / "runs",
-        device="cpu",
-        changes=[*changes, 'training.teachers=["s2cnet-fold0", "s2cnet-fold1"]'],
-        report=lines.append,
+        "s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", report=lines.append
     )
     assert again["pairs"] == again["pairs"]  # a number
     with pytest.raises(InputError, match="not cross-validated"):

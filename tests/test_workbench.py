@@ -12,9 +12,9 @@ from networks import make_weights
 from s2crop import cli
 from s2crop.choices import SPLITS
 from s2crop.cropping.cropper import Cropper
+from s2crop.datasets.metrics import srcc
 from s2crop.datasets.split import is_validation
 from s2crop.evaluation import baselines, fcdb, gaic, integrity, tables
-from s2crop.evaluation.metrics import srcc
 from s2crop.files.picture import Picture
 
 

@@ -38,7 +38,7 @@ _BOTH = "standard input is either the list of --files-from or a picture, not bot
 @click.command(
     "s2crop",
     cls=Command,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"max_content_width": 110},
     options_metavar="[OPTIONS]",
 )
 @with_options(OPTIONS)

@@ -10,11 +10,16 @@ _COLUMN = 24  # characters for the options' names
 
 
 class Option(click.Option):
-    """An option below a heading of the help."""
+    """An option below a heading of the help.
 
-    def __init__(self, *args: Any, group: str = _REST, **kwargs: Any):
+    Args:
+        group: the heading.
+        brief: its line on the one screen of -h; None to leave it to --help.
+    """
+
+    def __init__(self, *args: Any, group: str = _REST, brief: str | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.group = group
+        self.group, self.brief = group, brief
 
 
 class Command(click.Command):
@@ -29,6 +34,26 @@ class Command(click.Command):
             with formatter.section(group):
                 # padded, so that the second column starts at the same place in every group
                 formatter.write_dl([(first.ljust(_COLUMN), rest) for first, rest in entries], _COLUMN)
+
+
+def show_brief(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Callback of -h: one screen with the options that most people need; --help has them all."""
+    if not value or ctx.resilient_parsing:
+        return
+    formatter = ctx.make_formatter()
+    ctx.command.format_usage(ctx, formatter)
+    ctx.command.format_help_text(ctx, formatter)
+    named = []
+    for option in ctx.command.get_params(ctx):
+        if isinstance(option, Option) and option.brief and (record := option.get_help_record(ctx)):
+            # the choices of some are too long for a line of the screen
+            name = record[0] if len(record[0]) < _COLUMN - 2 else record[0].partition(" [")[0]
+            named.append((name.ljust(_COLUMN), option.brief))
+    with formatter.section("The options that most people need"):
+        formatter.write_dl(named, _COLUMN)
+    formatter.write(f"\n{ctx.command_path} --help lists all options, in groups.\n")
+    click.echo(formatter.getvalue().rstrip("\n"))
+    ctx.exit()
 
 
 def with_options(options: Iterable[Callable]) -> Callable[[Callable], Callable]:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from s2crop.cli.status import INTERRUPTED
 
@@ -19,10 +20,10 @@ class Signals:
     See `s2crop.run.pipeline.Interrupts`. An import may swallow the exception or make another of it: hence `received`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received = False
         self._at_once = False
-        self._previous = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():

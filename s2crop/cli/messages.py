@@ -12,6 +12,8 @@ import click
 from s2crop.errors import OutputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from s2crop.cli.options import Options
 
 log = logging.getLogger("s2crop")
@@ -20,10 +22,10 @@ log = logging.getLogger("s2crop")
 class Terminal(logging.Handler):
     """Standard error, above the progress bar while there is one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stream = sys.stderr
-        self.console = None
+        self.console: Console | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)

@@ -24,7 +24,7 @@ from s2crop.choices import (
     SHAPES,
 )
 from s2crop.cli import values
-from s2crop.cli.help import Option
+from s2crop.cli.help import Option, show_brief
 from s2crop.cli.loading import cpu_count
 from s2crop.files.formats import (
     FORMATS,
@@ -51,10 +51,11 @@ class Target(Enum):
     STDOUT = "standard output"
 
 
-def _option(group: str, flags: str, help: str, **click_arguments: Any) -> Any:
+def _option(group: str, flags: str, help: str, *, brief: str | None = None, **click_arguments: Any) -> Any:
     """A field of `Options` that a user sets.
 
     Args:
+        brief: its line on the one screen of -h, if it has one.
         click_arguments: of `click.Option`; an option without type and default is a flag.
     """
     given = {"help": help} | click_arguments
@@ -64,7 +65,7 @@ def _option(group: str, flags: str, help: str, **click_arguments: Any) -> Any:
         given |= {"show_default": True}
     default = () if "multiple" in given else given.get("default", False if "is_flag" in given else None)
     default = default() if callable(default) else default
-    return field(default=default, metadata={"group": group, "flags": flags.split(), "click": given})
+    return field(default=default, metadata={"group": group, "flags": flags.split(), "brief": brief, "click": given})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,14 @@ class Options:
         "the best of any ratio. All ratios of an image cost one pass through the backbone.",
         type=values.Ratios(),
         multiple=True,
+        brief="16:9, 4x3, square, original, free; commas allowed",
     )
     size: "Size | None" = _option(
         _CROPS,
         "-s --size",
         "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio).",
         type=values.Size(),
+        brief="exact size in pixels: 640, x360 or 640x360",
     )
     no_upscale: bool = _option(_CROPS, "--no-upscale", "Leave crops that are smaller than the size as they are.")
     top: int = _option(
@@ -95,6 +98,7 @@ class Options:
         "The K best distinct crops for each ratio, ranked.",
         type=values.Whole("K", 1, MAX_TOP),
         default=1,
+        brief="the K best crops for each ratio",
     )
     shape: str = _option(
         _CROPS,
@@ -113,7 +117,12 @@ class Options:
         _CROPS, "--keep", "A box that every crop must contain, likewise.", type=values.Numbers("X,Y,W,H")
     )
     protect: str = _option(
-        _CROPS, "--protect", "What a crop should not cut through.", type=click.Choice(PROTECT), default="all"
+        _CROPS,
+        "--protect",
+        "What a crop should not cut through.",
+        type=click.Choice(PROTECT),
+        default="all",
+        brief="what not to cut through",
     )
     keep_bars: bool = _option(
         _CROPS, "--keep-bars", "Black or white bars at the edges count as picture. Default: crops leave them out."
@@ -139,12 +148,14 @@ class Options:
         "--cover",
         "Pull cover frames from videos and crop those. Understood for a video without it; with it an animated "
         "picture (GIF, WebP, APNG, AVIF, HEIC) is a video too, and a sound file gives its cover picture.",
+        brief="pull cover frames from videos and crop those",
     )
     covers: int | None = _option(
         _VIDEO,
         "-n --covers",
         "How many cover frames at most, best first.  [default: 3, or 1 for a single output]",
         type=values.Whole("N", 1, MAX_COVERS),
+        brief="how many cover frames",
     )
     start_s: float | None = _option(
         _VIDEO, "--start", "Look for covers from this time on: seconds, or 00:01:30.", type=values.Seconds()
@@ -165,6 +176,7 @@ class Options:
         "A folder (the input tree is mirrored in it), a file (one input, one crop), or - for standard output.",
         default="s2crop-out",
         metavar="PATH",
+        brief="folder, file, or - for standard output",
     )
     template: str | None = _option(
         _OUTPUT,
@@ -173,7 +185,9 @@ class Options:
         "{height}, which follow from --size. Two inputs never write one file.",
         metavar="TEMPLATE",
     )
-    fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=values.Format(FORMATS), default="same")
+    fmt: str = _option(
+        _OUTPUT, "-f --format", "Output format.", type=values.Format(FORMATS), default="same", brief="output format"
+    )
     quality: int | None = _option(
         _OUTPUT,
         "--quality",
@@ -209,12 +223,20 @@ class Options:
         "Replace whatever stands where outputs go. Default: skip what was made from the same input with the same "
         "options, so a batch that was stopped resumes; make again what was edited since or has other options; "
         "report anything else as an error.",
+        brief="replace whatever stands where outputs go",
     )
     skip_existing: bool = _option(
         _OUTPUT, "--skip-existing", "Leave whatever stands where outputs go, but for files that are empty or cut off."
     )
-    as_json: bool = _option(_OUTPUT, "--json", "One JSON object a line on standard output.")
-    dry_run: bool = _option(_OUTPUT, "--dry-run", "Score and report, write nothing.")
+    as_json: bool = _option(
+        _OUTPUT,
+        "--json",
+        "One JSON object a line on standard output.",
+        brief="one JSON object a line on standard output",
+    )
+    dry_run: bool = _option(
+        _OUTPUT, "--dry-run", "Score and report, write nothing.", brief="score and report, write nothing"
+    )
     overlay: bool = _option(
         _OUTPUT,
         "--overlay",
@@ -229,8 +251,11 @@ class Options:
         "One page with every input and its crops, to look at and to correct; of a --dry-run too.",
         type=click.Path(path_type=Path),
         metavar="FILE.html",
+        brief="one page with every input and its crops",
     )
-    recursive: bool = _option(_INPUT, "-r --recursive", "Walk the folders inside folders too.")
+    recursive: bool = _option(
+        _INPUT, "-r --recursive", "Walk the folders inside folders too.", brief="walk the folders inside folders too"
+    )
     include: tuple[str, ...] = _option(
         _INPUT, "--include", "Only files whose relative path matches. Repeatable.", multiple=True, metavar="GLOB"
     )
@@ -408,16 +433,21 @@ _VERSION = click.option(
     "-V", "--version", cls=Option, group=_MESSAGES, is_flag=True, is_eager=True, expose_value=False,
     callback=_show_version, help="Show the version and exit.",
 )  # fmt: skip
+_HELP = click.option(
+    "-h", "brief_help", cls=Option, group=_MESSAGES, is_flag=True, is_eager=True, expose_value=False,
+    callback=show_brief, help="Show the options that most people need, on one screen.",
+)  # fmt: skip
 
 
 def _declared() -> list[Callable]:
     """The fields of `Options` as click's options, in their order."""
     return [
         click.option(
-            *about.metadata["flags"], about.name, cls=Option, group=about.metadata["group"], **about.metadata["click"]
+            *about.metadata["flags"], about.name, cls=Option, group=about.metadata["group"],
+            brief=about.metadata["brief"], **about.metadata["click"],
         )
         for about in fields(Options) if about.metadata
     ]  # fmt: skip
 
 
-OPTIONS = (click.argument("inputs", nargs=-1, metavar="INPUT..."), *_declared(), _VERSION)
+OPTIONS = (click.argument("inputs", nargs=-1, metavar="INPUT..."), *_declared(), _VERSION, _HELP)

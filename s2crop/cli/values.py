@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import click
 
@@ -24,7 +25,7 @@ def _number_or_percent(text: str) -> tuple[float, bool]:
 class Ratios(click.ParamType):
     name = "R"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return [parse_ratio(part) for part in value.split(",")]
         except ValueError as error:
@@ -37,7 +38,7 @@ class Whole(click.ParamType):
     def __init__(self, name: str, lowest: int = 1, highest: int | None = None):
         self.name, self.lowest, self.highest = name, lowest, highest
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = int(value) if re.fullmatch(r"\d{1,12}", str(value), re.ASCII) else -1
         if number < self.lowest or self.highest is not None and number > self.highest:
             upper = "" if self.highest is None else f" to {self.highest}"
@@ -48,7 +49,7 @@ class Whole(click.ParamType):
 class Format(click.Choice):
     """An output format, by whatever suffix its files have, in any case: jpeg is jpg."""
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         known = format_to_write("." + str(value).removeprefix("."))
         return super().convert(str(value).lower() if known is None else known.choice, param, ctx)
 
@@ -56,7 +57,7 @@ class Format(click.Choice):
 class Size(click.ParamType):
     name = "S"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from s2crop.files.sizes import parse_size
 
         try:
@@ -72,7 +73,7 @@ class Numbers(click.ParamType):
         self.name = name
         self.count = name.count(",") + 1
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         parts = [_number_or_percent(part) for part in value.split(",")]
         numbers = tuple(number for number, _ in parts)
         if len(numbers) != self.count or not all(math.isfinite(n) and n >= 0 for n in numbers):
@@ -92,7 +93,7 @@ class Share(click.ParamType):
 
     name = "F"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         share = _number_or_percent(str(value))[0]
         if not 0 <= share <= 1:
             self.fail(f"{value!r} is not a share: a number from 0 to 1, such as 0.8", param, ctx)
@@ -104,7 +105,7 @@ class Seconds(click.ParamType):
 
     name = "S"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         match = _CLOCK.fullmatch(value)
         if match:
             hours, minutes, seconds = (float(part or 0) for part in match.groups())
@@ -121,7 +122,7 @@ class Seconds(click.ParamType):
 class Shard(click.ParamType):
     name = "I/N"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value, re.ASCII)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
             self.fail(f"{value!r} is not a part: 1/4 to 4/4 are the parts of four", param, ctx)
@@ -131,7 +132,7 @@ class Shard(click.ParamType):
 class Device(click.ParamType):
     name = "DEVICE"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value, re.ASCII):
             self.fail(f"{value!r} is not a device: auto, cpu, cuda, cuda:1 or mps", param, ctx)
         return value
@@ -142,7 +143,7 @@ class Ground(click.ParamType):
 
     name = "COLOUR|auto"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from PIL import ImageColor
 
         if value is None or value == "auto":

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -45,7 +46,7 @@ def _measure(
     device: str,
     proposals: str = "auto",
     precision: str = "auto",
-    **options,
+    **options: Any,
 ) -> None:
     """Run the evaluation `s2crop.evaluation.NAME` and print its table."""
     import json
@@ -122,7 +123,7 @@ _PIXEL_OPTIONS = (  # of what looks at pictures
 )
 @click.option("--own-proposals", is_flag=True, help="Use the model's own proposals though there are some in bbox/.")
 @with_options(_MEASURE_OPTIONS + _PIXEL_OPTIONS)
-def gaic(folder: Path, **options) -> None:
+def gaic(folder: Path, **options: Any) -> None:
     """SRCC, PCC, ACC5 and ACC10 on a data set laid out as GAICD: images/, annotations/, bbox/."""
     _run(lambda: _measure("gaic", folder, **options))
 
@@ -130,7 +131,7 @@ def gaic(folder: Path, **options) -> None:
 @evaluate.command()
 @click.argument("boxes", type=_FILE)
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
-def boxes(boxes: Path, **options) -> None:
+def boxes(boxes: Path, **options: Any) -> None:
     """SRCC, PCC, ACC5 and ACC10 on rated crops without their pictures: from boxes and proposals alone.
 
     BOXES is a JSON list of {id, width, height, proposals, candidates, mos}, boxes in fractions.
@@ -142,7 +143,7 @@ def boxes(boxes: Path, **options) -> None:
 @click.argument("photos", type=_FOLDER)
 @click.argument("labels", type=_FILE)
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
-def fcdb(photos: Path, labels: Path, **options) -> None:
+def fcdb(photos: Path, labels: Path, **options: Any) -> None:
     """IoU, Disp and agreement with voted pairs on FCDB, beside constant boxes.
 
     PHOTOS holds <id>.webp, .jpg or .png; LABELS is a JSON list of {id, width, height, best, pairs}.
@@ -155,7 +156,7 @@ def fcdb(photos: Path, labels: Path, **options) -> None:
 @click.argument("boxes", type=_FILE)
 @click.option("--masks", type=_FILE, help="An .npz with a mask of its subject for each photo.")
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
-def integrity(photos: Path, boxes: Path, **options) -> None:
+def integrity(photos: Path, boxes: Path, **options: Any) -> None:
     """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons and subjects, beside others.
 
     BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo; or
@@ -168,7 +169,7 @@ def integrity(photos: Path, boxes: Path, **options) -> None:
 @click.argument("rankings", type=_FILE)
 @click.argument("photos", type=_FOLDER)
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
-def editor(rankings: Path, photos: Path, **options) -> None:
+def editor(rankings: Path, photos: Path, **options: Any) -> None:
     """Agreement with an editor who ranked crops of one ratio, beside other croppers.
 
     RANKINGS is a JSON list of {photo, ratio, candidates, rank, bad}, boxes in fractions; PHOTOS is searched in depth.
@@ -228,6 +229,7 @@ def train(
     """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
+        from s2crop.evaluation import fcdb, gaic
         from s2crop.training.recipe import run_recipe
 
         if threads:
@@ -238,6 +240,7 @@ def train(
             recipe,
             data,
             out,
+            evaluations={"fcdb": fcdb.evaluate, "gaic": gaic.evaluate},
             resume=resume,
             changes=changes,
             device=device,

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from s2crop.cropping import windows
 from s2crop.cropping.content import Content, contents
 from s2crop.cropping.early import prepare
 from s2crop.cropping.features import columns, measure, with_scores
@@ -27,6 +29,7 @@ from s2crop.models.subjects import Subjects
 from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
+WINDOWS_AT_ONCE = 4  # of a long picture
 ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
 SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
 
@@ -111,16 +114,32 @@ class Cropper:
         by_shape: dict[tuple[int, int], list[tuple[int, Prepared, CropRequest, Inside | None]]] = {}
         for view in views:
             by_shape.setdefault(view[1].shape, []).append(view)
-        for members in by_shape.values():
+        most = max(WINDOWS_AT_ONCE, len(prepared))
+        batches = [same[k : k + most] for same in by_shape.values() for k in range(0, len(same), most)]
+        in_windows: dict[tuple[int, str], list[list[Crop]]] = {}
+        for members in batches:
             ranked, found = self._rank_batch([(picture, asked) for _, picture, asked, _ in members])
             for (i, _, _, inside), crops, own in zip(members, ranked, found, strict=True):
                 if inside is not None:
                     own = [(_moved(box, inside.box), score, kind) for box, score, kind in own]
-                    crops = crops if isinstance(crops, InputError) else [_in_picture(c, prepared[i]) for c in crops]
-                proposals[i] = proposals[i] or own
+                    if not isinstance(crops, InputError):
+                        crops = [_in_picture(crop, prepared[i], inside) for crop in crops]
+                is_window = inside is not None and inside is not prepared[i].inside
+                proposals[i] = proposals[i] + own if is_window else proposals[i] or own
                 done = results[i]
-                if not isinstance(done, InputError):
-                    results[i] = crops if isinstance(crops, InputError) else done + crops
+                if isinstance(done, InputError):
+                    continue
+                if isinstance(crops, InputError):
+                    results[i] = crops
+                elif is_window:
+                    for ratio, some in groupby(crops, key=lambda crop: crop.ratio):
+                        in_windows.setdefault((i, ratio), []).append(list(some))
+                else:
+                    done += crops
+        for (i, _), parts in in_windows.items():
+            done = results[i]
+            if not isinstance(done, InputError):
+                done += windows.merged(parts, request.top, self.search.temperature * MOS_STD)
         order = {ratio.label: number for number, ratio in enumerate(request.ratios)}
         for crops in results:
             if not isinstance(crops, InputError):
@@ -193,12 +212,26 @@ class Cropper:
             proposals: [D, 4] boxes in pixels of the picture, in place of the cropper's own.
             clip: keep scores between 1 and 5; ranks want them as they are.
         """
+        if proposals is None and prepared.windows:
+            return self._score_in_windows(prepared, boxes, clip)
         if proposals is None:
             features, found, _ = self._look([prepared])
         else:
             features, _ = self._features([prepared])
             found = unknown(torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device))
         return to_mos(self._score(features, found, [boxes * prepared.scale])[0], clip).astype(np.float32)
+
+    def _score_in_windows(self, prepared: Prepared, boxes: np.ndarray, clip: bool) -> np.ndarray:
+        """Scores of boxes of a long picture: of each in the window in whose middle it lies, if one holds it."""
+        whole = dataclasses.replace(prepared, windows=())
+        where = [windows.holding(prepared, box) for box in boxes]
+        scores = np.zeros(len(boxes), np.float32)
+        for part in dict.fromkeys(map(id, where)):
+            rows = [k for k, window in enumerate(where) if id(window) == part]
+            window = where[rows[0]]
+            view, place = (whole, (0, 0)) if window is None else (window.prepared, window.box[:2])
+            scores[rows] = self.score_prepared(view, boxes[rows] - np.tile(place, 2), clip=clip)
+        return scores
 
     def features_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
         """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is:
@@ -229,7 +262,9 @@ class Cropper:
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
         """What the score of a box, in pixels of the picture, rests on: maps of a picture that is already prepared."""
         inside = prepared.inside
-        if inside is not None and inside.holds(box):
+        if inside is None or not inside.holds(box):
+            inside = windows.holding(prepared, box)
+        if inside is not None:
             x, y = inside.box[:2]
             return [
                 dataclasses.replace(
@@ -344,7 +379,42 @@ class Cropper:
 
 
 def _views(picture: Prepared, request: CropRequest) -> list[tuple[Prepared, CropRequest, Inside | None]]:
-    """What to look at for a request: the picture, what lies between its bars, or each for some of the ratios.
+    """What to look at for a request: the picture, what lies between its bars, or each for some of the ratios; of a long
+    one its windows for ratios whose crops lie in them.
+
+    Raises:
+        InputError: what the request requires lies outside the picture.
+    """
+    return [part for view in _between_bars(picture, request) for part in _in_windows(*view)]
+
+
+def _in_windows(
+    picture: Prepared, request: CropRequest, inside: Inside | None
+) -> list[tuple[Prepared, CropRequest, Inside | None]]:
+    """A view, or in place of it those of its windows that hold what the request requires."""
+    near = tuple(
+        one for one in request.ratios if windows.holds_ratio(picture, one.for_size(picture.width, picture.height))
+    )
+    must = required(request, (picture.width, picture.height)) if near else None
+    parts = [one for one in picture.windows if must is None or one.holds(must)]
+    if not near or not parts:
+        return [(picture, request, inside)]
+    x, y = inside.box[:2] if inside is not None else (0, 0)
+    views: list[tuple[Prepared, CropRequest, Inside | None]] = [
+        (
+            part.prepared,
+            dataclasses.replace(part.request(request, must), ratios=near),
+            part._replace(box=(part.box[0] + x, part.box[1] + y, part.box[2] + x, part.box[3] + y)),
+        )
+        for part in parts
+    ]
+    if far := tuple(one for one in request.ratios if one not in near):
+        views.append((picture, dataclasses.replace(request, ratios=far), inside))
+    return views
+
+
+def _between_bars(picture: Prepared, request: CropRequest) -> list[tuple[Prepared, CropRequest, Inside | None]]:
+    """The picture, what lies between its bars, or each for some of the ratios.
 
     Bars count as picture for the ratio "original", and where the request cannot be met between them.
 
@@ -379,10 +449,9 @@ def _moved(box: Sequence, place: Sequence[int]) -> tuple:
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
 
-def _in_picture(crop: Crop, picture: Prepared) -> Crop:
-    """A crop of what lies between a picture's bars as one of the picture."""
-    assert picture.inside is not None
-    place, part = picture.inside
+def _in_picture(crop: Crop, picture: Prepared, inside: Inside) -> Crop:
+    """A crop of a part of a picture as one of the picture."""
+    place, part = inside
     focus = crop.focus
     if focus is not None:
         focus = (focus[0] * part.width + place[0]) / picture.width, (focus[1] * part.height + place[1]) / picture.height

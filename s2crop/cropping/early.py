@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from s2crop.cropping import windows
 from s2crop.cropping.request import Inside, Prepared
 from s2crop.errors import WeightsError
 from s2crop.files.bars import find_bars
@@ -43,7 +44,15 @@ def prepare(picture: Picture, config: _Input, keep: bool = False) -> Prepared:
     inside = _inside_bars(picture, pixels, config)
     if not keep:
         picture.close()
-    return Prepared(fit(pixels, size, config.antialias), picture.width, picture.height, inside)
+    return _prepared(pixels, size, picture.width, picture.height, config, inside)
+
+
+def _prepared(
+    pixels: np.ndarray, size: tuple[int, int], width: int, height: int, config: _Input, inside: Inside | None = None
+) -> Prepared:
+    """A picture, or a part of one, of that width and height. Args: pixels: uint8 [h, w, 3], it made smaller."""
+    parts = windows.cut(pixels, width, height, config.short_side, config.antialias)
+    return Prepared(fit(pixels, size, config.antialias), width, height, inside, parts)
 
 
 def _inside_bars(picture: Picture, pixels: np.ndarray, config: _Input) -> Inside | None:
@@ -69,7 +78,7 @@ def _inside_bars(picture: Picture, pixels: np.ndarray, config: _Input) -> Inside
     pixels = picture.reduced(min(wanted, whole_side // picture.decoded_scale), keep=True)
     left, top, right, bottom = np.rint(np.array(box) * np.tile(np.divide(pixels.shape[1::-1], size_wh), 2)).astype(int)
     shown = np.ascontiguousarray(pixels[top:bottom, left:right])
-    return Inside(box, Prepared(fit(shown, size, config.antialias), *sides))
+    return Inside(box, _prepared(shown, size, *sides, config))
 
 
 class EarlyCropper:

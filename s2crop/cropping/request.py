@@ -112,6 +112,7 @@ class Prepared:
     width: int
     height: int
     inside: "Inside | None" = None  # what lies between even bars at the edges; None where there are none
+    windows: "tuple[Inside, ...]" = ()  # parts of a long picture, from one end to the other: see `windows`
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,7 +128,7 @@ class Prepared:
 
 
 class Inside(NamedTuple):
-    """What of a picture lies between its bars."""
+    """A part of a picture: what lies between its bars, or a window of a long one."""
 
     box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture
     prepared: Prepared  # that part, as a picture of its own

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from s2crop.errors import InputError
+from s2crop.models.input import input_size
+from s2crop.models.s2cnet import S2CNet
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 UNRATED = -2.0  # in place of a score
@@ -78,3 +81,13 @@ def read_gaicd_boxes(path: Path) -> list[Ratings]:
         )
         for row in json.loads(path.read_text())
     ]
+
+
+@torch.inference_mode()
+def score_boxes(model: S2CNet, rating: Ratings) -> np.ndarray:
+    """Normalised scores [K] of the candidates of a picture from its boxes alone."""
+    size = input_size(*rating.size_wh, model.config.short_side)
+    scale = np.array([size[1], size[0]] * 2, np.float32)
+    device = next(model.parameters()).device
+    crops, proposals = (torch.from_numpy(b * scale)[None].to(device) for b in (rating.candidates, rating.proposals))
+    return model.score(None, crops, proposals, size)[0].cpu().numpy()

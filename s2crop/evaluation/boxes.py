@@ -4,14 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from s2crop.cropping.cropper import Cropper
-from s2crop.datasets.gaicd import Ratings, read_gaicd_boxes
+from s2crop.datasets.gaicd import read_gaicd_boxes, score_boxes
+from s2crop.datasets.metrics import acc_n, pcc, srcc
 from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
-from s2crop.evaluation.metrics import acc_n, pcc, srcc
-from s2crop.models.input import input_size
 from s2crop.models.s2cnet import S2CNet
 
 
@@ -61,16 +59,6 @@ def evaluate(
             }
         ],
     }
-
-
-@torch.inference_mode()
-def score_boxes(model: S2CNet, rating: Ratings) -> np.ndarray:
-    """Normalised scores [K] of the candidates of a picture from its boxes alone."""
-    size = input_size(*rating.size_wh, model.config.short_side)
-    scale = np.array([size[1], size[0]] * 2, np.float32)
-    device = next(model.parameters()).device
-    crops, proposals = (torch.from_numpy(b * scale)[None].to(device) for b in (rating.candidates, rating.proposals))
-    return model.score(None, crops, proposals, size)[0].cpu().numpy()
 
 
 def table(result: dict) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import CropRequest
 from s2crop.datasets.fcdb import CropLabels, find_photo, read_fcdb
+from s2crop.datasets.metrics import displacement, iou, pair_agreement
 from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
-from s2crop.evaluation.metrics import displacement, iou, pair_agreement
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import Ratio
 

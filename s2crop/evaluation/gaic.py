@@ -7,8 +7,8 @@ import numpy as np
 
 from s2crop.cropping.cropper import Cropper
 from s2crop.datasets.gaicd import read_gaic
+from s2crop.datasets.metrics import acc, acc_n, pcc, srcc
 from s2crop.errors import InputError
-from s2crop.evaluation.metrics import acc, acc_n, pcc, srcc
 from s2crop.files.picture import Picture
 
 

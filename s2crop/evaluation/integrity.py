@@ -19,7 +19,7 @@ from s2crop.errors import InputError
 from s2crop.evaluation.baselines import baselines
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import inside_share, largest_of_ratio
-from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.ratio import Ratio, parse_ratio
 
 RATIOS = ("1:1", "16:9", "9:16", "4:5")
 MIN_SCORE = {"face": 0.75, "text": 0.75}  # teachers' boxes below are too often false alarms
@@ -75,7 +75,8 @@ def evaluate(
         for image, image_parts, mask in shown:
             for scorer, crops in _crops(cropper, image, ratios):
                 for ratio, crop in zip(ratios, crops, strict=True):
-                    largest = np.array(largest_of_ratio(ratio.value, *scale[:2]))
+                    assert ratio.value is not None
+                    largest = np.array(largest_of_ratio(ratio.value, *scale[:2]), float)
                     for kind, boxes in image_parts.items():
                         fits = (boxes[:, 2:] - boxes[:, :2] <= largest).all(axis=1)
                         add(scorer, kind, count(crop, boxes[fits], largest))
@@ -146,14 +147,17 @@ def _read_masks(path: Path | None) -> dict[str, np.ndarray]:
         return {name: masks[name] > 255 * SUBJECT_LEVEL for name in masks.files}
 
 
-def _crops(cropper: Cropper, pixels: np.ndarray, ratios) -> list[tuple[str, list[np.ndarray]]]:
+def _crops(cropper: Cropper, pixels: np.ndarray, ratios: tuple[Ratio, ...]) -> list[tuple[str, list[np.ndarray]]]:
     """Each scorer's crops [4] of a picture, one for each ratio."""
     prepared = cropper.prepare(Picture.open(pixels))
     found = []
     for name, protect in ((cropper.model, "all"), (f"{cropper.model}, --protect none", "none")):
         (crops,) = cropper.rank([prepared], CropRequest(ratios=ratios, protect=protect))
+        if isinstance(crops, InputError):
+            raise crops
         found.append((name, [np.array(crop.box, float) for crop in crops]))
-    return found + [(name, [crop(pixels, ratio.value) for ratio in ratios]) for name, crop in baselines().items()]
+    values = [ratio.value for ratio in ratios if ratio.value is not None]
+    return found + [(name, [crop(pixels, value) for value in values]) for name, crop in baselines().items()]
 
 
 def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path, dict[str, np.ndarray]]:
@@ -168,9 +172,8 @@ def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path,
         parts: dict[str, list] = {}
         for kind, box in _human(found) if isinstance(found, dict) else _trusted(found):
             parts.setdefault(kind, []).append(box)
-        parts = {kind: np.array(boxes) for kind, boxes in parts.items()}
         if parts:
-            wanted[path] = parts
+            wanted[path] = {kind: np.array(boxes) for kind, boxes in parts.items()}
     if not wanted:
         raise InputError(f"{photos}: no photo of the {split} split with anything in {boxes_path} is there")
     return wanted

@@ -11,6 +11,7 @@ _BAR_SHARE = (
     0.98  # of a bar's pixels have its colour; the rest may be lettering, such as the time of day on a telephone
 )
 _EDGE_SHARE = 0.7  # of the picture's first line that is not of the bar's colour
+_INNER_SHARE = 0.5  # the same of bars beside what lies between others of their colour, where there is less doubt
 _EDGE_LINES = 3  # from the last line of a bar to the first one of the picture: blur and blocks of JPEG
 _EDGE_STEP = 12.0  # grey levels between a bar and the picture's first line, in the mean: a sky fades instead
 
@@ -41,7 +42,7 @@ def find_bars(pixels: np.ndarray) -> Box:
         span = _between_bars(apart)
         if span is not None:
             # Within a letterboxed picture there may be the bars of another shape.
-            inner = _between_bars(apart[span[0] : span[1]].T) or (0, apart.shape[1])
+            inner = _between_bars(apart[span[0] : span[1]].T, _INNER_SHARE) or (0, apart.shape[1])
             return (span[0], inner[0], span[1], inner[1]) if is_turned else (inner[0], span[0], inner[1], span[1])
         if (framed := _inside_frame(apart)) is not None:
             x1, y1, x2, y2 = framed
@@ -62,10 +63,10 @@ def _apart(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
     return np.abs(pixels.astype(np.int16) - colour.astype(np.int16)).max(axis=-1).astype(np.uint8)
 
 
-def _between_bars(apart: np.ndarray) -> tuple[int, int] | None:
+def _between_bars(apart: np.ndarray, share: float = _EDGE_SHARE) -> tuple[int, int] | None:
     """The lines between a bar at the top and one at the bottom, both as long as the picture is wide."""
     other = (apart > _EVEN).mean(axis=1)
-    edge = (other >= _EDGE_SHARE) & (apart.mean(axis=1) >= _EDGE_STEP)
+    edge = (other >= share) & (apart.mean(axis=1) >= _EDGE_STEP)
     if not edge.any():
         return None
     start, end = int(np.argmax(edge)), len(edge) - int(np.argmax(edge[::-1]))

@@ -4,8 +4,6 @@ import numpy as np
 
 from s2crop.geometry.boxes import area, inside_circle_share, inside_share
 
-SIDES = ("left", "top", "right", "bottom")
-
 
 class Integral:
     """Integral images of several maps of one shape over a picture.
@@ -39,7 +37,7 @@ class Integral:
 
 
 def strips(boxes: np.ndarray, thickness: np.ndarray) -> np.ndarray:
-    """The strips just inside the four borders of boxes [N, 4], in the order of SIDES: [4, N, 4].
+    """The strips just inside the four borders of boxes [N, 4], left, top, right, bottom: [4, N, 4].
 
     Args:
         thickness: [N, 2] or [2] of the strips along x and y.

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from s2crop import report
 from s2crop.files.formats import Kind
@@ -16,6 +17,7 @@ from s2crop.run.writing import Workers
 
 if TYPE_CHECKING:
     from s2crop.video.covers import Cover
+    from s2crop.video.reader import Video
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,9 @@ class ClipWorkers(Workers):
     def _is_animated(self, job: Job) -> bool:
         """Whether a picture has several frames. Of HEIC the reader of clips tells, which knows its tracks."""
         if job.source.path is not None and content(job.source.path) == "HEIF":
-            from s2crop.video import ffmpeg
+            from s2crop.video import probe
 
-            return ffmpeg.has_track(job.source.path)
+            return probe.has_track(job.source.path)
         return self.open(job).frames > 1
 
     def _prepare_clip(self, job: Job) -> list[Record] | None:
@@ -108,7 +110,7 @@ class ClipWorkers(Workers):
 
     def _cover(self, job: Job, rank: int, cover: "Cover | None" = None, frame: np.ndarray | None = None) -> Job:
         """One cover of a clip as a picture of its own."""
-        about = {}
+        about: dict[str, Any] = {}
         if cover is not None:
             about = {"time_s": cover.time_s} if cover.art is None else {"source": "art"}
             about |= {"cover_score": cover.score}
@@ -117,7 +119,7 @@ class ClipWorkers(Workers):
         return Job(
             job.index, job.source, job.plan.covers[rank - 1], job.about | {"cover_rank": rank} | about,
             contents=job.contents, origin=job.origin,
-            picture=None if frame is None else Picture.open(frame),
+            picture=None if frame is None else _picture(frame, job.video),
             proposals=cover.proposals if cover and self._options.overlay_proposals else [],
             heatmaps=cover.heatmaps if cover else [],
         )  # fmt: skip
@@ -142,3 +144,11 @@ class ClipWorkers(Workers):
             records.append(self.failed(self.record(job), error))
         job.notes += job.video.warnings + covers.notes(chosen, self._options.covers)
         return records
+
+
+def _picture(frame: np.ndarray, video: "Video | None") -> Picture:
+    """A frame of a clip, uint8 [h, w, 3], with what the clip says of itself."""
+    image = Image.fromarray(frame)
+    if video is not None and video.exif:
+        image.info["exif"] = video.exif
+    return Picture.open(image)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # One decode serves scoring and output where its pixels are kept between the two and fine enough for the crops. Where
 # there is no room left for them, a picture is decoded again to be written, which gives the same crops.
 ROOM_BYTES = 24 << 20  # for each of the jobs and of the pictures of a batch: 12 megapixels, halved, take 12 MB
+LEAST_ROOM = 400 << 20  # two HEICs of 48 megapixels, which take seconds to decode, and nothing makes them smaller
 # Pictures scored at once. A processor gains nothing from more: their maps leave its caches, and at the start and the
 # end of a run some cores wait for a batch to fill or to be scored. 60 photos of 12 megapixels on two cores, with other
 # work beside them at low priority: 8.2 pictures/s in batches of 8 and 10.7 in batches of 2 (medians of six runs),
@@ -188,13 +189,14 @@ class Work:
     """What happens to one picture, whoever it is done for.
 
     Args:
-        pictures: how many are on their way at once; decoded pixels that are kept take `ROOM_BYTES` for each.
+        pictures: how many are on their way at once; decoded pixels that are kept take `ROOM_BYTES` for each, or
+            `LEAST_ROOM` in all.
     """
 
     def __init__(self, cropper: "Cropper", options: BatchOptions, pictures: int, clock: Clock):
         self._cropper, self._options, self._clock = cropper, options, clock
         self._ratios = {ratio.label: ratio for ratio in options.request.ratios}
-        self._room = Room(ROOM_BYTES * pictures)
+        self._room = Room(max(LEAST_ROOM, ROOM_BYTES * pictures))
 
     def more_room(self, pictures: int) -> None:
         """Let pixels be kept for so many pictures more."""

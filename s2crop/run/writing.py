@@ -15,7 +15,7 @@ from PIL import Image
 from s2crop import report
 from s2crop.cropping.request import Crop
 from s2crop.errors import OutputError
-from s2crop.files import encode, pixels, write
+from s2crop.files import encode, metadata, pixels, write
 from s2crop.files.names import STDOUT
 from s2crop.files.picture import Picture
 from s2crop.preview import heatmap, overlay, sheet
@@ -85,7 +85,8 @@ class Workers(Work):
             with self._clock("encode"):
                 whole = job.opened.crop((0, 0, job.opened.width, job.opened.height))
                 mark = self._resume.mark(job, output.suffix, FRAME)
-                data = encode.encode(whole, output.suffix, self._options.quality, software=mark)
+                kept = metadata.kept(job.opened.metadata, self._options.metadata, whole.size)
+                data = encode.encode(whole, output.suffix, self._options.quality, kept=kept, software=mark)
             self._write_output(job, output, data, FRAME)
         except Exception as error:
             return [self.failed(self.record(job, output=str(output)), error)]

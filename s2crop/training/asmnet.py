@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from s2crop.models.asmnet import ASMNet, Features, composition_sensitivity
 from s2crop.models.s2cnet import MOS_STD
-from s2crop.training.graph import Sample, stacked_maps
 from s2crop.training.heads import Head, HeadRecipe
 from s2crop.training.losses import clear_pairs, hinge_loss, saliency_loss
 from s2crop.training.saliency import spectral_residual
+from s2crop.training.samples import Sample, stacked_maps
 
 SALIENCY_SIDE = 64  # cells of the saliency maps that a training keeps
 

@@ -21,9 +21,9 @@ from s2crop.cropping.features import ALL_NAMES
 from s2crop.cropping.request import Prepared
 from s2crop.datasets.fcdb import read_fcdb
 from s2crop.datasets.lettering import find_fonts, letter
+from s2crop.datasets.metrics import iou
 from s2crop.datasets.rankings import Ranking, photo_path, read_rankings
 from s2crop.datasets.split import is_validation
-from s2crop.evaluation.metrics import iou
 from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import inside_share, largest_of_ratio

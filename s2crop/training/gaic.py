@@ -6,7 +6,7 @@ wants photos without ratings, is in the recipe `sfrc` alone.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,6 @@ from torch import Tensor
 from s2crop.cropping.cropper import Cropper
 from s2crop.datasets.gaicd import RatedPicture, read_gaic
 from s2crop.errors import InputError
-from s2crop.evaluation import gaic
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import mirrored
 from s2crop.models.backbone import turn_kernels
@@ -85,6 +84,7 @@ def train(
     data: Path,
     out: Path,
     *,
+    evaluate: Callable[..., dict],
     resume: bool,
     device: str = "auto",
     sanity: bool = False,
@@ -99,6 +99,7 @@ def train(
     gives no batch statistics worth having.
 
     Args:
+        evaluate: `evaluation.gaic.evaluate`.
         device: on CUDA the layers run in float16.
         sanity: learn ten pictures by heart, and measure on those.
     Returns:
@@ -147,7 +148,7 @@ def train(
         measured = {"epoch": epoch, "loss": float(np.mean(losses))}
         if has_validation:
             save_weights(model, out / "latest.safetensors")
-            row = gaic.evaluate(Cropper(name, out / "latest.safetensors", device), data, **measured_on)["rows"][0]
+            row = evaluate(Cropper(name, out / "latest.safetensors", device), data, **measured_on)["rows"][0]
             measured |= {name: row[name] for name in ("srcc", "acc5", "acc10")}
         run.log(**measured)
         if measured.get("srcc", 0.0) >= best.get("srcc", -1.0):

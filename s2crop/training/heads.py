@@ -19,14 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from s2crop.datasets.lettering import find_fonts
+from s2crop.datasets.metrics import iou
 from s2crop.datasets.photos import load_photos
 from s2crop.errors import InputError
-from s2crop.evaluation.metrics import iou
 from s2crop.models.device import find_device
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.scorer import Scorer
 from s2crop.models.weights import MODELS, load_model, read_weights, shipped_weights
-from s2crop.training.graph import (
+from s2crop.training.losses import best_crop_loss, vote_loss
+from s2crop.training.run import Run, fit, log_temperatures
+from s2crop.training.samples import (
     SANITY_PHOTOS,
     Material,
     PhotoRecipe,
@@ -38,10 +40,8 @@ from s2crop.training.graph import (
     random_candidates,
     score_as_they_are,
     split,
-    validate,
 )
-from s2crop.training.losses import best_crop_loss, vote_loss
-from s2crop.training.run import Run, fit, log_temperatures
+from s2crop.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def fit_head(
         losses=losses,
         measure=measure,
         resume=resume,
-        groups=lambda rng, average: draw_groups(training, [], recipe.batch_size, model.config.short_side, rng),
+        groups=lambda rng: draw_groups(training, [], recipe.batch_size, model.config.short_side, rng),
     )
 
 
@@ -238,7 +238,7 @@ def step_losses(
 
 
 def scorer_of_samples(head: Head, model: Scorer) -> Callable[[Sample, np.ndarray], np.ndarray]:
-    """What `graph.validate` asks for."""
+    """What `validation.validate` asks for."""
 
     @torch.inference_mode()
     def score(sample: Sample, boxes: np.ndarray) -> np.ndarray:

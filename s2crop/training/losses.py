@@ -46,14 +46,6 @@ def best_crop_loss(scores: Tensor, ious: Tensor, temperature: Tensor, sharpness:
     return F.kl_div((scores / temperature).log_softmax(-1), target, log_target=True, reduction="batchmean")
 
 
-def agreement_loss(scores: Tensor, wanted: Tensor, temperature: Tensor) -> Tensor:
-    """KL divergence from softmax(wanted / temperature) to softmax(scores / temperature).
-    Args: scores, wanted [B, K].
-    """
-    target = (wanted / temperature.detach()).log_softmax(-1)
-    return F.kl_div((scores / temperature).log_softmax(-1), target, log_target=True, reduction="batchmean")
-
-
 # ASM-Net (Tu et al. 2020)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def run_recipe(
     data: Path,
     out: Path,
     *,
+    evaluations: Mapping[str, Callable[..., dict]],
     resume: bool = False,
     changes: Sequence[str] = (),
     device: str = "auto",
@@ -91,6 +92,7 @@ def run_recipe(
     Args:
         data: folder laid out as `datasets.photos` says; for kind "gaic" as `datasets.gaicd` says.
         out: folder of runs; a recipe that starts from another finds it there.
+        evaluations: what measures whole pipelines, of `s2crop.evaluation`: "gaic" for kind "gaic", "fcdb" for folds.
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1".
@@ -137,11 +139,13 @@ def run_recipe(
         if recipe["kind"] == "choice":
             return choice.train(choices, data, folder, device=device, report=report)
         if recipe["kind"] == "gaic":
-            return gaic.train(choices, config, data, folder, sanity=sanity, **common)
+            return gaic.train(choices, config, data, folder, sanity=sanity, evaluate=evaluations["gaic"], **common)
         if model in of_siblings:
             return heads.train(choices, of_siblings[model], model, network, data, folder, sanity=sanity, **common)
         if folds:
-            return graph.cross_validate(choices, network, data, folder, folds=folds, **common)
+            return graph.cross_validate(
+                choices, network, data, folder, folds=folds, evaluate=evaluations["fcdb"], **common
+            )
         return graph.train(choices, network, data, folder, sanity=sanity, **common)
     except FileNotFoundError as error:
         raise InputError(

@@ -113,7 +113,7 @@ def fit(
     temperatures: nn.ParameterDict,
     recipe: Any,
     *,
-    groups: Callable[[np.random.Generator, Average], list[list]],
+    groups: Callable[[np.random.Generator], list[list]],
     losses: Callable[[list, np.random.Generator], dict[str, Tensor]],
     measure: Callable[[Scorer], dict],
     resume: bool,
@@ -147,7 +147,7 @@ def fit(
     for epoch in range(done, recipe.epochs):
         rng = run.generator(epoch)
         model.train()
-        batches = groups(rng, average)
+        batches = groups(rng)
         sums: dict[str, list[float]] = {}
         for step, group in enumerate(batches):
             factor = cosine(epoch * len(batches) + step, recipe.epochs * len(batches), 100)

@@ -1,5 +1,7 @@
 """What draws the eye, without learning: the spectral residual of Hou and Zhang (CVPR 2007)."""
 
+from typing import Literal
+
 import numpy as np
 from PIL import Image
 
@@ -35,7 +37,7 @@ def spectral_residual(pixels: np.ndarray) -> np.ndarray:
     return (saliency / saliency.max()).astype(np.float32)
 
 
-def _filtered(values: np.ndarray, kernel: np.ndarray, mode: str = "wrap") -> np.ndarray:
+def _filtered(values: np.ndarray, kernel: np.ndarray, mode: Literal["wrap", "symmetric"] = "wrap") -> np.ndarray:
     """A separable filter; a spectrum goes on at its other end, a picture is mirrored at its border."""
     reach = len(kernel) // 2
     for axis in (0, 1):

@@ -14,9 +14,9 @@ from s2crop.datasets.split import is_validation
 from s2crop.models.backbone import fold_batch_norm
 from s2crop.models.s2cnet import MOS_STD
 from s2crop.models.sfrc import SFRC, Features
-from s2crop.training.graph import Material, Sample, stacked_maps
 from s2crop.training.heads import Head, HeadRecipe
 from s2crop.training.losses import consistency_loss, draw_pairs, pair_loss, vote_share
+from s2crop.training.samples import Material, Sample, stacked_maps
 
 
 @dataclass(frozen=True)

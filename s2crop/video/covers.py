@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -113,6 +113,9 @@ def covers(
     return [Frame(Image.fromarray(frame), cover.time_s, cover.score) for cover, frame in frames_of(video, chosen)]
 
 
+_One = TypeVar("_One", Winner, Cover)
+
+
 def find_winners(
     video: Video,
     count: int,
@@ -173,7 +176,7 @@ def show(video: Video, winners: Sequence[Winner], cropper: "Cropper", keep_bars:
         yield Shown(winner, frame.shape[1::-1], inside, shots.focus(grey), cropper.prepare(picture), kept)
 
 
-def frames_of(video: Video, chosen: "Sequence[Winner | Cover]") -> "Iterator[tuple[Winner | Cover, np.ndarray]]":
+def frames_of(video: Video, chosen: Sequence[_One]) -> Iterator[tuple[_One, np.ndarray]]:
     """Key frames or covers at full resolution, uint8 [h, w, 3]: those that were kept, the others read again,
     a few at once.
 

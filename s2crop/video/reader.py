@@ -1,11 +1,6 @@
 """Read clips: upright frames with their true times, one after the other or exactly those that were chosen."""
 
 import math
-import re
-import zlib
-from array import array
-from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,131 +11,16 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import VideoError
 from s2crop.files import pixels
-from s2crop.video import ffmpeg, interlacing
+from s2crop.video import colours, ffmpeg, interlacing, tags
+from s2crop.video.passes import Pass, Sieve, gaps_line
+from s2crop.video.probe import NoVideoError, Stream, probe
 
-_HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG, ITU-R BT.2100
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
-_RESTART_S = 1.0  # of a clip is decoded in about the time that ffmpeg takes to begin
 # Containers without times of their own: ffmpeg cannot tell where in them it has got to, so they are not sought in.
 _UNTIMED = "h261 h263 h264 hevc vvc evc av1 obu m4v mjpeg mpegvideo vc1 dirac cavsvideo avs2 avs3 ingenient ipu".split()
 _SEEK_EARLY_S = 0.15  # ffmpeg seeks 0.13 s before what is asked for where times of decoding are all it has
-_REORDERED = 16  # frames by which what is decoded from a damaged one may be shown before it
-_SETTLING_S = 2.0  # behind a damage, until most of the picture has been sent anew, even without whole pictures
 # Frames whose time is later than all before.
 _IN_ORDER = "select='gte(t,0)*if(isnan(prev_selected_t),1,gt(t,prev_selected_t))'"
-
-
-class _Pass:
-    """What is kept of the frames that `Video.frames` gave: times and checksums, 16 bytes a frame,
-    and changes of size.
-    """
-
-    def __init__(self, long_side: int | None, start_s: float, end_s: float = math.inf, keys_only: bool = False) -> None:
-        self.long_side, self.start_s, self.end_s, self.keys_only = long_side, start_s, end_s, keys_only
-        self.is_interlaced = False  # any of its frames
-        self._times, self._checksums = array("d"), array("L")
-        self._whole = array("d", [0.0])  # times of whole pictures
-        self._sizes: list[tuple[float, tuple[int, int]]] = []  # from when on frames have which size, in square pixels
-
-    def add(self, frame: ffmpeg.Packet) -> None:
-        self._times.append(frame.time_s)
-        self._checksums.append(zlib.adler32(frame.data))
-        self.is_interlaced |= frame.told.is_interlaced
-        if frame.told.is_whole:
-            self._whole.append(frame.time_s)
-        if not self._sizes or self._sizes[-1][1] != frame.told.size_wh:
-            self._sizes.append((frame.time_s, frame.told.size_wh))
-
-    def __contains__(self, time_s: float) -> bool:
-        i = bisect_left(self._times, time_s)
-        return i < len(self._times) and self._times[i] == time_s
-
-    def agrees(self, frame: ffmpeg.Packet) -> bool:
-        """False if the frame that was given at this time was another one."""
-        i = bisect_left(self._times, frame.time_s)
-        return frame.time_s not in self or self._checksums[i] == zlib.adler32(frame.data)
-
-    def size_wh(self, time_s: float) -> tuple[int, int] | None:
-        """The size of the frame at a time, in square pixels; None where there is no frame."""
-        return next((size_wh for begun_s, size_wh in reversed(self._sizes) if begun_s <= time_s), None)
-
-    def in_runs(self, times_s: Set[float]) -> list[set[float]]:
-        """The times in groups: within each, decoding on costs less than beginning anew at a whole picture."""
-        groups: list[set[float]] = []
-        for time_s in sorted(times_s):
-            whole_s = self._whole[max(0, bisect_right(self._whole, time_s) - 1)]
-            if not groups or whole_s > max(groups[-1]) + _RESTART_S:
-                groups.append(set())
-            groups[-1].add(time_s)
-        return groups
-
-
-class _Sieve:
-    """Tells sound frames from those that a damage has touched.
-
-    Args:
-        exact: the decoder tells where damages are; otherwise there are no more frames from the first one on.
-        start_s, end_s: the span wanted.
-        lenient: some seconds behind a damage frames count as sound even without a whole picture.
-    """
-
-    def __init__(self, exact: bool, start_s: float, end_s: float, lenient: bool) -> None:
-        self._exact, self._start_s, self._end_s, self._lenient = exact, start_s, end_s, lenient
-        self.last_s: float | None = None  # time of the last frame given
-        self.is_past_end = False  # of the span
-        self.gaps: list[tuple[float | None, float | None]] = []  # (last frame before, first after), None for the ends
-
-    def sound(self, decoder: ffmpeg.Decoder) -> Iterator[ffmpeg.Packet]:
-        held: deque[ffmpeg.Packet] = deque()  # they may be found to be damaged yet
-        told, coming = 0, []  # damages taken from the decoder, and those of them that are not reached yet
-        now_s, damaged_s, hidden = -math.inf, -math.inf, False
-        for frame in decoder.packets():
-            if frame.time_s <= now_s:
-                continue
-            if not self._exact and frame.told.damages:
-                return
-            now_s = frame.time_s
-            new = decoder.damaged_s[told:]
-            told += len(new)
-            coming += new
-            reached = [damage for damage in coming if damage[0] <= now_s]
-            coming = [damage for damage in coming if damage[0] > now_s]
-            if reached:
-                self._open_gap(hidden)
-                hidden, damaged_s = True, now_s
-                held.clear()
-            is_whole = frame.told.is_whole and not any(in_frame for _, in_frame in reached)
-            if hidden and (is_whole or self._lenient and now_s > damaged_s + _SETTLING_S):
-                hidden = False
-                self.gaps[-1] = (self.gaps[-1][0], now_s)
-            if now_s > self._end_s:
-                self.is_past_end = True
-                break
-            if not hidden and now_s >= self._start_s:
-                held.append(frame)
-            if len(held) > _REORDERED:
-                self.last_s = held[0].time_s
-                yield held.popleft()
-        if not self.is_past_end:
-            decoder.wait()
-            if decoder.damages and not self._exact:
-                return
-            if coming or told < len(decoder.damaged_s):
-                self._open_gap(hidden)
-                held.clear()
-        for frame in held:
-            self.last_s = frame.time_s
-            yield frame
-        if self.gaps and self.is_past_end and self.gaps[-1][1] is None:
-            self.gaps[-1] = (self.gaps[-1][0], self._end_s)
-        # Damages before the span do not matter.
-        self.gaps = [gap for gap in self.gaps if gap[1] is None or gap[1] > self._start_s]
-
-    def _open_gap(self, hidden: bool) -> None:
-        if self.gaps and (hidden or self.gaps[-1][0] == self.last_s):
-            self.gaps[-1] = (self.gaps[-1][0], None)
-        else:
-            self.gaps.append((self.last_s, None))
 
 
 class Video:
@@ -154,17 +34,19 @@ class Video:
     lenient: bool  # for the passes to come: frames that show traces of a damage count, some seconds behind it
     warnings: list[str]  # one plain line each; a pass over the frames may add to them
     looked_at: str = ""  # how key frames were looked for, once they were
+    exif: bytes | None = None  # what the container says of who made it, when and where
 
     def __init__(self, path: Path, max_pixels: int, art: int | None = None) -> None:
         self._path, self._max_pixels = path, max_pixels
-        self._stream = stream = ffmpeg.probe(path, max_pixels, art)
+        self._stream = stream = probe(path, max_pixels, art)
         self.is_art = art is not None
-        hdr = stream.transfer in _HDR_TRANSFERS
+        hdr = stream.transfer in colours.HDR_TRANSFERS
         has_zscale = "zscale" in ffmpeg.filters()
         self._tone_map = hdr and has_zscale and "tonemap" in ffmpeg.filters()
         self._wide = not hdr and has_zscale and stream.primaries == "bt2020"
         self.width, self.height = _square_wh(stream)
         self.duration_s = stream.duration_s
+        self.exif = tags.exif_of(stream.tags)
         self._can_seek = stream.container not in _UNTIMED
         self.has_times = self._can_seek and stream.container != "avi"  # which tells those of decoding alone
         self.lenient = False
@@ -173,9 +55,11 @@ class Video:
             self._warn("HDR, and not tone-mapped: this ffmpeg lacks zscale or tonemap, so colours are pale")
         if stream.lost_alpha:
             self._warn("transparent, and shown without that: this ffmpeg lacks libvpx, so hidden colours may show")
+        if stream.own_colours:
+            self._warn("Dolby Vision of profile 5, whose colours only its own players show: they are wrong here")
         if stream.spherical:
             self._warn("a view all around (360 degrees): cropped flat, as it is stored")
-        self._passes = [_Pass(None, 0.0)]
+        self._passes = [Pass(None, 0.0)]
 
     @classmethod
     def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS, or_art: bool = False) -> "Video":
@@ -190,7 +74,7 @@ class Video:
         ffmpeg.check_file(path)
         try:
             video = (_AnimatedWebP if _is_webp(path) else cls)(path, max_pixels)
-        except ffmpeg.NoVideoError as error:
+        except NoVideoError as error:
             if not (or_art and error.has_art):
                 raise
             video = cls(path, max_pixels, art=0)
@@ -239,7 +123,7 @@ class Video:
         Raises:
             VideoError: there are no frames, or none can be decoded.
         """
-        seen = _Pass(long_side, max(0.0, start_s or 0.0), math.inf if end_s is None else end_s, keys_only)
+        seen = Pass(long_side, max(0.0, start_s or 0.0), math.inf if end_s is None else end_s, keys_only)
         self._passes = [*(self._passes if more else []), seen]
         for frame in self._undamaged(seen, preroll_s):
             seen.add(frame)
@@ -265,7 +149,7 @@ class Video:
                 found |= self._at_size({time_s for time_s in times if seen.size_wh(time_s) == size_wh}, seen, size_wh)
         return _each(times_s, found)
 
-    def _at_size(self, times_s: Set[float], seen: _Pass, size_wh: tuple[int, int]) -> dict[float, np.ndarray]:
+    def _at_size(self, times_s: Set[float], seen: Pass, size_wh: tuple[int, int]) -> dict[float, np.ndarray]:
         """Those frames of a pass that are found; all have this size."""
         deinterlacing = "estdif=mode=frame:deint=interlaced," if seen.is_interlaced else ""
         found = self._sought(times_s, seen, size_wh, deinterlacing)
@@ -277,7 +161,7 @@ class Video:
         return found
 
     def _sought(
-        self, times_s: Set[float], seen: _Pass, size_wh: tuple[int, int], deinterlacing: str
+        self, times_s: Set[float], seen: Pass, size_wh: tuple[int, int], deinterlacing: str
     ) -> dict[float, np.ndarray]:
         found: dict[float, np.ndarray] = {}
         for group in seen.in_runs(times_s):
@@ -289,7 +173,7 @@ class Video:
             found |= self._find(missing, seen, size_wh, deinterlacing, self._seek_for(seen.start_s), last_try=True)
         return found
 
-    def _undamaged(self, seen: _Pass, preroll_s: float | None) -> Iterator[ffmpeg.Packet]:
+    def _undamaged(self, seen: Pass, preroll_s: float | None) -> Iterator[ffmpeg.Packet]:
         """The frames of the span, less those from each damage to the next whole picture.
 
         When ffmpeg finds a damage it is some frames ahead, more or fewer of them on each run. So the pass is begun anew
@@ -300,7 +184,7 @@ class Video:
         if preroll_s is not None and seen.start_s > 0:
             seek_s = seen.start_s - preroll_s + _SEEK_EARLY_S
         for exact in (False, True):
-            sieve = _Sieve(exact, seen.start_s, seen.end_s, self.lenient)
+            sieve = Sieve(exact, seen.start_s, seen.end_s, self.lenient)
             try:
                 with self._decoder(seek_s, self._outputs(seen), exact, seen.keys_only) as decoder:
                     for frame in sieve.sound(decoder):
@@ -313,14 +197,14 @@ class Video:
                         self._check_end(decoder, sieve.last_s, seen, sieve.gaps)
             finally:
                 if sieve.gaps:
-                    self._warn(_gaps_line(sieve.gaps))
+                    self._warn(gaps_line(sieve.gaps))
             return
 
-    def _outputs(self, seen: _Pass) -> list[str]:
+    def _outputs(self, seen: Pass) -> list[str]:
         tell = ffmpeg.SHOW_FRAMES if self._tone_map else ffmpeg.TELL_FRAMES  # which is mapped by the side data
         return ["-map", self._stream.map, "-vf", f"{_IN_ORDER},{tell},{self._padded(seen.long_side)}"]
 
-    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, seen: _Pass, gaps: list) -> None:
+    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, seen: Pass, gaps: list) -> None:
         """Tell the end of the clip from a decoder that gave up; `last` is the time of the last frame, if any."""
         failure = decoder.failure()
         if last is None:
@@ -336,7 +220,7 @@ class Video:
     def _find(
         self,
         times_s: Set[float],
-        seen: _Pass,
+        seen: Pass,
         size_wh: tuple[int, int],
         deinterlacing: str,
         seek_s: float | None,
@@ -358,7 +242,7 @@ class Video:
         with self._decoder(seek_s, ["-filter_complex", graph, "-map", "[small]", "-map", "[full]"]) as decoder:
             for frame in decoder.packets():
                 if frame.output == 1:
-                    found[frame.time_s] = _rgb(frame.data, size_wh)
+                    found[frame.time_s] = colours.rgb(frame.data, size_wh)
                 elif seen.agrees(frame):
                     same.add(frame.time_s)
         if last_try and decoder.errors:
@@ -412,17 +296,17 @@ class Video:
         flags = f"{'area' if smaller else 'lanczos'}+accurate_rnd+full_chroma_int+full_chroma_inp"
         scale = f"scale={width}:{height}:flags={flags}"
         if self._tone_map:
-            return f"{scale},format=yuv444p12le,{_tone_mapping(stream)},format=rgb24"
+            return f"{scale},format=yuv444p12le,{colours.tone_mapping(stream)},format=rgb24"
         if stream.matrix == "unknown" and (stream.width >= 1280 or stream.height > 576):
             scale += ":in_color_matrix=bt709"  # as players guess; ffmpeg takes everything unknown for BT.601
-        if self._wide and not _has_alpha(stream):
+        if self._wide and not colours.has_alpha(stream):
             matrix = "bt2020nc" if stream.matrix == "unknown" else stream.matrix
             scale += f",format=yuv444p12le,zscale=matrixin={matrix}:primariesin=bt2020:transferin=bt709:transfer=linear"
             scale += ",format=gbrpf32le,zscale=primaries=bt709:transfer=iec61966-2-1:range=full,format=gbrp"
-        return f"{scale},format={'rgba' if _has_alpha(stream) else 'rgb24'}"
+        return f"{scale},format={'rgba' if colours.has_alpha(stream) else 'rgb24'}"
 
     def _frame(self, data: bytearray, long_side: int | None) -> np.ndarray:
-        return _rgb(data, self._size(long_side))
+        return colours.rgb(data, self._size(long_side))
 
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
@@ -498,46 +382,6 @@ def _each(times_s: Sequence[float], found: Mapping[float, np.ndarray]) -> list[n
     return [found[time_s] for time_s in times_s]
 
 
-def _square_wh(stream: ffmpeg.Stream) -> tuple[int, int]:
+def _square_wh(stream: Stream) -> tuple[int, int]:
     aspect = stream.pixel_aspect
     return ffmpeg.square_wh(stream.width, stream.height, aspect.numerator, aspect.denominator)
-
-
-def _rgb(data: bytearray, size_wh: tuple[int, int]) -> np.ndarray:
-    """The pixels of a frame, uint8 [h, w, 3]."""
-    frame = np.frombuffer(data, np.uint8).reshape(size_wh[1], size_wh[0], -1)
-    return _on_white(frame) if frame.shape[2] == 4 else frame
-
-
-def _has_alpha(stream: ffmpeg.Stream) -> bool:
-    return re.match(r"yuva|rgba|bgra|argb|abgr|gbrap|ya8|ya16|pal8|ayuv|vuya|uyva", stream.pixel_format) is not None
-
-
-def _on_white(frame: np.ndarray) -> np.ndarray:
-    """[h, w, 4] laid on white, [h, w, 3], as transparent pictures are."""
-    alpha = frame[..., 3:].astype(np.uint16)
-    return ((frame[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _tone_mapping(stream: ffmpeg.Stream) -> str:
-    """Filters from PQ or HLG to the same picture in the range of sRGB."""
-    matrix = "bt2020nc" if stream.matrix == "unknown" else stream.matrix
-    primaries = "bt2020" if stream.primaries == "unknown" else stream.primaries
-    return (
-        f"zscale=transferin={stream.transfer}:matrixin={matrix}:primariesin={primaries}:transfer=linear:npl=203,"
-        "format=gbrpf32le,zscale=primaries=bt709,tonemap=tonemap=mobius:desat=0,"
-        "zscale=transfer=iec61966-2-1:range=full,format=gbrp"
-    )
-
-
-def _gaps_line(gaps: Sequence[tuple[float | None, float | None]]) -> str:
-    spans = [_gap_words(*gap) for gap in gaps]
-    places = ", ".join(spans[:3]) + (f" and in {len(gaps) - 3} more places" if len(gaps) > 3 else "")
-    rest = "" if gaps[-1][1] is not None else " and everything behind"
-    return f"damaged {places}: frames there{rest} were left out"
-
-
-def _gap_words(before: float | None, after: float | None) -> str:
-    if before is None:
-        return "at the start" if after is None else f"before {after:.1f} s"
-    return f"after {before:.1f} s" if after is None else f"between {before:.1f} and {after:.1f} s"
