@@ -94,7 +94,7 @@ def library_of(folder: Path, cropper: Cropper, megapixels: list[float]) -> Libra
     (folder / "photos").mkdir()
     for i, count in enumerate(megapixels):
         (folder / "photos" / f"{i:02}.jpg").write_bytes(drawn(i, count, ASPECTS[i % len(ASPECTS)]))
-    return Library(folder, cropper, run(folder, cropper, ALL, "jpg", "plain", size=parse_size("160")))
+    return Library(folder, cropper, run(folder, cropper, ALL, "jpg", "plain", sizes=(parse_size("160"),)))
 
 
 @pytest.fixture(scope="module")

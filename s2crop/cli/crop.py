@@ -204,10 +204,11 @@ def _naming(options: Options) -> dict[str, Any]:
     """What a `Namer` is told."""
     template = {} if options.template is None else {"template": options.template}
     return {
-        "size": None if options.no_upscale else options.size,
+        "sizes": options.sizes,
+        "exact": not options.no_upscale,
         "folder": options.folder,
         "fmt": options.fmt,
-        "circle": options.circle,
+        "circle": options.clear,
         "overlay": options.overlay,
         "heatmap": options.heatmap,
         "covers": options.covers or 1,

@@ -17,6 +17,7 @@ from s2crop.choices import (
     MAX_TOP,
     METADATA,
     MODELS,
+    PADS,
     PRECISIONS,
     PROPOSALS,
     PROTECT,
@@ -81,11 +82,14 @@ class Options:
         type=values.Ratios(),
         multiple=True,
     )
-    size: "Size | None" = _option(
+    sizes: "tuple[Size, ...]" = _option(
         _CROPS,
         "-s --size",
-        "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio).",
-        type=values.Size(),
+        "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio). Commas give several "
+        "sizes of each crop.",
+        type=values.Sizes(),
+        default=(),
+        show_default=False,
     )
     no_upscale: bool = _option(_CROPS, "--no-upscale", "Leave crops that are smaller than the size as they are.")
     top: int = _option(
@@ -125,6 +129,21 @@ class Options:
         type=values.Share(),
         default=0.0,
     )
+    pad: str = _option(
+        _CROPS,
+        "--pad",
+        "Fill up to the ratio: auto where a crop would cut or lose what matters of what is protected, always the whole "
+        "image.",
+        type=click.Choice(PADS),
+        default="never",
+    )
+    pad_with: str | None = _option(
+        _CROPS,
+        "--pad-with",
+        "What pads are filled with: the image itself, blurred; its border; a colour; or nothing "
+        f"({_ROUND}).  [default: blur]",
+        type=values.Ground("blur", "edge", "transparent"),
+    )
     cover: bool = _option(
         _VIDEO,
         "--cover",
@@ -160,8 +179,8 @@ class Options:
     template: str | None = _option(
         _OUTPUT,
         "--name",
-        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}; also {ext}, the input's, and {width} and "
-        "{height}, which follow from --size. Two inputs never write one file.",
+        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}, with _{size} where there are several; also "
+        "{ext}, the input's, and {width} and {height}, which follow from --size. Two inputs never write one file.",
         metavar="TEMPLATE",
     )
     fmt: str = _option(_OUTPUT, "-f --format", "Output format.", type=values.Format(FORMATS), default="same")
@@ -189,7 +208,7 @@ class Options:
         "--background",
         "What transparent pixels are judged on, and laid on in JPEG. auto: white, or black for what is white itself."
         "  [default: auto]",
-        type=values.Ground(),
+        type=values.Ground("auto"),
     )
     overwrite: bool = _option(
         _OUTPUT,
@@ -298,6 +317,11 @@ class Options:
         return self.shape == "circle"
 
     @property
+    def clear(self) -> bool:
+        """Outputs need transparency."""
+        return self.circle or self.pad_with == "transparent"
+
+    @property
     def to_stdout(self) -> bool:
         return self.target is Target.STDOUT
 
@@ -319,6 +343,7 @@ class Options:
             circle=self.circle,
             keep_bars=self.keep_bars,
             min_scale=self.min_scale,
+            pad=self.pad,
         )
 
     def batch(self, protected: Container[Path], stream: BinaryIO | None) -> "BatchOptions":
@@ -335,12 +360,13 @@ class Options:
             jobs=self.jobs,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
-            size=self.size,
+            sizes=self.sizes,
             no_upscale=self.no_upscale,
             quality=self.quality,
             metadata=self.metadata,
             colour=self.colour,
-            ground=self.background,
+            ground=None if self.background == "auto" else self.background,
+            pad_with=self.pad_with or "blur",
             weights=None if self.weights is None else _digest_of_file(self.weights),
             proposals=self.proposals,
             overwrite=self.overwrite,

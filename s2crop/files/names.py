@@ -8,21 +8,28 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from s2crop.choices import DEFAULT_TEMPLATE
-from s2crop.files.formats import Kind, suffix_for_name
-from s2crop.files.sizes import Size, sides_of
+from s2crop.files.formats import Kind, either, suffix_for_name
+from s2crop.files.sizes import Size, sides_of, sizes_of
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import Ratio
 
 STDOUT = Path("-")  # the output path that stands for standard output
 
-_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height")
+_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height", "size")
+
+Key = tuple[str, int] | tuple[str, int, str]  # of a crop: ratio label, rank, and its size where several are asked for
+
+
+def key_of(ratio: str, rank: int, size: str | None = None) -> Key:
+    """What a crop's output is planned under. Args: size: as a record has it."""
+    return (ratio, rank) if size is None else (ratio, rank, size)
 
 
 @dataclass(frozen=True)
 class Plan:
     """Where the outputs of a picture go, and of a clip those of each of its covers."""
 
-    crops: Mapping[tuple[str, int], Path] = field(default_factory=dict)  # by ratio label and rank
+    crops: Mapping[Key, Path] = field(default_factory=dict)
     overlay: Path | None = None  # for the input with its crops drawn on it
     heatmap: Path | None = None  # for the input with what its scores rest on
     frame: Path | None = None  # for the whole frame of a cover
@@ -62,15 +69,19 @@ class Namer:
 
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
-            {rank} (empty if `top` is 1), {ext}, {width} and {height} are filled in, and `/` makes folders.
-        size: of all outputs, without which {width} and {height} are not known; None where they have different ones.
+            {rank} (empty if `top` is 1), {ext}, {size} (as it was asked for), {width} and {height} are filled in, and
+            `/` makes folders. None for the default, which has the size where there are several.
+        sizes: of the outputs, without which {size}, {width} and {height} are not known.
+        exact: outputs have those sizes, however small the crop is.
+        circle: outputs need transparency.
         overlay, heatmap: name a JPEG for these too.
         covers: how many each clip has.
         keep_frames: name the whole frames of covers too, "{stem}{cover}".
         remember: how many of the last sources are kept in mind, so that one that comes again gets its names again;
             None for all, each of which comes once.
     Raises:
-        ValueError: a template with another field, or with a width or height that is not known before crops are chosen.
+        ValueError: a template with another field, or with a size, width or height that is not known before crops are
+            chosen.
     """
 
     def __init__(
@@ -78,8 +89,9 @@ class Namer:
         ratios: Sequence[Ratio],
         top: int,
         *,
-        template: str = DEFAULT_TEMPLATE,
-        size: Size | None = None,
+        template: str | None = None,
+        sizes: Sequence[Size] = (),
+        exact: bool = True,
         folder: Path,
         fmt: str,
         circle: bool,
@@ -89,9 +101,18 @@ class Namer:
         keep_frames: bool = False,
         remember: int | None = None,
     ):
-        self._template, self._fields = template, _check_template(template)
-        self._sides = {ratio.label: _sides(self._fields, ratio, size) for ratio in ratios}
-        self._crops = list(dict.fromkeys((ratio, rank) for ratio in ratios for rank in range(1, top + 1)))
+        several = len(sizes) > 1
+        self._drawn_template = DEFAULT_TEMPLATE if template is None else template
+        self._template = f"{DEFAULT_TEMPLATE}_{{size}}" if template is None and several else self._drawn_template
+        self._fields = _check_template(self._template)
+        asked = {ratio: sizes_of(sizes, ratio) or (None,) for ratio in ratios}
+        self._sides = {
+            (ratio.label, size): _sides(self._fields, ratio, size, exact) for ratio in ratios for size in asked[ratio]
+        }
+        self._crops = [
+            (ratio, rank, size, key_of(ratio.label, rank, str(size) if several else None))
+            for ratio in asked for rank in range(1, top + 1) for size in asked[ratio]
+        ]  # fmt: skip
         self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
         self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
@@ -115,8 +136,9 @@ class Namer:
             paths = list(plan.all_paths())
             keys = {_key(path) for path in paths}
             if len(keys) < len(paths):
-                missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
-                raise ValueError(f"{self._template!r} gives crops of one input the same name: add {missing}")
+                missing = ["{ratio}", "{rank}"] + ["{cover}"] * (source.kind != Kind.PICTURE)
+                missing += ["{size}"] * any(len(key) > 2 for *_, key in self._crops)
+                raise ValueError(f"{self._template!r} gives crops of one input the same name: add {either(missing)}")
             if not keys & self._taken:
                 break
         self._taken |= keys
@@ -140,17 +162,18 @@ class Namer:
         word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
         suffix = suffix_for_name(known, self._fmt, self._circle)
         planned = {}
-        for ratio, rank in self._crops:
+        for ratio, rank, size, key in self._crops:
             number = f"_{rank}" if self._top > 1 else ""
-            name = _fill(self._template, self._fields, source, tag, word, ratio, number, self._sides[ratio.label])
-            planned[ratio.label, rank] = place / f"{name}{suffix}"
+            name = _fill(self._template, self._fields, source, tag, word, ratio, number, self._sides[ratio.label, size])
+            planned[key] = place / f"{name}{suffix}"
         drawn: dict[str, Any] = {}
-        sides = self._sides[self._crops[0][0].label]
+        first, _, size, _ = self._crops[0]
+        sides = self._sides[first.label, size]
         for kind in self._drawn:
-            name = _fill(self._template, self._fields, source, tag, word, Ratio(kind, None), "", sides)
+            name = _fill(self._drawn_template, self._fields, source, tag, word, Ratio(kind, None), "", sides)
             drawn[kind] = place / f"{name}{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
         if self._keep_frames and cover is not None:
-            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, self._crops[0][0], "")
+            name = _fill("{stem}{cover}", {"stem"}, source, tag, word, first, "")
             drawn["frame"] = place / f"{name}{suffix_for_name('x.jpg', self._fmt, False)}"
         return Plan(planned, **drawn)
 
@@ -173,20 +196,22 @@ def _check_template(template: str) -> set[str]:
     return fields
 
 
-def _sides(fields: set[str], ratio: Ratio, size: Size | None) -> dict[str, int]:
-    """The {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they are not
-    known before the crops are chosen."""
-    known = {"width": size and size.width, "height": size and size.height}
-    if size and ratio.value:
-        known["width"], known["height"] = sides_of(size, ratio.value)
+def _sides(fields: set[str], ratio: Ratio, size: Size | None, exact: bool) -> dict[str, Any]:
+    """The {size}, {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they
+    are not known before the crops are chosen."""
+    known: dict[str, Any] = {"width": None, "height": None, "size": None if size is None else str(size)}
+    if size and exact:
+        known["width"], known["height"] = sides_of(size, ratio.value) if ratio.value else (size.width, size.height)
     wanted = {name: side for name, side in known.items() if name in fields}
     for name, side in wanted.items():
+        if not side and name == "size":
+            raise ValueError("{size} is the size that is asked for: give one")
         if not side:
             raise ValueError(
                 f"{{{name}}} of {ratio.label} crops is not known beforehand: give a size that says it, and let crops "
                 "that are smaller be enlarged"
             )
-    return {name: side for name, side in wanted.items() if side}
+    return wanted
 
 
 def _tags(source: Source, next_number: dict[str, int]) -> Iterator[str]:
@@ -209,7 +234,7 @@ def _fill(
     cover: str,
     ratio: Ratio,
     rank: str,
-    sides: Mapping[str, int] = {},
+    sides: Mapping[str, Any] = {},
 ) -> PurePosixPath:
     stem, extension = source.relative.stem, source.relative.suffix[1:]
     name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension, **sides)

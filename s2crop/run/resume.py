@@ -18,7 +18,7 @@ CROP, OVERLAY, HEATMAP, FRAME = "crop", "overlay", "heatmap", "frame"
 # Fields of BatchOptions on which no output depends, or not every kind of output.
 _OF_NO_OUTPUT = frozenset(
     ["request", "jobs", "batch_size", "max_pixels", "overwrite", "skip_existing", "dry_run", "protected", "folder",
-     "stream", "stream_format", "thumbnails", "spell"]
+     "stream", "stream_format", "thumbnails", "spell", "sizes", "pad_with"]
 )  # fmt: skip
 _OF_SOME = frozenset(["quality", "overlay_proposals", "covers", "start_s", "end_s", "scan"])
 
@@ -42,14 +42,16 @@ class Resume:
         self._options = options
         request = options.request
         self._ratios = {ratio.label: ratio.value for ratio in request.ratios}
+        padded = [("pad", request.pad), ("pad_with", options.pad_with)] if request.pad != "never" else []
         asked = [
-            (name.name, getattr(request, name.name)) for name in fields(request) if name.name not in ("ratios", "top")
-        ]
+            (name.name, getattr(request, name.name)) for name in fields(request)
+            if name.name not in ("ratios", "top", "pad")
+        ]  # fmt: skip
         how = [
             (name.name, getattr(options, name.name))
             for name in fields(options) if name.name not in _OF_NO_OUTPUT | _OF_SOME
         ]  # fmt: skip
-        self._base = repr((model, asked, how))
+        self._model, self._asked, self._how = model, asked, how + padded
         self._digests: dict[tuple, str] = {}
         self._folders: dict[Path, str] = {}  # with links followed
 
@@ -64,12 +66,20 @@ class Resume:
             except (OSError, ValueError):
                 pass  # opening it will say what is wrong
 
-    def mark(self, job: Job, suffix: str, what: str, ratio: str | None = None, rank: int | None = None) -> str:
+    def mark(
+        self,
+        job: Job,
+        suffix: str,
+        what: str,
+        ratio: str | None = None,
+        rank: int | None = None,
+        size: str | None = None,
+    ) -> str:
         """The text for an output that is about to be written; empty for an input that is not known."""
         if job.origin is None:
             return ""
         crops = job.few.get(ratio or "")
-        return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank), crops, job.few_covers))
+        return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank, size), crops, job.few_covers))
 
     def look(self, job: Job) -> bool:
         """Look at all outputs of a picture; whether there is nothing left to do.
@@ -79,16 +89,24 @@ class Resume:
         """
         self.find_origin(job)
         done = True
-        for (ratio, rank), output in job.plan.crops.items():
+        for (ratio, rank, *size), output in job.plan.crops.items():
             if rank <= job.few.get(ratio, rank):
-                done &= self.todo(job, output, CROP, ratio, rank) is Todo.LEAVE
+                done &= self.todo(job, output, CROP, ratio, rank, "".join(size) or None) is Todo.LEAVE
         for what, drawn in ((OVERLAY, job.plan.overlay), (HEATMAP, job.plan.heatmap), (FRAME, job.plan.frame)):
             if drawn is not None:
                 done &= self.todo(job, drawn, what) is Todo.LEAVE
         return done and bool(job.todo)
 
     def todo(
-        self, job: Job, output: Path, what: str, ratio: str | None = None, rank: int | None = None, again: bool = False
+        self,
+        job: Job,
+        output: Path,
+        what: str,
+        ratio: str | None = None,
+        rank: int | None = None,
+        size: str | None = None,
+        *,
+        again: bool = False,
     ) -> Todo:
         """What is to be done about an output of a job; what is seen is kept in the job.
 
@@ -98,10 +116,10 @@ class Resume:
             OutputError: something that is not ours to replace is there.
         """
         if again or output not in job.todo:
-            job.todo[output] = self._todo(job, output, what, ratio, rank)
+            job.todo[output] = self._todo(job, output, what, ratio, rank, size)
         return job.todo[output]
 
-    def _todo(self, job: Job, output: Path, what: str, ratio: str | None, rank: int | None) -> Todo:
+    def _todo(self, job: Job, output: Path, what: str, ratio: str | None, rank: int | None, size: str | None) -> Todo:
         options = self._options
         if options.dry_run or output == STDOUT:
             return Todo.MAKE
@@ -114,7 +132,7 @@ class Resume:
             return Todo.REPLACE
         if job.origin is not None and standing.mark is not None:
             same_input = standing.mark.origin.input == job.origin.input
-            if same_input and standing.mark.options == self._digest(job, output.suffix, what, ratio, rank):
+            if same_input and standing.mark.options == self._digest(job, output.suffix, what, ratio, rank, size):
                 self._learn(job, standing, ratio)
                 return Todo.LEAVE
             if not options.skip_existing and (same_input or standing.mark.origin.path == job.origin.path):
@@ -134,12 +152,14 @@ class Resume:
         if standing.mark.covers is not None:
             job.few_covers = standing.mark.covers
 
-    def _digest(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None) -> str:
+    def _digest(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None) -> str:
         """Of all options that such an output depends on."""
         cover = job.about.get("cover_rank")
         key = what, ratio, rank, suffix, cover
-        if key not in self._digests:
+        if (*key, size) not in self._digests:
             options, more = self._options, list[Any](key)
+            # Of several sizes none knows of the others, so that one more leaves what is there.
+            own = next((one for one in options.sizes if len(options.sizes) == 1 or str(one) == size), None)
             more.append(self._ratios.get(ratio or ""))
             fmt = format_to_write(suffix)
             if fmt is None or fmt.lossy:
@@ -148,8 +168,9 @@ class Resume:
                 more += [options.covers, options.start_s, options.end_s, options.scan]
             if what in (OVERLAY, HEATMAP):
                 more += [self._ratios, options.request.top, options.overlay_proposals]
-            self._digests[key] = marks.digest(self._base, more)
-        return self._digests[key]
+            base = repr((self._model, self._asked, [("size", own), *self._how]))
+            self._digests[*key, size] = marks.digest(base, more)
+        return self._digests[*key, size]
 
     def _is_protected(self, output: Path) -> bool:
         if os.path.islink(output):
