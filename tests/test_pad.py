@@ -313,6 +313,13 @@ class TestCommand:
         assert again("--pad", "auto", "--pad-with", "edge") == ["written"]
         assert again() == ["written"]
 
+    def test_a_line_of_pixels_is_not_filled_up_to_gigabytes(self):
+        Image.new("RGB", (40_000, 2)).save("a.png")
+        (record,) = records("a.png", "-a", "1:1", "--pad", "always", code=1)
+        assert record["error"] == "filled up to 40000x40000 it is too large to write: give a size"
+        (record,) = records("a.png", "-a", "1:1", "--pad", "always", "-s", "50")
+        assert record["padded"] == [0, 24, 0, 25] and Image.open(record["output"]).size == (50, 50)
+
     def test_fewer_crops_than_asked_for_are_done_all_the_same(self):
         draw("a.png", (80, 40))
         asked = ["a.png", "-a", "1:1", "--pad", "always", "-k", "3"]

@@ -1,11 +1,12 @@
 """Exact output sizes, and how far the JPEG decoder may go towards them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from s2crop.choices import MAX_SIDE
+from s2crop.choices import MAX_PIXELS, MAX_SIDE
 from s2crop.errors import OutputError
 from s2crop.geometry.pads import Pads, pads_in
 from s2crop.geometry.ratio import Ratio
@@ -90,7 +91,8 @@ def layout(
         box: the crop, in pixels; padded: what is to lie around it, at the same scale.
         size, no_upscale, ratio: as for `output_size`.
     Raises:
-        OutputError: a side is longer than a file can hold.
+        OutputError: a side is longer than a file can hold, or what is filled up at its own size is more than a picture
+            that is read may have: of a line of pixels, a square takes thousands of times its memory.
     """
     box_wh = box[2] - box[0], box[3] - box[1]
     if padded is None:
@@ -99,8 +101,8 @@ def layout(
     left, top, right, bottom = padded
     whole_wh = left + box_wh[0] + right, top + box_wh[1] + bottom
     output_wh = output_size((0, 0, *whole_wh), size, no_upscale, ratio) or whole_wh
-    if max(output_wh) > MAX_SIDE:
-        raise OutputError(f"{output_wh[0]}x{output_wh[1]} is too large to write")
+    if output_wh == whole_wh and (max(output_wh) > MAX_SIDE or math.prod(output_wh) > MAX_PIXELS):
+        raise OutputError(f"filled up to {output_wh[0]}x{output_wh[1]} it is too large to write: give a size")
     pads = pads_in(output_wh, box_wh, padded)
     content_wh = output_wh[0] - pads[0] - pads[2], output_wh[1] - pads[1] - pads[3]
     return Layout(output_wh, None if content_wh == box_wh else content_wh, pads if any(pads) else None)
