@@ -170,7 +170,7 @@ class S2Crop:
     def __call__(self, out: Path, **options) -> Boxes:
         plans = plan_names(self.sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
         settings = BatchOptions(
-            self.request, jobs=JOBS, size=parse_size(str(WIDTH)), quality=QUALITY, overwrite=True, **options
+            self.request, jobs=JOBS, sizes=(parse_size(str(WIDTH)),), quality=QUALITY, overwrite=True, **options
         )
         boxes: Boxes = {}
 
