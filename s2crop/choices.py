@@ -9,6 +9,7 @@ PROTECT = ("none", "face", "text", "subject", "all")
 METADATA = ("none", "rights", "all")
 COLOURS = ("auto", "keep", "srgb")
 SHAPES = ("rect", "circle")
+PADS = ("never", "auto", "always")
 SPLITS = ("validation", "training", "all")  # of labelled photos
 GAICD_SPLITS = ("test", "val", "train")  # folders of GAICD
 

@@ -26,6 +26,7 @@ from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import Crop, CropRequest
 from s2crop.files import sizes
 from s2crop.files.formats import ALPHA_FORMATS, FORMATS, can_hold_circles, either
+from s2crop.files.pad import BLUR, TRANSPARENT, checked
 from s2crop.files.picture import lift_pillow_limits
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
@@ -44,8 +45,9 @@ class CropActor:
     GPU that each actor gets. Decoding takes more time than the network, so several actors share a GPU well.
 
     Args:
-        ratios, top, focus, keep, protect, keep_bars, min_scale: as `s2crop.Cropper.crop` has them.
-        size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio.
+        ratios, top, focus, keep, protect, keep_bars, min_scale, pad, pad_with: as `s2crop.Cropper.crop` has them.
+        size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio. Commas
+            give several sizes of each crop.
         no_upscale: leave crops that are smaller as they are.
         circle: square crops with transparent corners.
         fmt: one of `s2crop.files.formats.FORMATS`; "same" is as the input, and PNG for what is not written.
@@ -68,6 +70,8 @@ class CropActor:
         circle: bool = False,
         keep_bars: bool = False,
         min_scale: float = 0.0,
+        pad: str = "never",
+        pad_with: str = BLUR,
         fmt: str = "same",
         quality: int = 90,
         crops: bool = True,
@@ -82,13 +86,16 @@ class CropActor:
         proposals: str = "auto",
     ):
         asked = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
-        parsed = sizes.parse_size(size) if size else None
-        if parsed and parsed.width and parsed.height:
-            raise ValueError(f"size {size!r} has two sides: give one, the other follows from the ratio")
+        parsed = sizes.parse_sizes(size) if size else ()
+        for one in parsed:
+            if one.width and one.height:
+                raise ValueError(f"size '{one}' has two sides: give one, the other follows from the ratio")
         if fmt not in FORMATS:
             raise ValueError(f"fmt is one of {', '.join(FORMATS)}, not {fmt!r}")
         if circle and (set(asked) != {"1:1"} or not can_hold_circles(fmt)):
             raise ValueError(f"circles are for ratios=['1:1'] and for {either(ALPHA_FORMATS)}")
+        if pad != "never" and checked(pad_with) == TRANSPARENT and not can_hold_circles(fmt):
+            raise ValueError(f"transparent pads are for {either(ALPHA_FORMATS)}")
         self._fmt, self._crops = fmt, crops
         self._options = BatchOptions(
             request=CropRequest(
@@ -100,9 +107,11 @@ class CropActor:
                 circle=circle,
                 keep_bars=keep_bars,
                 min_scale=min_scale,
+                pad=pad,
             ),
             max_pixels=max_pixels,
-            size=parsed,
+            sizes=parsed,
+            pad_with=pad_with,
             no_upscale=no_upscale,
             quality=quality,
             dry_run=not crops,
@@ -140,13 +149,13 @@ class CropActor:
 
     def _rows(self, job: Job, crops: list[Crop] | Exception | None) -> "list[_Row]":
         """What became of a picture; crops is None where it could not be loaded."""
-        made: dict[tuple[str | None, int | None], tuple[bytes, str]] = {}
+        made: dict[tuple[str | None, int | None, str | None], tuple[bytes, str]] = {}
 
         def cut(record: Record) -> Record:
             sized = replace(self._work.sized(record), status=report.PLANNED)
             if self._crops:
                 suffix = self._work.suffix(job, self._fmt)
-                made[record.ratio, record.rank] = self._work.encoded(job, sized, suffix), suffix
+                made[record.ratio, record.rank, record.size] = self._work.encoded(job, record, suffix), suffix
             return sized
 
         if isinstance(crops, Exception):
@@ -154,7 +163,10 @@ class CropActor:
         elif crops is not None:
             job.records = self._work.each(job, crops, cut)
         self._work.drop_pixels(job)
-        return [_Row(record, *made.get((record.ratio, record.rank), (None, None))) for record in job.records or []]
+        return [
+            _Row(record, *made.get((record.ratio, record.rank, record.size), (None, None)))
+            for record in job.records or []
+        ]
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,12 @@ def _table(rows: Sequence[_Row]) -> "pyarrow.Table":
     import pyarrow as pa
 
     thing = pa.struct([("kind", pa.string()), ("box", pa.list_(pa.int32()))])
-    types = {"box": pa.list_(pa.int32()), "time_s": pa.float64(), "crop": pa.large_binary()}
+    types = {
+        "box": pa.list_(pa.int32()),
+        "padded": pa.list_(pa.int32()),
+        "time_s": pa.float64(),
+        "crop": pa.large_binary(),
+    }
     types |= {"cut": pa.list_(thing), "lost": pa.list_(thing), "focus": pa.list_(pa.float64())}
     types |= dict.fromkeys(("score", "worth", "cover_score"), pa.float32())
     types |= dict.fromkeys(("width", "height", "cover_rank", "rank", "output_width", "output_height"), pa.int32())

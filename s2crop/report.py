@@ -50,6 +50,9 @@ class Record:
     lost: "Sequence[Thing] | None" = None  # protected things that it leaves out
     focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
     object_position: str | None = None  # the crop for CSS: "42% 37%"
+    # left, top, right, bottom: what is filled up around the crop, in pixels of the output; None where nothing is
+    padded: tuple[int, int, int, int] | None = None
+    size: str | None = None  # as it was asked for, where several were; no key otherwise
     source: str | None = None  # "art": a picture attached to a video or to sound, no frame of it; no key otherwise
 
     @property
@@ -58,7 +61,8 @@ class Record:
         if self.box is None or self.output_width is None or self.output_height is None:
             return False
         x1, y1, x2, y2 = self.box
-        return self.output_width > x2 - x1 or self.output_height > y2 - y1
+        left, top, right, bottom = self.padded or (0, 0, 0, 0)
+        return self.output_width - left - right > x2 - x1 or self.output_height - top - bottom > y2 - y1
 
     def to_json(self) -> str:
         """One line of strict JSON in ASCII: a file name that is not UTF-8 comes back from it as it was."""
@@ -69,8 +73,9 @@ class Record:
         if self.focus is not None:
             rounded["focus"] = [_rounded(share, 4) for share in self.focus]
         told = asdict(self) | rounded
-        if self.source is None:
-            del told["source"]
+        for name in ("size", "source"):
+            if told[name] is None:
+                del told[name]
         return json.dumps(told, allow_nan=False)
 
 

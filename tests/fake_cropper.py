@@ -7,6 +7,7 @@ import numpy as np
 
 from s2crop.cropping.request import Crop, Heatmap
 from s2crop.errors import InputError
+from s2crop.geometry.pads import pads_around
 
 
 @dataclass
@@ -63,6 +64,11 @@ class FakeCropper:
         crops = []
         for ratio in request.ratios:
             value = ratio.for_size(w, h) or w / h
+            if request.pad != "never" and ratio.value is not None:  # all of it, whether it crops well or not
+                pads = pads_around((w, h), value, request.circle)
+                if pads is not None:
+                    crops.append(Crop((0, 0, w, h), 3.5, ratio.label, 1, worth=0.8, focus=(0.5, 0.5), padded=pads))
+                    continue
             for rank in range(1, request.top + 1):
                 height = min(h, w / value) * (1 - 0.1 * (rank - 1))
                 size = round(height * value), round(height)

@@ -372,10 +372,10 @@ def test_the_time_of_each_stage_is_told(pictures, monkeypatch):
 
 def test_output_size(pictures):
     draw(pictures.photos / "a.png")
-    pictures.run(size=parse_size("60"))
+    pictures.run(sizes=(parse_size("60"),))
     sizes = [(r.output_width, r.output_height) for r in pictures.records]
     assert sizes == [(60, 40), (60, 60)] == [Image.open(r.output).size for r in pictures.records]
-    pictures.run(size=parse_size("60"), no_upscale=True, overwrite=True)
+    pictures.run(sizes=(parse_size("60"),), no_upscale=True, overwrite=True)
     assert [(r.output_width, r.output_height) for r in pictures.records] == [(48, 32), (32, 32)]
 
 
@@ -434,7 +434,7 @@ def test_one_decode_serves_scoring_and_all_crops(pictures, decodes):
     draw(pictures.photos / "a.jpg", (960, 640))
     draw(pictures.photos / "b.png", (97, 64))
     draw(pictures.photos / "c.jpg", (2400, 1600))
-    pictures.run(size=parse_size("60"))
+    pictures.run(sizes=(parse_size("60"),))
     assert sorted(decodes) == [(97, 1), (960, 1), (2400, 2)]
     pictures.run(overwrite=True)
     assert sorted(decodes[3:]) == [(97, 1), (960, 1), (2400, 1), (2400, 2)], "once in full, for the crops"
@@ -449,12 +449,12 @@ def test_a_large_picture_that_no_decoder_makes_smaller_is_decoded_once(pictures,
 def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_alike(pictures, decodes, monkeypatch):
     for i in range(6):
         draw(pictures.photos / f"{i}.jpg", (2400, 1600))
-    pictures.run(size=parse_size("60"), batch_size=6)
+    pictures.run(sizes=(parse_size("60"),), batch_size=6)
     records, written = pictures.records, pictures.contents()
     assert decodes == [(2400, 2)] * 6
     monkeypatch.setattr(work, "LEAST_ROOM", 0)
     monkeypatch.setattr(work, "ROOM_BYTES", 1200 * 800 * 4 // 3)  # for two and a bit, with seven in flight
-    pictures.run(size=parse_size("60"), batch_size=6, overwrite=True)
+    pictures.run(sizes=(parse_size("60"),), batch_size=6, overwrite=True)
     assert decodes == [(2400, 2)] * (6 + 6 + 4)
     assert pictures.records == records and pictures.contents() == written
 
@@ -462,7 +462,7 @@ def test_pictures_that_there_is_no_room_to_keep_are_decoded_twice_and_cropped_al
 def test_a_dry_run_decodes_as_the_run_itself_would_and_keeps_nothing(pictures, decodes, monkeypatch):
     draw(pictures.photos / "a.jpg", (960, 640))
     monkeypatch.setattr(work.Room, "take", lambda *args: pytest.fail("kept"))
-    pictures.run(size=parse_size("60"), dry_run=True)
+    pictures.run(sizes=(parse_size("60"),), dry_run=True)
     assert decodes == [(960, 1)]
 
 

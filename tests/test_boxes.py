@@ -125,6 +125,19 @@ def test_outputs_are_those_of_the_run_that_chose(options, unmarked, no_network):
     assert contents("three") == second
 
 
+def test_pads_and_sizes_are_those_of_the_run_that_chose(unmarked, no_network):
+    draw_all()
+    options = ["-s", "30,x50", "--pad-with", "teal", "-f", "png"]
+    chosen = keep(records("photos", "-r", "-a", "2:1,4:5", "--pad", "always", *options, "-o", "one"))
+    assert {record["size"] for record in chosen} == {"30", "x50"} and all(record["padded"] for record in chosen)
+    no_network()
+    got = records("--boxes", "b.jsonl", *options, "-o", "two")
+    assert contents("one") == contents("two") and len(contents("two")) == len(chosen) == 40
+    for mine, theirs in zip(got, chosen, strict=True):
+        assert mine | {"device": "cpu", "output": None} == theirs | {"output": None}
+    assert {record["padded"] is not None for record in records("--boxes", "b.jsonl", "-o", "blurred")} == {True}
+
+
 def test_circles_are_those_of_the_run_that_chose(unmarked, no_network):
     draw_all()
     options = ["--shape", "circle", "-s", "50"]
@@ -575,6 +588,9 @@ def test_shapes_that_do_not_fit_what_is_asked():
     got, done = errors(wide, line(), more=["-s", "20x20", "-o", "x"])
     assert got == ["line 1: box [0, 0, 48, 27] of 48x27 pixels has not the ratio of 20x20"]
     assert done[0]["output_width"] == done[0]["output_height"] == 20
+    got, done = errors(wide, line(), more=["-s", "20x20,40x40", "-o", "y"])
+    assert got == ["line 1: box [0, 0, 48, 27] of 48x27 pixels is 16:9, which none of the sizes 20x20, 40x40 is"]
+    assert [record["output_width"] for record in done] == [20, 40]
 
 
 def test_lines_that_are_passed_over_are_counted():

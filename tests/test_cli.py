@@ -52,6 +52,7 @@ KEYS = [
     "lost",
     "focus",
     "object_position",
+    "padded",
 ]
 
 
@@ -92,12 +93,12 @@ def test_json_lines():
         '"ratio": "1:1", "rank": 1, "box": [8, 0, 40, 32], "score": 3.8571, "output": "s2crop-out/a_1x1.png", '
         '"output_width": 32, "output_height": 32, "status": "written", "error": null, "model": "fake", '
         '"device": "cpu", "worth": 0.7571, "cover_score": null, "cut": [], "lost": [], "focus": [0.5, 0.5], '
-        '"object_position": "50% 50%"}\n'
+        '"object_position": "50% 50%", "padded": null}\n'
         '{"input": "photos/b.png", "type": "image", "width": null, "height": null, "time_s": null, '
         '"cover_rank": null, "ratio": null, "rank": null, "box": null, "score": null, "output": null, '
         '"output_width": null, "output_height": null, "status": "error", "error": "not an image", "model": "fake", '
         '"device": "cpu", "worth": null, "cover_score": null, "cut": null, "lost": null, "focus": null, '
-        '"object_position": null}\n'
+        '"object_position": null, "padded": null}\n'
     )
     assert [list(json.loads(line)) for line in out.splitlines()] == [KEYS, KEYS]
     assert without_rate(err) == (

@@ -219,7 +219,7 @@ def test_boxes_of_a_letterboxed_clip_are_in_the_whole_frame(here):
 
 
 def test_a_size_and_more_crops_of_each_cover(here):
-    records = crop("in/b.mp4", ratios=("1:1",), top=2, size=parse_size("40"))
+    records = crop("in/b.mp4", ratios=("1:1",), top=2, sizes=(parse_size("40"),))
     assert files() == ["b_cover1_1x1_1.jpg", "b_cover1_1x1_2.jpg", "b_cover2_1x1_1.jpg", "b_cover2_1x1_2.jpg"]
     assert {(r.output_width, r.output_height) for r in records} == {(40, 40)}
 

@@ -94,7 +94,7 @@ def library_of(folder: Path, cropper: Cropper, megapixels: list[float]) -> Libra
     (folder / "photos").mkdir()
     for i, count in enumerate(megapixels):
         (folder / "photos" / f"{i:02}.jpg").write_bytes(drawn(i, count, ASPECTS[i % len(ASPECTS)]))
-    return Library(folder, cropper, run(folder, cropper, ALL, "jpg", "plain", size=parse_size("160")))
+    return Library(folder, cropper, run(folder, cropper, ALL, "jpg", "plain", sizes=(parse_size("160"),)))
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +109,14 @@ def few(tmp_path_factory, shipped_cropper) -> Library:
 
 
 CASES = {
-    "a larger size": {"size": parse_size("800")},
+    "a larger size": {"sizes": (parse_size("800"),)},
     "no size": {},
-    "a height": {"size": parse_size("x90"), "no_upscale": True},
+    "a height": {"sizes": (parse_size("x90"),), "no_upscale": True},
     "one ratio": {"ratios": WIDE},
     "other ratios beside": {"ratios": ("1:1", "original", "16:9", "9:16", "3:2")},
-    "one at a time": {"jobs": 1, "batch_size": 1, "size": parse_size("160")},
-    "in batches": {"jobs": 2, "batch_size": 4, "size": parse_size("160")},
-    "another format": {"fmt": "png", "size": parse_size("160")},
+    "one at a time": {"jobs": 1, "batch_size": 1, "sizes": (parse_size("160"),)},
+    "in batches": {"jobs": 2, "batch_size": 4, "sizes": (parse_size("160"),)},
+    "another format": {"fmt": "png", "sizes": (parse_size("160"),)},
     "a dry run": {"dry_run": True},
 }
 
@@ -190,7 +190,7 @@ def test_no_picture_is_decoded_twice_in_full(tmp_path, shipped_cropper, monkeypa
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(drawn(5, megapixels, 1.5))
     monkeypatch.setattr(Picture, "_decode", watched)
-    for options in ({}, {"size": parse_size("640")}, {"size": parse_size("160")}):
+    for options in ({}, {"sizes": (parse_size("640"),)}, {"sizes": (parse_size("160"),)}):
         decodes.clear()
         run(tmp_path, shipped_cropper, ALL, "jpg", "out", **options)
         assert decodes.count(1) <= 1 and len(decodes) <= 2

@@ -70,6 +70,23 @@ def test_a_batch_gives_what_the_cropper_gives(weights, tmp_path):
                 assert row["suffix"] == Path(name).suffix and image.format == FORMATS[row["suffix"][1:]]
 
 
+def test_pads_and_several_sizes(weights):
+    name = "wide.webp"
+    rows = crop(
+        weights, {name: files()[name]}, ["1:1", "free"], size="64,128", pad="always", pad_with="white", fmt="png"
+    )
+    assert [(r["ratio"], r["size"], r["padded"]) for r in rows] == [
+        ("1:1", "64", [0, 22, 0, 22]), ("1:1", "128", [0, 44, 0, 44]), ("free", "64", None), ("free", "128", None),
+    ]  # fmt: skip
+    for row in rows[:2]:
+        with Image.open(io.BytesIO(row["crop"])) as image:
+            assert image.size == (row["output_width"],) * 2 and image.convert("RGB").getpixel((9, 9)) == (255, 255, 255)
+    with pytest.raises(ValueError, match="transparent pads are for png"):
+        CropActor(["1:1"], pad="auto", pad_with="transparent", fmt="jpg", weights=weights)
+    with pytest.raises(ValueError, match="smear"):
+        CropActor(["1:1"], pad="auto", pad_with="smear", weights=weights)
+
+
 def test_paths_are_opened_where_there_are_no_bytes(weights, tmp_path):
     (tmp_path / "a.png").write_bytes(files()["sub/0.png"])
     names = [str(tmp_path / "a.png"), str(tmp_path / "none.png")]

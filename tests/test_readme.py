@@ -1,13 +1,16 @@
 """The README says what is: its tables, commands, options and Python."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
+from PIL import Image
 
 from s2crop import cli
 from s2crop.evaluation import tables
@@ -66,6 +69,42 @@ def test_options_in_the_examples_exist(page):
                     assert word in options | {"-h", "--help"}, f"{page}: {line}"
                     checked += 1
     assert checked or page == "weights/README.md"
+
+
+def test_the_commands_for_a_web_page_run_as_they_are_written(tmp_path):
+    """In bash, with jq, and with a cropper that has no network."""
+    if shutil.which("jq") is None or shutil.which("bash") is None:
+        pytest.skip("not checked: the commands for a web page, which need bash and jq")
+    block = re.search(r"<!-- runs -->\n```sh\n(.*?)```", PAGES["examples/README.md"], re.DOTALL)[1]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "fake.py").write_text(
+        "from s2crop import cli\n"
+        "from s2crop.cli import loading\n"
+        "from fake_cropper import FakeCropper\n"
+        "loading.load_cropper = lambda *asked: FakeCropper()\n"
+        "cli.main(prog_name='s2crop')\n"
+    )
+    function = f's2crop() {{ "{sys.executable}" fake.py "$@"; }}\n'
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", function + block],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site.html").read_text()
+    assert page.count("<picture>") == page.count("</picture>") == 2
+    sets = re.findall(r'srcset="([^"]+)" (?:sizes="100vw" )?width="(\d+)" height="(\d+)"', page)
+    assert [(width, height) for _, width, height in sets] == [("1280", "1280"), ("1280", "720")] * 2
+    for candidates, _, _ in sets:
+        for candidate in candidates.split(", "):
+            path, width = candidate.split(" ")
+            with Image.open(tmp_path / path) as image:
+                assert f"{image.width}w" == width
+    assert re.search(r'<img src="examples/group.jpg" style="[^"]*object-position: [\d.]+% [\d.]+%"', page)
 
 
 def test_the_options_by_task_exist():

@@ -16,7 +16,8 @@ EXAMPLE = (
     '"ratio": "16:9", "rank": 1, "box": [120, 340, 3960, 2500], "score": 3.71, "output": "s2crop-out/a_16x9.jpg", '
     '"output_width": 3840, "output_height": 2160, "status": "written", "error": null, "model": "s2cnet", '
     '"device": "cpu", "worth": 0.81, "cover_score": null, "cut": [], '
-    '"lost": [{"kind": "text", "box": [40, 20, 610, 96]}], "focus": [0.46, 0.38], "object_position": "75% 40.48%"}'
+    '"lost": [{"kind": "text", "box": [40, 20, 610, 96]}], "focus": [0.46, 0.38], "object_position": "75% 40.48%", '
+    '"padded": null}'
 )
 
 

@@ -96,6 +96,20 @@ def test_integrity_counts_what_could_be_held(data, weights):
     assert "| lettering | s2cnet, --protect none |" in out.output
 
 
+@pytest.mark.slow
+def test_integrity_tells_what_pads_save_and_how_often_there_are_any(data, weights):
+    cropper = Cropper(weights=weights, device="cpu")
+    result = integrity.evaluate(cropper, data, data / "boxes.json.gz", split="all", pad="always")
+    rows = {(row["scorer"], row["kind"]): row for row in result["rows"]}
+    for kind in ("face", "text", "lettering"):
+        row = rows["s2cnet, --pad always", kind]
+        assert row["boxes"] == rows["s2cnet", kind]["boxes"] and row["cut"] == row["lost"] == row["missed"] == 0
+    filled = result["padded"]["photos"]
+    assert set(filled) == set(integrity.RATIOS) and filled["9:16"] == filled["1:1"] == 1.0
+    assert "Filled up, of lettered copies: 1.000 at 1:1" in integrity.table(result)
+    assert "padded" not in integrity.evaluate(cropper, data, data / "boxes.json.gz", split="all")
+
+
 def test_missed_boxes_are_counted_against_what_fits_together():
     boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [80, 0, 90, 10.0]])
     assert integrity.most_held(boxes, np.array([40, 40])) == 2 and integrity.most_held(boxes, np.array([90, 10])) == 3

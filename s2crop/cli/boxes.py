@@ -71,8 +71,10 @@ def fault_records(options: Options, boxes: Boxes) -> list[Record]:
 
 def _as_sized(ratio: Ratio, options: Options) -> Ratio:
     """A ratio with the value that the size of outputs fixes, if it fixes one."""
-    size = options.size
-    return replace(ratio, value=size.width / size.height) if size and size.width and size.height else ratio
+    whole = [size for size in options.sizes if size.width and size.height]
+    if len(options.sizes) > 1:
+        whole = [size for size in whole if ratio.value and size.has_ratio(ratio.value)]
+    return replace(ratio, value=whole[0].width / whole[0].height) if whole else ratio  # type: ignore[operator]
 
 
 def _plans(options: Options, inputs: Sequence[Given]) -> list[Plan]:
@@ -86,7 +88,7 @@ def _plans(options: Options, inputs: Sequence[Given]) -> list[Plan]:
 
 
 def _single_plan(options: Options, inputs: Sequence[Given]) -> list[Plan]:
-    count = sum(len(given.lines) for given in inputs)
+    count = max(1, len(options.sizes)) * sum(len(given.lines) for given in inputs)
     if count > 1:
         raise click.UsageError(f"--output {options.output} takes one crop, and {count} are given: give a folder")
     plans = []

@@ -24,9 +24,11 @@ from s2crop.errors import DeviceError, InputError, S2CropError, WeightsError
 from s2crop.report import WRITTEN, Record, one_line, passed_over_text
 
 if TYPE_CHECKING:
+    from s2crop.cropping.early import EarlyCropper
     from s2crop.files.boxes import Boxes
     from s2crop.files.names import Plan
     from s2crop.files.sources import Source
+    from s2crop.run.given import NoCropper
     from s2crop.run.incoming import Incoming, Listed, Recent, Streamed
 
 log = logging.getLogger("s2crop")
@@ -101,6 +103,7 @@ def _crop(options: Options, terminal: Terminal, signals: Signals, cleanup: ExitS
         if not incoming.total:
             return _nothing(options, len(sources), passed_over)
 
+    cropper: EarlyCropper | NoCropper
     if not given:
         cropper = loading.load_cropper(
             options.model, options.weights, options.device, options.precision, options.proposals, options.jobs
@@ -108,11 +111,12 @@ def _crop(options: Options, terminal: Terminal, signals: Signals, cleanup: ExitS
     signals.check()
     from s2crop.files.picture import lift_pillow_limits
     from s2crop.run import pipeline
-    from s2crop.run.given import NoCropper
 
     if given:
+        from s2crop.run import given as without_choice
+
         loading.keep_freed_memory()
-        cropper = NoCropper()
+        cropper = without_choice.NoCropper()
     lift_pillow_limits()
     batch = options.batch(protected, sys.stdout.buffer if sys.stdout else None)
 
@@ -272,10 +276,11 @@ def naming(options: Options) -> dict[str, Any]:
     """What a `Namer` is told."""
     template = {} if options.template is None else {"template": options.template}
     return {
-        "size": None if options.no_upscale else options.size,
+        "sizes": options.sizes,
+        "exact": not options.no_upscale,
         "folder": options.folder,
         "fmt": options.fmt,
-        "circle": options.circle,
+        "circle": options.clear,
         "overlay": options.overlay,
         "heatmap": options.heatmap,
         "covers": options.covers or 1,

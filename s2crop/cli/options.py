@@ -17,6 +17,7 @@ from s2crop.choices import (
     MAX_TOP,
     METADATA,
     MODELS,
+    PADS,
     PRECISIONS,
     PROPOSALS,
     PROTECT,
@@ -84,11 +85,14 @@ class Options:
         multiple=True,
         brief="16:9, 4x3, square, original, free; commas allowed",
     )
-    size: "Size | None" = _option(
+    sizes: "tuple[Size, ...]" = _option(
         _CROPS,
         "-s --size",
-        "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio).",
-        type=values.Size(),
+        "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio). Commas give several "
+        "sizes of each crop.",
+        type=values.Sizes(),
+        default=(),
+        show_default=False,
         brief="exact size in pixels: 640, x360 or 640x360",
     )
     no_upscale: bool = _option(_CROPS, "--no-upscale", "Leave crops that are smaller than the size as they are.")
@@ -134,6 +138,21 @@ class Options:
         "  [default: 0, whatever is best]",
         type=values.Share(),
         default=0.0,
+    )
+    pad: str = _option(
+        _CROPS,
+        "--pad",
+        "Fill up to the ratio: auto where a crop would cut or lose what matters of what is protected, always the whole "
+        "image.",
+        type=click.Choice(PADS),
+        default="never",
+    )
+    pad_with: str | None = _option(
+        _CROPS,
+        "--pad-with",
+        "What pads are filled with: the image itself, blurred; its border; a colour; or nothing "
+        f"({_ROUND}).  [default: blur]",
+        type=values.Ground("blur", "edge", "transparent"),
     )
     boxes: str | None = _option(
         _CROPS,
@@ -181,8 +200,8 @@ class Options:
     template: str | None = _option(
         _OUTPUT,
         "--name",
-        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}; also {ext}, the input's, and {width} and "
-        "{height}, which follow from --size. Two inputs never write one file.",
+        "File names in the folder. Default: {stem}{cover}_{ratio}{rank}, with _{size} where there are several; also "
+        "{ext}, the input's, and {width} and {height}, which follow from --size. Two inputs never write one file.",
         metavar="TEMPLATE",
     )
     fmt: str = _option(
@@ -215,7 +234,7 @@ class Options:
         "--background",
         "What transparent pixels are judged on, and laid on in JPEG. auto: white, or black for what is white itself."
         "  [default: auto]",
-        type=values.Ground(),
+        type=values.Ground("auto"),
     )
     overwrite: bool = _option(
         _OUTPUT,
@@ -345,6 +364,11 @@ class Options:
         )
 
     @property
+    def clear(self) -> bool:
+        """Outputs need transparency."""
+        return self.circle or self.pad_with == "transparent"
+
+    @property
     def to_stdout(self) -> bool:
         return self.target is Target.STDOUT
 
@@ -366,6 +390,7 @@ class Options:
             circle=self.circle,
             keep_bars=self.keep_bars,
             min_scale=self.min_scale,
+            pad=self.pad,
         )
 
     def batch(self, protected: Container[Path], stream: BinaryIO | None) -> "BatchOptions":
@@ -382,12 +407,13 @@ class Options:
             jobs=self.jobs,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
-            size=self.size,
+            sizes=self.sizes,
             no_upscale=self.no_upscale,
             quality=DEFAULT_QUALITY if self.quality is None else self.quality,
             metadata=self.metadata,
             colour=self.colour,
-            ground=self.background,
+            ground=None if self.background == "auto" else self.background,
+            pad_with=self.pad_with or "blur",
             weights=None if self.weights is None else _digest_of_file(self.weights),
             proposals=self.proposals,
             overwrite=self.overwrite,

@@ -23,6 +23,7 @@ from s2crop.files.formats import (
     either,
     format_to_write,
 )
+from s2crop.files.sizes import sizes_of
 from s2crop.geometry.ratio import FREE, Ratio, parse_ratio
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def settle(given: dict[str, Any]) -> Options:
         options = replace(options, fmt=_format_of_file(options))
     elif options.target is Target.FOLDER and os.path.exists(output) and not os.path.isdir(output):
         raise click.UsageError(f"--output {output} exists and is no folder")
-    if options.circle and not can_hold_circles(options.fmt):
+    if options.clear and not can_hold_circles(options.fmt):
         name = next(row.name for row in WRITTEN if row.choice == options.fmt)
-        raise click.UsageError(f"{name} has no transparency for --shape circle: use {either(ALPHA_FORMATS)}")
+        wish = "--shape circle" if options.circle else "--pad-with transparent"
+        raise click.UsageError(f"{name} has no transparency for {wish}: use {either(ALPHA_FORMATS)}")
+    _check_pads(options)
     if options.folder is None:
         if options.template is not None:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
@@ -59,7 +62,7 @@ def settle(given: dict[str, Any]) -> Options:
             if getattr(options, option):
                 option = f"--{option.replace('_', '-')}"
                 raise click.UsageError(f"{option} writes a picture beside the crops: give --output a folder")
-        if (count := len(options.ratios) * options.top) > 1:
+        if (count := options.top * sum(max(1, len(sizes_of(options.sizes, r))) for r in options.ratios)) > 1:
             raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
     if options.sheet:
         _check_sheet(options, options.sheet)
@@ -70,7 +73,7 @@ def settle(given: dict[str, Any]) -> Options:
     if options.to_stdout and options.as_json:
         raise click.UsageError("--json and the picture (--output -) cannot share standard output")
 
-    if options.no_upscale and not options.size:
+    if options.no_upscale and not options.sizes:
         raise click.UsageError("--no-upscale is about crops that are smaller than --size: give that too")
     if options.quality is not None and not options.is_lossy:
         raise click.UsageError(f"--quality is for lossy formats, and {options.fmt} loses nothing: leave it out")
@@ -86,9 +89,9 @@ def settle(given: dict[str, Any]) -> Options:
 
 # What says how to choose, or among what, which is done where boxes are given.
 _OF_THE_CHOICE = (
-    "ratios", "top", "focus", "keep", "protect", "min_scale", "cover", "covers", "start_s", "end_s", "scan", "heatmap",
-    "recursive", "include", "exclude", "files_from", "null_separated", "device", "batch_size", "precision", "model",
-    "weights", "proposals",
+    "ratios", "top", "focus", "keep", "protect", "min_scale", "pad", "cover", "covers", "start_s", "end_s", "scan",
+    "heatmap", "recursive", "include", "exclude", "files_from", "null_separated", "device", "batch_size", "precision",
+    "model", "weights", "proposals",
 )  # fmt: skip
 
 
@@ -149,9 +152,9 @@ def without_effect(options: Options, names: Sequence[str] | None, outputs: Itera
 def _ratios(given: dict[str, Any]) -> tuple[Ratio, ...]:
     """The ratios asked for, each once, or those that follow from size and shape."""
     asked: Sequence[Ratio] = list({ratio.label: ratio for ratios in given["ratios"] for ratio in ratios}.values())
-    size = given["size"]
-    if size and size.width and size.height:
-        asked = [_ratio_of_size(asked, size)]
+    whole = [size for size in given["sizes"] if size.width and size.height]
+    if whole:
+        asked = _ratios_of_sizes(asked, whole, open_too=len(whole) < len(given["sizes"]))
     if given["shape"] == "circle":
         if any(ratio.value != 1 and ratio.label != FREE for ratio in asked):
             raise click.UsageError(
@@ -159,6 +162,18 @@ def _ratios(given: dict[str, Any]) -> tuple[Ratio, ...]:
             )
         asked = [Ratio("1:1", 1.0)]
     return tuple(asked) or (Ratio(FREE, None),)
+
+
+def _check_pads(options: Options) -> None:
+    """Whether pads do something."""
+    if options.pad == "never":
+        if options.pad_with is not None and not options.boxes:  # whose lines say what is filled up
+            raise click.UsageError("--pad-with says what pads are filled with: give --pad auto or always too")
+        return
+    if all(ratio.value is None for ratio in options.ratios):
+        raise click.UsageError(f"--pad {options.pad} fills up to a ratio: give one, as --ratio 1:1")
+    if options.pad == "auto" and options.protect == "none" and options.keep is None:
+        raise click.UsageError("--pad auto fills up for what is protected, and --protect none leaves nothing")
 
 
 def _check_inputs(options: Options) -> None:
@@ -193,24 +208,49 @@ def _check_sheet(options: Options, path: Path) -> None:
         raise click.UsageError(f"--sheet {path} exists and is none of ours: --overwrite replaces it")
 
 
-def _ratio_of_size(ratios: Sequence[Ratio], size: "Size") -> Ratio:
-    """The ratio that a width and a height fix, under the name it was asked for by."""
-    assert size.width and size.height
-    value = size.width / size.height
+def _ratios_of_sizes(ratios: "Sequence[Ratio]", sizes: "Sequence[Size]", open_too: bool) -> list[Ratio]:
+    """The ratios that sizes of a width and a height fix, under the names they were asked for by.
+
+    Sizes that are of one ratio to the pixel share it, that of the plainest.
+
+    Args:
+        open_too: there are sizes of one side besides, which any other ratio may have.
+    """
+    found: dict[str, Ratio] = {}
+    for size in sorted(sizes, key=_plainness):
+        assert size.width and size.height
+        value = size.width / size.height
+        if ratios:
+            # 1200x628 is what people mean by 1.91, to the pixel.
+            fitting = [ratio for ratio in ratios if ratio.value and size.has_ratio(ratio.value)]
+            if not fitting:
+                raise _contradiction(size, ratios)
+            for ratio in fitting:
+                found.setdefault(ratio.label, replace(ratio, value=value))
+        elif not any(ratio.value and size.has_ratio(ratio.value) for ratio in found.values()):
+            divisor = math.gcd(size.width, size.height)
+            try:
+                ratio = parse_ratio(f"{size.width // divisor}:{size.height // divisor}")
+            except ValueError as error:
+                raise click.UsageError(f"--size {size}: {error}") from None
+            found[ratio.label] = ratio
     if not ratios:
-        divisor = math.gcd(size.width, size.height)
-        try:
-            return parse_ratio(f"{size.width // divisor}:{size.height // divisor}")
-        except ValueError as error:
-            raise click.UsageError(f"--size {size.width}x{size.height}: {error}") from None
-    asked = ratios[0].value if len(ratios) == 1 else None
-    # 1200x628 is what people mean by 1.91, to the pixel.
-    if not asked or size.height != round(size.width / asked) and size.width != round(size.height * asked):
-        labels = ", ".join(ratio.label for ratio in ratios)
-        raise click.UsageError(
-            f"--size {size.width}x{size.height} fixes the ratio, and --ratio {labels} asks for another: leave one out"
-        )
-    return replace(ratios[0], value=value)
+        order = [next(label for label in found if size.has_ratio(found[label].value or 0)) for size in sizes]
+        return [found[label] for label in dict.fromkeys(order)]
+    if not open_too and len(found) < len(ratios):
+        raise _contradiction(sizes[0], ratios)
+    return [found.get(ratio.label, ratio) for ratio in ratios]
+
+
+def _plainness(size: "Size") -> int:
+    """Low for sizes whose ratio is one of small numbers."""
+    assert size.width and size.height
+    return (size.width + size.height) // math.gcd(size.width, size.height)
+
+
+def _contradiction(size: "Size", ratios: "Sequence[Ratio]") -> click.UsageError:
+    labels = ", ".join(ratio.label for ratio in ratios)
+    return click.UsageError(f"--size {size} fixes the ratio, and --ratio {labels} asks for another: leave one out")
 
 
 def _format_of_file(options: Options) -> str:

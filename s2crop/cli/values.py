@@ -54,14 +54,14 @@ class Format(click.Choice):
         return super().convert(str(value).lower() if known is None else known.choice, param, ctx)
 
 
-class Size(click.ParamType):
+class Sizes(click.ParamType):
     name = "S"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from s2crop.files.sizes import parse_size
+        from s2crop.files.sizes import parse_sizes
 
         try:
-            return parse_size(value)
+            return value if isinstance(value, tuple) else parse_sizes(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -139,19 +139,22 @@ class Device(click.ParamType):
 
 
 class Ground(click.ParamType):
-    """A colour that transparency is laid on; None for auto."""
+    """A colour that is laid under or beside pixels, or one of the words that stand for something else."""
 
-    name = "COLOUR|auto"
+    def __init__(self, *words: str):
+        self.words = words
+        self.name = "|".join((*words, "COLOUR"))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from PIL import ImageColor
 
-        if value is None or value == "auto":
-            return None
+        if value is None or value in self.words:
+            return value
         try:
             colour = ImageColor.getrgb(value)
         except ValueError:
-            self.fail(f"{value!r} is not a colour: give auto, a name such as white, or #rrggbb", param, ctx)
+            words = ", ".join(self.words)
+            self.fail(f"{value!r} is not a colour: give {words}, a name such as white, or #rrggbb", param, ctx)
         if len(colour) > 3 and colour[3] < 255:
             self.fail(f"{value!r} is transparent itself", param, ctx)
         return "#" + "".join(f"{value:02x}" for value in colour[:3])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from s2crop import __version__
-from s2crop.choices import GAICD_SPLITS, MODELS, PRECISIONS, PROPOSALS, SPLITS
+from s2crop.choices import GAICD_SPLITS, MODELS, PADS, PRECISIONS, PROPOSALS, SPLITS
 from s2crop.cli import loading, values
 from s2crop.cli.help import with_options
 from s2crop.cli.messages import is_terminal
@@ -155,6 +155,9 @@ def fcdb(photos: Path, labels: Path, **options: Any) -> None:
 @click.argument("photos", type=_FOLDER)
 @click.argument("boxes", type=_FILE)
 @click.option("--masks", type=_FILE, help="An .npz with a mask of its subject for each photo.")
+@click.option(
+    "--pad", type=click.Choice(PADS), default="never", show_default=True, help="Measure crops that are filled up too."
+)
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options: Any) -> None:
     """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons and subjects, beside others.

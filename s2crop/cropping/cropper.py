@@ -14,13 +14,16 @@ from s2crop.cropping import windows
 from s2crop.cropping.content import Content, contents
 from s2crop.cropping.early import prepare
 from s2crop.cropping.features import columns, measure, with_scores
+from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Inside, Prepared, Thing, required
 from s2crop.errors import InputError, WeightsError
+from s2crop.files.pad import BLUR, checked
 from s2crop.files.picture import Picture
-from s2crop.geometry.boxes import to_pixels
-from s2crop.geometry.ratio import ORIGINAL, parse_ratio
-from s2crop.geometry.search import SearchConfig, candidates, choose, neighbours, scales, worth
+from s2crop.geometry.boxes import iou_matrix, to_pixels
+from s2crop.geometry.pads import Pads, pads_around
+from s2crop.geometry.ratio import ORIGINAL, Ratio, parse_ratio
+from s2crop.geometry.search import SAME_CROP_IOU, SearchConfig, candidates, choose, neighbours, scales, worth
 from s2crop.models.device import find_device, find_precision
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
@@ -158,6 +161,8 @@ class Cropper:
         circle: bool = False,
         keep_bars: bool = False,
         min_scale: float = 0.0,
+        pad: str = "never",
+        pad_with: str = BLUR,
     ) -> list[Crop]:
         """Crop one picture.
 
@@ -173,7 +178,11 @@ class Cropper:
             keep_bars: even black or white bars at the edges count as picture; crops leave them out otherwise, but for
                 the ratio "original".
             min_scale: least share of the largest crop of a ratio, by its sides, 0 to 1; 1 is as large as possible.
+            pad: fill up to a ratio that was given: "never", "auto" (what does not fit it and matters) or "always" (the
+                whole picture).
+            pad_with: what `Crop.image` is filled up with: see `files.pad.padded`.
         Raises:
+            ValueError: an option that makes no sense.
             InputError: a picture that cannot be read, or that cannot be cropped as asked.
         """
         if isinstance(ratios, str):
@@ -187,12 +196,14 @@ class Cropper:
             circle=circle,
             keep_bars=keep_bars,
             min_scale=min_scale,
+            pad=pad,
         )
+        checked(pad_with)
         picture = Picture.open(image)
         (crops,) = self.rank([self.prepare(picture)], request)
         if isinstance(crops, InputError):
             raise crops
-        return [dataclasses.replace(crop, picture=picture) for crop in crops]
+        return [dataclasses.replace(crop, picture=picture, pad_with=pad_with) for crop in crops]
 
     def score(self, image, boxes) -> np.ndarray:
         """Scores on the MOS scale, float32 [N], of any boxes [N, 4] in pixels of the upright picture."""
@@ -430,7 +441,7 @@ def _between_bars(picture: Prepared, request: CropRequest) -> list[tuple[Prepare
     original = tuple(ratio for ratio in request.ratios if ratio.label == ORIGINAL)
     others = tuple(ratio for ratio in request.ratios if ratio.label != ORIGINAL)
     try:
-        for ratio in others if must is not None else ():
+        for ratio in others if must is not None and request.pad == "never" else ():
             part = inside.prepared
             candidates(ratio.value, (part.width, part.height), must - np.tile(inside.box[:2], 2))
     except InputError:
@@ -488,8 +499,20 @@ class _Candidates:
         self.size_wh = picture.width, picture.height
         self.must = required(request, self.size_wh)
         self.search, self.min_scale = search, request.min_scale
-        self.ratios = [(ratio, ratio.for_size(*self.size_wh)) for ratio in request.ratios]
-        self.boxes = [self._first(value) for _, value in self.ratios]  # [N, 4] each
+        self.ratios: list[tuple[Ratio, float | None]] = []
+        self.boxes: list[np.ndarray] = []  # [N, 4] of each
+        self.too_narrow: list[Ratio] = []  # ratios of which no crop holds what is required
+        for ratio in request.ratios:
+            value = ratio.for_size(*self.size_wh)
+            try:
+                boxes = self._first(value)
+            except InputError:
+                if request.pad == "never" or ratio.value is None:
+                    raise
+                self.too_narrow.append(ratio)
+                continue
+            self.ratios.append((ratio, value))
+            self.boxes.append(boxes)
 
     def crops(
         self,
@@ -504,7 +527,9 @@ class _Candidates:
             score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
             choice: weights of the features, for ratios that are given (False) and free (True).
         """
-        if self.search.method == "argmax":
+        if not self.ratios:
+            rated = []
+        elif self.search.method == "argmax":
             rated = [
                 (boxes, scores, scores) for boxes, scores in zip(self.boxes, _each(score, self.boxes), strict=True)
             ]
@@ -516,13 +541,83 @@ class _Candidates:
             raise _NotFinite
         crops = []
         for (ratio, value), (boxes, scores, worths) in zip(self.ratios, rated, strict=True):
-            for rank, i in enumerate(choose(boxes, worths, request.top), start=1):
-                box = to_pixels(boxes[i], self.size_wh, value, self.must)
-                cut, lost = cut_and_lost(content, box, request.protect)
-                focus = focus_of(content, box)
-                told = {"worth": float(worths[i]), "cut": cut, "lost": lost, "focus": focus}
-                crops.append(Crop(box, float(to_mos(scores[i])), ratio.label, rank, **told))
+            chosen = choose(boxes, worths, request.top)
+            own = [
+                _Chosen(to_pixels(boxes[i], self.size_wh, value, self.must), scores[i], float(worths[i]))
+                for i in chosen
+            ]
+            if request.pad != "never" and ratio.value is not None:
+                first = self._instead(own[0], ratio.value, content, request, (boxes, scores, worths))
+                others = [one for one in own if _overlap(one.box, first.box) < SAME_CROP_IOU]
+                own = own if first is own[0] else [first, *others][: request.top]
+                own = own[:1] if request.pad == "always" else own
+            crops += self._told(ratio, own, content, score, request)
+        for ratio in self.too_narrow:
+            assert ratio.value is not None
+            crops += self._told(ratio, [self._filled_up(ratio.value, content, request, 0.0)], content, score, request)
         return crops
+
+    def _told(
+        self,
+        ratio: Ratio,
+        chosen: "Sequence[_Chosen]",
+        content: Content,
+        score: Callable[[np.ndarray], np.ndarray],
+        request: CropRequest,
+    ) -> list[Crop]:
+        """Crops of a ratio, best first, with what is told of each."""
+        crops = []
+        for rank, one in enumerate(chosen, start=1):
+            mark = score(np.array(one.box, float)[None])[0] if one.score is None else one.score
+            cut, lost = cut_and_lost(content, one.box, request.protect)
+            told = {"worth": one.worth, "cut": cut, "lost": lost, "focus": focus_of(content, one.box)}
+            crops.append(Crop(one.box, float(to_mos(mark)), ratio.label, rank, **told, padded=one.padded))
+        return crops
+
+    def _instead(
+        self,
+        best: "_Chosen",
+        ratio: float,
+        content: Content,
+        request: CropRequest,
+        rated: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ) -> "_Chosen":
+        """What takes the place of the best crop of a ratio, and its worth, where that misses what matters or all is
+        asked for; else that crop.
+
+        Args:
+            rated: candidates [K, 4], scores and worths [K].
+        """
+        if request.pad == "always":
+            return self._filled_up(ratio, content, request, best.worth)
+        if not misses(content, np.array([best.box]), request.protect, request.circle)[0]:
+            return best
+        boxes, scores, worths = rated
+        hold = np.flatnonzero(~misses(content, boxes, request.protect, request.circle))
+        if len(hold):  # another crop of the ratio holds it all
+            i = hold[choose(boxes[hold], worths[hold], 1)[0]]
+            return _Chosen(to_pixels(boxes[i], self.size_wh, ratio, self.must), scores[i], best.worth)
+        return self._filled_up(ratio, content, request, best.worth)
+
+    def _filled_up(self, ratio: float, content: Content, request: CropRequest, worth: float) -> "_Chosen":
+        """A crop that holds what matters, or all, with pads if it needs any."""
+        if request.pad == "always":
+            box = np.array([0, 0, *self.size_wh], float)
+        else:
+            need, all_of_it = (
+                around([needed(content, request.protect, least), self.must]) for least in (MATTERS, HELD)
+            )
+            assert need is not None and all_of_it is not None  # it is missed, or required
+            circle, least_side = request.circle, self.min_scale * min(self.size_wh)
+            if not circle and fits(need, self.size_wh, ratio):
+                box = largest_around(need, self.size_wh, ratio)
+                return _Chosen(to_pixels(box, self.size_wh, ratio, self.must), None, worth)
+            box = padded_box(all_of_it, self.size_wh, ratio, circle, least_side)
+        x1, y1, x2, y2 = whole = to_pixels(box, self.size_wh, None, self.must)
+        pads = pads_around((x2 - x1, y2 - y1), ratio, request.circle)
+        if pads is None:
+            whole = to_pixels(box, self.size_wh, ratio, self.must)
+        return _Chosen(whole, None, worth, pads)
 
     def _expected(
         self, content: Content, weights: list[np.ndarray], score: Callable[[np.ndarray], np.ndarray], circle: bool
@@ -571,6 +666,19 @@ class _Candidates:
 
     def _measured(self, content: Content, boxes: np.ndarray, circle: bool) -> np.ndarray:
         return measure(content, boxes / np.tile(self.size_wh, 2), scales(boxes, self.size_wh), circle)
+
+
+class _Chosen(NamedTuple):
+    """A crop before it is described."""
+
+    box: tuple[int, int, int, int]
+    score: float | None  # normalised; None where the network has not rated it yet
+    worth: float
+    padded: Pads | None = None
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    return float(iou_matrix(np.array([a], float), np.array([b], float))[0, 0])
 
 
 def _each(function: Callable[[np.ndarray], np.ndarray], parts: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -56,13 +56,19 @@ def mask_inside(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) ->
         Share of the mask inside, and the longest way through it of a border that is not the picture's, in roots of its
         area.
     """
+    held, through = mask_at_borders(mask, crop, size_wh)
+    return held, float(through.max())
+
+
+def mask_at_borders(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) -> tuple[float, np.ndarray]:
+    """The same with the way of each border, left, top, right and bottom: [4]."""
     width, height = size_wh
     summed = Integral(mask[None] / mask.size)
     held = summed.over(crop[None])[0, 0] / mask.mean()
     edge = EDGE_FRAC * max(width, height) / np.array([width, height])
     along = summed.over(strips(crop[None], edge)[:, 0])[:, 0] / np.tile(edge, 2) * [height, width, height, width]
     inner = np.concatenate([crop[:2] > 1e-3, crop[2:] < 1 - 1e-3])
-    return float(held), float((inner * along).max() / np.sqrt(mask.mean() * width * height))
+    return float(held), inner * along / np.sqrt(mask.mean() * width * height)
 
 
 def _thing(kind: str, box: np.ndarray) -> Thing:

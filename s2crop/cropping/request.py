@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from s2crop.choices import PROTECT
+from s2crop.choices import PADS, PROTECT
 from s2crop.errors import InputError
+from s2crop.files import pad
 from s2crop.files.picture import Picture
+from s2crop.files.sizes import layout
 from s2crop.geometry.boxes import object_position
 from s2crop.geometry.ratio import Ratio
 
@@ -38,6 +40,7 @@ class CropRequest:
     circle: bool = False
     keep_bars: bool = False  # even bars at the edges count as picture
     min_scale: float = 0.0  # least share of the largest crop of a ratio, by its sides; 1 is as large as possible
+    pad: str = "never"  # one of PADS: whether what does not fit a ratio is filled up to it
 
     def __post_init__(self) -> None:
         if not self.ratios or not all(isinstance(ratio, Ratio) for ratio in self.ratios):
@@ -46,6 +49,8 @@ class CropRequest:
             raise ValueError(f"top is a whole number from 1, not {self.top!r}")
         if self.protect not in PROTECT:
             raise ValueError(f"protect is one of {', '.join(PROTECT)}, not {self.protect!r}")
+        if self.pad not in PADS:
+            raise ValueError(f"pad is one of {', '.join(PADS)}, not {self.pad!r}")
         if not isinstance(self.min_scale, Real) or not 0 <= self.min_scale <= 1:
             raise ValueError(f"min_scale is a number from 0 to 1, not {self.min_scale!r}")
         for name, given, form in (("focus", self.focus, "x, y"), ("keep", self.keep, "x, y, width, height")):
@@ -78,6 +83,9 @@ class Crop:
     cut: list[Thing] = field(default_factory=list)  # protected things that the crop cuts through
     lost: list[Thing] = field(default_factory=list)  # protected things that it leaves out
     focus: tuple[float, float] | None = None  # where in the picture the crop's subject is, in fractions
+    # left, top, right, bottom: what is filled up around the box, in pixels of the picture; None where nothing is
+    padded: tuple[int, int, int, int] | None = None
+    pad_with: str = pad.BLUR  # what it is filled up with: see `files.pad.padded`
 
     @property
     def object_position(self) -> str:
@@ -92,7 +100,7 @@ class Crop:
 
     @cached_property
     def image(self) -> Image.Image:
-        """The crop's pixels at full resolution; kept, so that the picture is decoded once for each crop.
+        """The crop's pixels at full resolution, with its pads; kept, so that the picture is decoded once for each crop.
 
         Raises:
             InputError: the file is damaged, gone, or changed since it was cropped.
@@ -101,7 +109,7 @@ class Crop:
         if self.picture is None:
             raise ValueError("this crop was made without its picture; use Picture.crop(crop.box)")
         with copy.copy(self.picture) as picture:  # its own: crops of one picture may be looked at in several threads
-            return picture.crop(self.box)
+            return pad.cut(picture, self.box, layout(self.box, self.padded, None, False), self.pad_with)
 
 
 @dataclass(frozen=True)

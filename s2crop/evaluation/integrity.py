@@ -35,6 +35,7 @@ def evaluate(
     split: str = "validation",
     fold: int = 0,
     masks: Path | None = None,
+    pad: str = "never",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
     """Count faces, text and lettering that crops of fixed ratios cut or lose, beside other croppers.
@@ -48,10 +49,12 @@ def evaluate(
             labels {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}.
         masks: .npz of a uint8 mask of its subject for each photo.
         split: "validation", "training" or "all", as in `fcdb`.
+        pad: "auto" or "always" measures crops that may be filled up too.
     Returns:
-        {"data", "split", "pictures", "rows": [{"scorer", "kind", "boxes", "cut", "lost", "holdable", "missed"}]}.
-        cut, lost: shares of the boxes. holdable: how many boxes of a kind a crop can hold at once, summed over
-        pictures and ratios. missed: the share of those that were not held whole.
+        {"data", "split", "pictures", "rows": [{"scorer", "kind", "boxes", "cut", "lost", "holdable", "missed"}],
+        "padded"}. cut, lost: shares of the boxes. holdable: how many boxes of a kind a crop can hold at once, summed
+        over pictures and ratios. missed: the share of those that were not held whole. padded: by ratio, the share of
+        pictures that were filled up, and of lettered copies; only with a pad.
     Raises:
         InputError: no photo of the split with such a box is there.
     """
@@ -59,6 +62,7 @@ def evaluate(
     subjects = _read_masks(masks)
     ratios = tuple(map(parse_ratio, RATIOS))
     counts: dict[tuple[str, str], np.ndarray] = {}
+    filled: dict[str, list[list[bool]]] = {"photos": [], "lettered copies": []}
 
     def add(scorer: str, kind: str, found: np.ndarray) -> None:
         counts.setdefault((scorer, kind), np.zeros(len(MEASURES)))[:] += found
@@ -73,7 +77,12 @@ def evaluate(
             lettered, lines, _ = letter(pixels, rng, layout=LAYOUTS[done % len(LAYOUTS)])
             shown.append((lettered, {"lettering": lines}, None))
         for image, image_parts, mask in shown:
-            for scorer, crops in _crops(cropper, image, ratios):
+            scored = _crops(cropper, image, ratios)
+            if pad != "never":
+                crops, was_filled = _padded(cropper, image, ratios, pad)
+                scored.append((f"{cropper.model}, --pad {pad}", crops))
+                filled["lettered copies" if "lettering" in image_parts else "photos"].append(was_filled)
+            for scorer, crops in scored:
                 for ratio, crop in zip(ratios, crops, strict=True):
                     assert ratio.value is not None
                     largest = np.array(largest_of_ratio(ratio.value, *scale[:2]), float)
@@ -96,7 +105,13 @@ def evaluate(
                 "missed": missed / max(holdable, 1),
             }
         )
-    return {"data": boxes_path.name, "split": split, "pictures": len(wanted), "rows": rows}
+    told: dict = {"data": boxes_path.name, "split": split, "pictures": len(wanted), "rows": rows}
+    if pad != "never":
+        told["padded"] = {
+            name: dict(zip(RATIOS, np.mean(those, axis=0).tolist(), strict=True))
+            for name, those in filled.items() if those
+        }  # fmt: skip
+    return told
 
 
 def count(crop: np.ndarray, boxes: np.ndarray, largest: np.ndarray) -> np.ndarray:
@@ -160,6 +175,15 @@ def _crops(cropper: Cropper, pixels: np.ndarray, ratios: tuple[Ratio, ...]) -> l
     return found + [(name, [crop(pixels, value) for value in values]) for name, crop in baselines().items()]
 
 
+def _padded(
+    cropper: Cropper, pixels: np.ndarray, ratios: tuple[Ratio, ...], pad: str
+) -> tuple[list[np.ndarray], list[bool]]:
+    """Boxes [4] of a picture's crops that may be filled up, one for each ratio, and which of them are."""
+    (crops,) = cropper.rank([cropper.prepare(Picture.open(pixels))], CropRequest(ratios=ratios, pad=pad))
+    assert not isinstance(crops, InputError)  # nothing is required of the crops
+    return [np.array(crop.box, float) for crop in crops], [crop.padded is not None for crop in crops]
+
+
 def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path, dict[str, np.ndarray]]:
     """For each photo of a split that shows some: its trusted boxes of each kind, [K, 4] fractions."""
     raw = boxes_path.read_bytes()
@@ -206,4 +230,7 @@ def table(result: dict) -> str:
             f"| {row['kind']} | {row['scorer']} | {row['boxes']} | {row['cut']:.3f} | {row['lost']:.3f} "
             f"| {row['cut'] + row['lost']:.3f} | {row['missed']:.3f} |"
         )
+    for name, shares in result.get("padded", {}).items():
+        told = ", ".join(f"{share:.3f} at {ratio}" for ratio, share in shares.items())
+        lines += ["", f"Filled up, of {name}: {told}"]
     return "\n".join(lines)

@@ -4,12 +4,12 @@ import codecs
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from s2crop.choices import MAX_COVERS, MAX_SIDE, MAX_TOP
-from s2crop.files.sizes import Size
+from s2crop.files.sizes import Size, sizes_of
 from s2crop.geometry.ratio import ORIGINAL, Ratio, parse_ratio
 
 MAX_LINE = 1 << 20  # characters; those of s2crop have some 500, more where a crop loses much
@@ -41,6 +41,8 @@ class Line:
     is_art: bool = False  # a picture attached to a clip
     output: str | None = None  # where the run that chose the box wrote it, or would have
     output_wh: tuple[int, int] | None = None  # which that run gave it
+    size: str | None = None  # that it was asked for in, of several
+    is_padded: bool = False  # that run filled it up to the ratio
     told: Mapping[str, Any] = field(default_factory=dict)  # what a record says besides, as far as it makes sense
 
     @property
@@ -108,7 +110,7 @@ def read_boxes(stream: BinaryIO) -> Boxes:
 
 def _lines(stream: BinaryIO) -> Iterator[str | None]:
     """Lines of text; None for one that is too long."""
-    buffered = io.BufferedReader(stream)
+    buffered = io.BufferedReader(cast("io.RawIOBase", stream))
     utf16 = buffered.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     # Names of files need not be UTF-8.
     encoding, errors = ("utf-16", "replace") if utf16 else ("utf-8-sig", "surrogateescape")
@@ -175,6 +177,8 @@ def _line(number: int, name: str, given: Mapping[str, Any]) -> Line:
         is_art=is_art,
         output=output if isinstance(output, str) and 0 < len(output) <= MAX_NAME and "\0" not in output else None,
         output_wh=_output_wh(given),
+        size=size if isinstance(size := given.get("size"), str) and len(size) <= _MAX_LABEL else None,
+        is_padded=given.get("padded") is not None,
         told=_told(given),
     )
 
@@ -221,8 +225,9 @@ def _is_whole(value: Any, lowest: int) -> bool:
 
 def _output_wh(given: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = given.get("output_width"), given.get("output_height")
-    fits = all(_is_whole(side, 1) and side <= MAX_SIDE for side in (width, height))
-    return (int(width), int(height)) if fits and width and height else None
+    if width is None or height is None or not all(_is_whole(side, 1) and side <= MAX_SIDE for side in (width, height)):
+        return None
+    return int(width), int(height)
 
 
 def _told(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,12 +268,12 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def why_not(line: Line, size_wh: tuple[int, int], asked: Size | None = None, circle: bool = False) -> str | None:
+def why_not(line: Line, size_wh: tuple[int, int], asked: Sequence[Size] = (), circle: bool = False) -> str | None:
     """Why a line cannot be true of the picture that is there, or cannot be written as asked; None where it can.
 
     Args:
         size_wh: of the upright picture.
-        asked: the output's size, which fixes the ratio if it has both sides.
+        asked: the outputs' sizes, which fix the ratio if they have both sides.
         circle: the output is a circle.
     """
     if (line.width or size_wh[0], line.height or size_wh[1]) != size_wh:
@@ -280,14 +285,19 @@ def why_not(line: Line, size_wh: tuple[int, int], asked: Size | None = None, cir
     shape = f"box {list(line.box)} of {x2 - x1}x{y2 - y1} pixels"
     # "original" of a clip is what the frame shows between its bars, which is not known here.
     value = None if line.is_clip and line.ratio.label == ORIGINAL else line.ratio.for_size(*size_wh)
+    if value is not None and asked and not sizes_of(asked, replace(line.ratio, value=value)):
+        return f"{shape} is {line.ratio.label}, which none of the sizes {', '.join(map(str, asked))} is"
+    if line.is_padded and line.ratio.value is not None:
+        return None  # it is filled up again
     made = line.output_wh if value and line.output_wh and _means(line.output_wh, value) else None
     if value is not None and not has_ratio(line.box, value) and not (made and has_ratio(line.box, made[0] / made[1])):
         return f"{shape} is not {line.ratio.label}"
     if circle and not has_ratio(line.box, 1.0):
         return f"{shape} is no square, and a circle needs one"
-    if asked and asked.width and asked.height and not has_ratio(line.box, asked.width / asked.height):
-        if not value or not _means((asked.width, asked.height), value):
-            return f"{shape} has not the ratio of {asked.width}x{asked.height}"
+    size = asked[0] if len(asked) == 1 else None
+    if size and size.width and size.height and not has_ratio(line.box, size.width / size.height):
+        if not value or not _means((size.width, size.height), value):
+            return f"{shape} has not the ratio of {size}"
     return None
 
 

@@ -120,8 +120,8 @@ def suffix_for_name(name: str, fmt: str, circle: bool) -> str:
     """The suffix of the outputs of a picture of this name.
 
     "same" keeps the formats that are written, turns photos of telephones and cameras in others (HEIC, raw) into JPEG,
-    and the rest, standard input included, into PNG, which loses nothing; covers of clips are named "x.jpg". A circle
-    under "same" is a PNG where the format has no transparency.
+    and the rest, standard input included, into PNG, which loses nothing; covers of clips are named "x.jpg". A circle,
+    or what else needs transparency, is a PNG under "same" where the format has none.
     """
     return _suffix(format_of_name(name), fmt, circle)
 

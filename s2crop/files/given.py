@@ -50,7 +50,7 @@ def group(boxes: Boxes, folder: Path | None, template: str | None = None, stdin:
     """
     folders: dict[Path, str] = {}
     found: dict[tuple[str, bool], Given] = {}
-    seen: dict[tuple, int] = {}
+    seen: dict[tuple, Line] = {}
     for line in boxes.lines:
         if line.input == "-" and (line.is_clip or not stdin):
             boxes.faults.append(Fault(line.number, line.input, "standard input has no picture to crop"))
@@ -58,11 +58,13 @@ def group(boxes: Boxes, folder: Path | None, template: str | None = None, stdin:
         source = _source(line, folders)
         place = "-" if source.path is None else place_of(source, folders)
         what = place, line.moment if line.is_clip else None, line.ratio.label, line.rank
+        if what in seen and line.size is not None and line.box == seen[what].box:
+            continue  # another size of the same crop
         if what in seen:
-            also = f"{line.ratio.label} of rank {line.rank} of this input is given by line {seen[what]} already"
+            also = f"{line.ratio.label} of rank {line.rank} of this input is given by line {seen[what].number} already"
             boxes.faults.append(Fault(line.number, line.input, also))
             continue
-        seen[what] = line.number
+        seen[what] = line
         if (place, line.is_clip) not in found:
             real = Path(os.path.realpath(place) if os.path.islink(place) else place)
             found[place, line.is_clip] = Given(replace(source, real=None if source.path is None else real), [])
@@ -70,7 +72,7 @@ def group(boxes: Boxes, folder: Path | None, template: str | None = None, stdin:
     for given in found.values():
         boxes.faults += _rank_covers(given)
     inputs = [given for given in found.values() if given.lines]
-    _place(inputs, folder, [template or DEFAULT_TEMPLATE, DEFAULT_TEMPLATE])
+    _place(inputs, folder, [template or DEFAULT_TEMPLATE, DEFAULT_TEMPLATE, f"{DEFAULT_TEMPLATE}_{{size}}"])
     return inputs
 
 
@@ -219,7 +221,7 @@ def _match(line: Line, output: str, given: Given, template: str) -> _Match | Non
 def _pattern(template: str, cover: str, ratio: str, rank: str) -> re.Pattern[str]:
     """The names that a template gives."""
     known = {"cover": cover, "ratio": ratio, "rank": rank}
-    any_of = {"stem": "(?P<stem>[^/]+)", "ext": "[^/]*?", "width": r"\d+", "height": r"\d+"}
+    any_of = {"stem": "(?P<stem>[^/]+)", "ext": "[^/]*?", "width": r"\d+", "height": r"\d+", "size": r"\d*(?:x\d+)?"}
     text = ""
     for literal, name, _, _ in string.Formatter().parse(template):
         text += re.escape(literal + known.get(name or "", "")) + any_of.get(name or "", "")

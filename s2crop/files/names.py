@@ -14,17 +14,27 @@ from typing import Any
 from s2crop.choices import DEFAULT_TEMPLATE
 from s2crop.errors import OutputError
 from s2crop.files import marks
-from s2crop.files.formats import Kind, suffix_for_name
-from s2crop.files.sizes import Size, sides_of
+from s2crop.files.formats import Kind, either, suffix_for_name
+from s2crop.files.sizes import Size, sides_of, sizes_of
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import Ratio
 
 STDOUT = Path("-")  # the output path that stands for standard output
 
-_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height")
+_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height", "size")
 
+Key = tuple[str, int] | tuple[str, int, str]  # of a crop: ratio label, rank, and its size where several are asked for
+
+
+def key_of(ratio: str, rank: int, size: str | None = None) -> Key:
+    """What a crop's output is planned under. Args: size: as a record has it."""
+    return (ratio, rank) if size is None else (ratio, rank, size)
+
+
+_Crop = tuple[Ratio, int, Size | None, Key]  # what a crop is, and what its output is planned under
 _Only = Mapping[int | None, Iterable[tuple[str, int]]]  # ratio label and rank of crops, by cover; None for a picture
 
+_FRAME = "{stem}{cover}"  # of whole frames
 _NAME_BYTES = 255  # of a file name, where the file system does not tell
 _STEM_SHARE = 0.6  # of these, that a stem is cut to where a name would be too long
 
@@ -33,7 +43,7 @@ _STEM_SHARE = 0.6  # of these, that a stem is cut to where a name would be too l
 class Plan:
     """Where the outputs of a picture go, and of a clip those of each of its covers."""
 
-    crops: Mapping[tuple[str, int], Path] = field(default_factory=dict)  # by ratio label and rank
+    crops: Mapping[Key, Path] = field(default_factory=dict)
     overlay: Path | None = None  # for the input with its crops drawn on it
     heatmap: Path | None = None  # for the input with what its scores rest on
     frame: Path | None = None  # for the whole frame of a cover
@@ -124,15 +134,19 @@ class Namer:
 
     Args:
         template: of the name below `folder`, without suffix; {stem}, {cover} (empty for pictures), {ratio},
-            {rank} (empty if `top` is 1), {ext}, {width} and {height} are filled in, and `/` makes folders.
-        size: of all outputs, without which {width} and {height} are not known; None where they have different ones.
+            {rank} (empty if `top` is 1), {ext}, {size} (as it was asked for), {width} and {height} are filled in, and
+            `/` makes folders. None for the default, which has the size where there are several.
+        sizes: of the outputs, without which {size}, {width} and {height} are not known.
+        exact: outputs have those sizes, however small the crop is.
+        circle: outputs need transparency.
         overlay, heatmap: name a JPEG for these too.
         covers: how many each clip has.
         keep_frames: name the whole frames of covers too, "{stem}{cover}".
         remember: how many of the last sources are kept in mind, so that one that comes again gets its names again;
             None for all, each of which comes once.
     Raises:
-        ValueError: a template with another field, or with a width or height that is not known before crops are chosen.
+        ValueError: a template with another field, or with a size, width or height that is not known before crops are
+            chosen.
     """
 
     def __init__(
@@ -140,8 +154,9 @@ class Namer:
         ratios: Sequence[Ratio],
         top: int,
         *,
-        template: str = DEFAULT_TEMPLATE,
-        size: Size | None = None,
+        template: str | None = None,
+        sizes: Sequence[Size] = (),
+        exact: bool = True,
         folder: Path,
         fmt: str,
         circle: bool,
@@ -151,10 +166,18 @@ class Namer:
         keep_frames: bool = False,
         remember: int | None = None,
     ):
-        self._template, self._fields = template, _check_template(template)
-        self._sides = {ratio.label: _sides(self._fields, ratio, size) for ratio in ratios}
-        self._ratios = {ratio.label: ratio for ratio in ratios}
-        self._crops = [(label, rank) for label in self._ratios for rank in range(1, top + 1)]
+        several = len(sizes) > 1
+        self._drawn_template = DEFAULT_TEMPLATE if template is None else template
+        self._template = f"{DEFAULT_TEMPLATE}_{{size}}" if template is None and several else self._drawn_template
+        self._fields = _check_template(self._template)
+        asked = {ratio: sizes_of(sizes, ratio) or (() if several else (None,)) for ratio in ratios}
+        self._sides = {
+            (ratio.label, size): _sides(self._fields, ratio, size, exact) for ratio in ratios for size in asked[ratio]
+        }
+        self._crops = [
+            (ratio, rank, size, key_of(ratio.label, rank, str(size) if several else None))
+            for ratio in asked for rank in range(1, top + 1) for size in asked[ratio]
+        ]  # fmt: skip
         self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
         self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
@@ -215,40 +238,43 @@ class Namer:
         paths = list(plan.all_paths())
         keys = {_key(path) for path in paths}
         if len(keys) < len(paths):
-            missing = "{ratio}, {rank} or {cover}" if source.kind != Kind.PICTURE else "{ratio} or {rank}"
-            raise ValueError(f"{self._template!r} gives crops of one input the same name: add {missing}")
+            missing = ["{ratio}", "{rank}"] + ["{cover}"] * (source.kind != Kind.PICTURE)
+            missing += ["{size}"] * any(len(key) > 2 for *_, key in self._crops)
+            raise ValueError(f"{self._template!r} gives crops of one input the same name: add {either(missing)}")
         return keys
 
     def _plan(self, source: Source, tag: str, only: _Only | None = None) -> Plan:
         """For a source and its covers; the tag tells its names from those of others."""
 
         def one(cover: int | None) -> Plan:
-            crops = self._crops if only is None else only.get(cover, ())
-            return self._plan_one(source, tag, cover, list(crops)) if crops else Plan()
+            wanted = None if only is None else set(only.get(cover, ()))
+            crops = [crop for crop in self._crops if wanted is None or (crop[0].label, crop[1]) in wanted]
+            return self._plan_one(source, tag, cover, crops) if crops else Plan()
 
         own = one(None) if source.kind != Kind.CLIP else Plan()
         count = self._covers if only is None else max((cover or 0 for cover in only), default=0)
         of_covers = range(1, count + 1) if source.kind != Kind.PICTURE else ()
         return replace(own, covers=tuple(map(one, of_covers)))
 
-    def _plan_one(self, source: Source, tag: str, cover: int | None, crops: Sequence[tuple[str, int]]) -> Plan:
+    def _plan_one(self, source: Source, tag: str, cover: int | None, crops: Sequence[_Crop]) -> Plan:
         """For a source as a picture, or for a cover of it."""
         place = self._place(source.relative.parent)
         word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
         suffix = suffix_for_name(known, self._fmt, self._circle)
         planned = {}
-        for label, rank in crops:
-            number = f"_{rank}" if self._top > 1 else ""
-            ratio = self._ratios[label]
-            planned[label, rank] = place / self._name(source, tag, word, ratio, suffix, number, self._sides[label])
+        for ratio, rank, size, key in crops:
+            number, sides = f"_{rank}" if self._top > 1 else "", self._sides[ratio.label, size]
+            planned[key] = place / self._name(source, tag, word, ratio, suffix, number, sides)
         drawn: dict[str, Any] = {}
-        sides = self._sides[crops[0][0]]
+        first, _, size, _ = crops[0]
+        sides = self._sides[first.label, size]
         for kind in self._drawn:
             end = f"{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
-            drawn[kind] = place / self._name(source, tag, word, Ratio(kind, None), end, "", sides)
+            name = self._name(source, tag, word, Ratio(kind, None), end, "", sides, self._drawn_template)
+            drawn[kind] = place / name
         if self._keep_frames and cover is not None:
-            end, ratio = suffix_for_name("x.jpg", self._fmt, False), self._ratios[crops[0][0]]
-            drawn["frame"] = place / self._name(source, tag, word, ratio, end, "", {}, "{stem}{cover}")
+            end = suffix_for_name("x.jpg", self._fmt, False)
+            drawn["frame"] = place / self._name(source, tag, word, first, end, "", {}, _FRAME)
         return Plan(planned, **drawn)
 
     def _place(self, parent: Path) -> Path:
@@ -269,7 +295,8 @@ class Namer:
         template: str | None = None,
     ) -> PurePosixPath:
         """A path below the folder that mirrors the source's, none of whose parts is too long."""
-        template, fields = (self._template, self._fields) if template is None else (template, {"stem"})
+        template = self._template if template is None else template
+        fields = {"stem"} if template == _FRAME else self._fields
 
         def fill(stem: str) -> PurePosixPath:
             name = _fill(template, fields, source, stem, tag, word, ratio, rank, sides)
@@ -304,20 +331,22 @@ def _check_template(template: str) -> set[str]:
     return fields
 
 
-def _sides(fields: set[str], ratio: Ratio, size: Size | None) -> dict[str, int]:
-    """The {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they are not
-    known before the crops are chosen."""
-    known = {"width": size and size.width, "height": size and size.height}
-    if size and ratio.value:
-        known["width"], known["height"] = sides_of(size, ratio.value)
+def _sides(fields: set[str], ratio: Ratio, size: Size | None, exact: bool) -> dict[str, Any]:
+    """The {size}, {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they
+    are not known before the crops are chosen."""
+    known: dict[str, Any] = {"width": None, "height": None, "size": None if size is None else str(size)}
+    if size and exact:
+        known["width"], known["height"] = sides_of(size, ratio.value) if ratio.value else (size.width, size.height)
     wanted = {name: side for name, side in known.items() if name in fields}
     for name, side in wanted.items():
+        if not side and name == "size":
+            raise ValueError("{size} is the size that is asked for: give one")
         if not side:
             raise ValueError(
                 f"{{{name}}} of {ratio.label} crops is not known beforehand: give a size that says it, and let crops "
                 "that are smaller be enlarged"
             )
-    return {name: side for name, side in wanted.items() if side}
+    return wanted
 
 
 def _name_limit(folder: Path) -> int:
@@ -365,7 +394,7 @@ def _fill(
     cover: str,
     ratio: Ratio,
     rank: str,
-    sides: Mapping[str, int],
+    sides: Mapping[str, Any],
 ) -> PurePosixPath:
     extension = source.relative.suffix[1:]
     name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension, **sides)

@@ -1,11 +1,14 @@
 """Exact output sizes, and how far the JPEG decoder may go towards them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from s2crop.choices import MAX_SIDE
+from s2crop.choices import MAX_PIXELS, MAX_SIDE
 from s2crop.errors import OutputError
+from s2crop.geometry.pads import Pads, pads_in
 from s2crop.geometry.ratio import Ratio
 
 # Where the JPEG decoder makes a picture smaller, this much of the shrinking is left to the Lanczos filter. On 24 sharp
@@ -24,6 +27,23 @@ class Size:
     width: int | None
     height: int | None
 
+    def __str__(self) -> str:
+        return f"{self.width or ''}{f'x{self.height}' if self.height else ''}"
+
+    def has_ratio(self, value: float) -> bool:
+        """Whether it is of this ratio of width to height, to the pixel; one side alone is of any."""
+        if not (self.width and self.height):
+            return True
+        return self.height == round(self.width / value) or self.width == round(self.height * value)
+
+
+class Layout(NamedTuple):
+    """An output: its size, and what of it the box takes."""
+
+    output_wh: tuple[int, int]
+    content_wh: tuple[int, int] | None  # what the box is to be resized to; None where it stays as it is
+    padded: Pads | None  # what lies around it, in pixels of the output
+
 
 def parse_size(text: str) -> Size:
     """Read `640` (width), `x360` (height) or `640x360`.
@@ -38,6 +58,54 @@ def parse_size(text: str) -> Size:
     if not all(1 <= side <= MAX_SIDE for side in (width, height) if side is not None):
         raise ValueError(f"size out of range: {text!r} (sides of 1 to {MAX_SIDE} pixels)")
     return Size(width, height)
+
+
+def parse_sizes(text: str) -> tuple[Size, ...]:
+    """Read sizes with commas between, each once.
+
+    Raises:
+        ValueError: see `parse_size`.
+    """
+    return tuple(dict.fromkeys(map(parse_size, text.split(","))))
+
+
+def sizes_of(sizes: Sequence[Size], ratio: Ratio) -> tuple[Size, ...]:
+    """Those sizes that crops of a ratio are asked for in: those of that ratio, and those that fix none."""
+    if len(sizes) < 2:
+        return tuple(sizes)
+    return tuple(
+        size for size in sizes if not (size.width and size.height) or ratio.value and size.has_ratio(ratio.value)
+    )
+
+
+def layout(
+    box: tuple[int, int, int, int],
+    padded: Pads | None,
+    size: Size | None,
+    no_upscale: bool,
+    ratio: Ratio | None = None,
+) -> Layout:
+    """How a crop's output is made up.
+
+    Args:
+        box: the crop, in pixels; padded: what is to lie around it, at the same scale.
+        size, no_upscale, ratio: as for `output_size`.
+    Raises:
+        OutputError: a side is longer than a file can hold, or what is filled up at its own size is more than a picture
+            that is read may have: of a line of pixels, a square takes thousands of times its memory.
+    """
+    box_wh = box[2] - box[0], box[3] - box[1]
+    if padded is None:
+        size_wh = output_size(box, size, no_upscale, ratio)
+        return Layout(size_wh or box_wh, size_wh, None)
+    left, top, right, bottom = padded
+    whole_wh = left + box_wh[0] + right, top + box_wh[1] + bottom
+    output_wh = output_size((0, 0, *whole_wh), size, no_upscale, ratio) or whole_wh
+    if output_wh == whole_wh and (max(output_wh) > MAX_SIDE or math.prod(output_wh) > MAX_PIXELS):
+        raise OutputError(f"filled up to {output_wh[0]}x{output_wh[1]} it is too large to write: give a size")
+    pads = pads_in(output_wh, box_wh, padded)
+    content_wh = output_wh[0] - pads[0] - pads[2], output_wh[1] - pads[1] - pads[3]
+    return Layout(output_wh, None if content_wh == box_wh else content_wh, pads if any(pads) else None)
 
 
 def output_size(
@@ -86,18 +154,19 @@ def scoring_scale(short_side: int) -> int:
 
 
 def needed_scale(
-    boxes: Sequence[tuple[str, tuple[int, int, int, int]]],
+    boxes: Sequence[tuple[str, tuple[int, int, int, int], Pads | None]],
     ratios: Mapping[str, Ratio],
-    size: Size | None,
+    sizes: Sequence[Size],
     no_upscale: bool,
 ) -> int:
-    """How many times smaller the JPEG decoder may make a picture for crops with these labels of ratios."""
+    """How many times smaller the JPEG decoder may make a picture for crops with these labels of ratios, and pads."""
     scales = []
-    for label, box in boxes:
+    for label, box, padded in boxes:
         box_wh = box[2] - box[0], box[3] - box[1]
-        try:
-            size_wh = output_size(box, size, no_upscale, ratios[label])
-        except OutputError:  # too long; what becomes of the crop itself will tell
-            size_wh = None
-        scales.append(decoder_scale(box_wh, size_wh or box_wh))
+        for size in sizes_of(sizes, ratios[label]) or (None,):
+            try:
+                content_wh = layout(box, padded, size, no_upscale, ratios[label]).content_wh
+            except OutputError:  # too long; what becomes of the crop itself will tell
+                content_wh = None
+            scales.append(decoder_scale(box_wh, content_wh or box_wh))
     return min(scales, default=1)

@@ -263,11 +263,11 @@ def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[st
                 passed = OWN_OUTPUT
             if passed_over is not None:
                 passed_over[passed] += 1
-        inside = [name for name in names if name in folders]
+        deeper = [name for name in names if name in folders]
         if recursive:
-            waiting += [(below / name, os.path.join(real, name)) for name in reversed(inside)]
+            waiting += [(below / name, os.path.join(real, name)) for name in reversed(deeper)]
         elif passed_over is not None:
-            passed_over.update(FOLDER for name in inside if os.path.realpath(folder / name) not in visited)
+            passed_over.update(FOLDER for name in deeper if os.path.realpath(folder / name) not in visited)
 
 
 def _is_looked_at(path: Path) -> bool:

@@ -48,7 +48,7 @@ def _panel(picture: Image.Image, size: tuple[int, int], heatmap: Heatmap, crops:
         Outline(box, f"{kind} {share:.0%}", overlay.SEEN, dashed=True)
         for box, share, kind in sorted(heatmap.marks, key=lambda mark: -mark[1]) if share >= MIN_SHARE
     ]  # fmt: skip
-    overlay.draw(image, size, [replace(crop, colour=CROP) for crop in crops], seen, shade=False)
+    overlay.draw(image, size, [replace(crop, colour=CROP, whole=None) for crop in crops], seen, shade=False)
     return _titled(image, heatmap.title)
 
 

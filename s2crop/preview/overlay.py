@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -13,6 +13,7 @@ SEEN = "#ffffff"  # proposals
 MOST_SEEN = 10  # proposals, the best: those that the graph takes
 _DARK = (0, 0, 0, 150)  # on both sides of a line, so that it is seen on white too
 _SHADE = (0, 0, 0, 96)  # on what no crop holds
+_PAGE = "#8a8f98"  # beside the picture, where crops are filled up past it
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
@@ -26,7 +27,8 @@ class Outline:
     colour: str
     thin: bool = False
     dashed: bool = False
-    circle: bool = False  # the inscribed one too
+    circle: bool = False  # the inscribed one of the whole too
+    whole: Box | None = None  # with what is filled up around the box, reaching past the picture
 
 
 def size_wh(width: int, height: int) -> tuple[int, int]:
@@ -47,7 +49,12 @@ def crop_outlines(crops: Sequence, ratios: Sequence[str], circle: bool) -> list[
             words.append(" " + "  ".join(figures))  # a box that was given need have none
         label = " ".join(words + faults(crop.cut, crop.lost))
         colour = COLOURS[ratios.index(crop.ratio) % len(COLOURS)]
-        outlines.append(Outline(crop.box, label, colour, thin=crop.rank > 1, circle=circle))
+        whole = None
+        if crop.padded is not None:
+            x1, y1, x2, y2 = crop.box
+            left, top, right, bottom = crop.padded
+            whole = x1 - left, y1 - top, x2 + right, y2 + bottom
+        outlines.append(Outline(crop.box, label, colour, thin=crop.rank > 1, circle=circle, whole=whole))
     return outlines
 
 
@@ -74,6 +81,8 @@ def draw(
 ) -> Image.Image:
     """Draw outlines on a picture.
 
+    Where crops are filled up past the picture, it is laid on a page that shows how far.
+
     Args:
         picture: RGB, upright; drawn on.
         size: (width, height) that the boxes are in.
@@ -81,10 +90,17 @@ def draw(
         seen: proposals.
         shade: darken what no crop holds a little.
     """
+    picture, size, shift = _with_room(picture, size, crops)
+    if any(shift):
+        crops, seen = ([_shifted(outline, shift) for outline in some] for some in (crops, seen))
     scale = picture.width / size[0], picture.height / size[1]
     line = max(2, round(max(picture.size) / 530))
     pen = ImageDraw.Draw(picture, "RGBA")
-    boxes = [scaled(outline.box, scale) for outline in crops]
+    boxes = [scaled(outline.whole or outline.box, scale) for outline in crops]
+    for outline in crops:
+        if outline.whole:
+            inner = replace(outline, whole=None, dashed=True)
+            _rectangle(pen, scaled(outline.box, scale), inner, max(1, line // 2))
     if shade:
         _shade(picture, boxes)
     for outline in seen:
@@ -99,6 +115,31 @@ def draw(
     for outline in seen:
         _label(pen, scaled(outline.box, scale), outline, 8 * line, picture.size, labels)
     return picture
+
+
+def _with_room(
+    picture: Image.Image, size: tuple[int, int], crops: Sequence[Outline]
+) -> tuple[Image.Image, tuple[int, int], tuple[int, int]]:
+    """The picture on a page that holds all that crops are filled up with, the page's size in pixels that boxes are in,
+    and where on it the picture begins."""
+    wholes = [(0, 0, *size), *(outline.whole for outline in crops if outline.whole)]
+    x1, y1, x2, y2 = (choose(whole[i] for whole in wholes) for i, choose in enumerate((min, min, max, max)))
+    page = math.ceil(x2) - math.floor(x1), math.ceil(y2) - math.floor(y1)
+    if page == size:
+        return picture, size, (0, 0)
+    shift = -math.floor(x1), -math.floor(y1)
+    scale = min(picture.width / size[0], LONGEST / max(page))
+    picture = picture.resize((max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+    made = Image.new("RGB", (max(1, round(page[0] * scale)), max(1, round(page[1] * scale))), _PAGE)
+    made.paste(picture, (round(shift[0] * scale), round(shift[1] * scale)))
+    return made, page, shift
+
+
+def _shifted(outline: Outline, shift: tuple[int, int]) -> Outline:
+    def moved(box: Box) -> Box:
+        return box[0] + shift[0], box[1] + shift[1], box[2] + shift[0], box[3] + shift[1]
+
+    return replace(outline, box=moved(outline.box), whole=outline.whole and moved(outline.whole))
 
 
 def scaled(box: Box, scale: tuple[float, float]) -> tuple[int, int, int, int]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
 from s2crop.files.sniff import CLIP
 from s2crop.files.sources import content
+from s2crop.geometry.pads import Pads, pads_around
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Record
 from s2crop.run.clips import ClipWorkers
@@ -94,9 +95,9 @@ class BoxWorkers(ClipWorkers):
     def _cover_of(self, job: Job, rank: int, lines: Sequence[Line]) -> Job:
         """A cover of a clip as a picture of its own."""
         line = lines[0]
-        about = {"time_s": line.time_s} if not line.is_art else {"source": "art"}
+        about: dict[str, Any] = {"time_s": line.time_s} if not line.is_art else {"source": "art"}
         about |= {"cover_score": line.told.get("cover_score")}
-        boxes = {(one.ratio.label, one.rank): one.box for one in lines}
+        boxes = self._boxes(lines)
         plan = job.plan.covers[rank - 1]
         about = job.about | {"cover_rank": rank} | about
         return Job(job.index, job.source, plan, about, origin=job.origin, given=job.given, boxes=boxes)
@@ -120,16 +121,26 @@ class BoxWorkers(ClipWorkers):
         size_wh, options = (job.opened.width, job.opened.height), self._options
         faults, fitting = [], []
         for line in lines:
-            if reason := why_not(line, size_wh, options.size, options.circle):
+            if reason := why_not(line, size_wh, options.sizes, options.circle):
                 faults.append(self._failed(job, [line], InputError(reason)))
             else:
                 fitting.append(line)
-        job.boxes = {(line.ratio.label, line.rank): line.box for line in fitting}
+        job.boxes = self._boxes(fitting)
         if not fitting:
             return faults
-        records = faults + self._told(self.write(job, [_crop(line) for line in fitting]), fitting)
+        crops = [_crop(line, self._pads(line)) for line in fitting]
+        records = faults + self._told(self.write(job, crops), fitting)
         job.thumbnails = [replace(one, crops=[*[None] * len(faults), *one.crops]) for one in job.thumbnails]
         return records
+
+    def _boxes(self, lines: Sequence[Line]) -> dict[tuple[str, int], tuple[int, ...]]:
+        return {(one.ratio.label, one.rank): (*one.box, *(self._pads(one) or ())) for one in lines}
+
+    def _pads(self, line: Line) -> Pads | None:
+        """What fills a box up to its ratio again, where the run that chose did so."""
+        ratio = self._ratios[line.ratio.label].value
+        x1, y1, x2, y2 = line.box
+        return pads_around((x2 - x1, y2 - y1), ratio, self._options.circle) if line.is_padded and ratio else None
 
     def _failed(self, job: Job, lines: Sequence[Line], error: Exception) -> Record:
         """The record of lines that nothing could be made of."""
@@ -146,15 +157,16 @@ class BoxWorkers(ClipWorkers):
         for record in records:
             line = known.get((record.ratio or "", record.rank or 0))
             if line is not None and record.status != report.ERROR:
-                record = replace(record, **{"cut": None, "lost": None, "box": line.box} | line.told)
+                told_of: dict[str, Any] = {"cut": None, "lost": None, "box": line.box, **line.told}
+                record = replace(record, **told_of)
             told.append(record)
         return told
 
 
-def _crop(line: Line) -> Crop:
+def _crop(line: Line, padded: Pads | None) -> Crop:
     """A box that was given, as one that was chosen; what is not known of it is not a number."""
     told = line.told
     cut, lost = ([Thing(*thing) for thing in told.get(key, ())] for key in ("cut", "lost"))
     score, worth = (float(told.get(key, math.nan)) for key in ("score", "worth"))
     focus = told.get("focus")
-    return Crop(line.box, score, line.ratio.label, line.rank, None, worth, cut, lost, focus)
+    return Crop(line.box, score, line.ratio.label, line.rank, None, worth, cut, lost, focus, padded)

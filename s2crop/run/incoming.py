@@ -65,7 +65,8 @@ class Listed:
     ):
         self.total = self.seen = len(sources)
         self.ended = False
-        self._rest = zip(sources, plans, given or [None] * len(sources), strict=True)
+        boxes: Sequence[Given | None] = given or [None] * len(sources)
+        self._rest = zip(sources, plans, boxes, strict=True)
         self._stdin_error = stdin_error
 
     def take(self) -> Taken | None:

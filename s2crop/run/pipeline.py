@@ -262,8 +262,7 @@ class _Pipeline:
             ]
             self._taken += len(jobs)
             looked = self._lookers.submit(self._look_at, jobs, [taken.error for taken in block])
-            if incoming.news is not None:
-                looked.add_done_callback(lambda _, news=incoming.news: news.set())
+            _tell_when_done(looked, incoming.news)
             self._ahead.append(looked)
 
     def _look_at(self, jobs: list[Job], errors: list[Exception | None]) -> deque[Job]:
@@ -288,8 +287,7 @@ class _Pipeline:
 
     def _submit(self, news: threading.Event | None, work: Callable[..., Any], job: Job, *given: Any) -> Future:
         future = self._pool.submit(self._guarded, work, job, *given)
-        if news is not None:
-            future.add_done_callback(lambda _: news.set())
+        _tell_when_done(future, news)
         return future
 
     def _guarded(self, work: Callable[..., Any], job: Job, *given: Any) -> Any:
@@ -464,6 +462,11 @@ class _Pipeline:
                 log.warning("%s: %s", report.one_line(job.source.name), report.one_line(note))
             yield job
             self._unreported.popleft()
+
+
+def _tell_when_done(future: Future, news: threading.Event | None) -> None:
+    if news is not None:
+        future.add_done_callback(lambda _: news.set())
 
 
 def _stand_back() -> None:

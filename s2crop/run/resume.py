@@ -11,6 +11,7 @@ from s2crop.files import marks
 from s2crop.files.formats import format_to_write
 from s2crop.files.marks import Mark, Standing, State
 from s2crop.files.names import STDOUT
+from s2crop.files.sizes import Size
 from s2crop.run.work import BatchOptions, Job
 
 CROP, OVERLAY, HEATMAP, FRAME = "crop", "overlay", "heatmap", "frame"
@@ -18,7 +19,7 @@ CROP, OVERLAY, HEATMAP, FRAME = "crop", "overlay", "heatmap", "frame"
 # Fields of BatchOptions on which no output depends, or not every kind of output.
 _OF_NO_OUTPUT = frozenset(
     ["request", "jobs", "batch_size", "max_pixels", "overwrite", "skip_existing", "dry_run", "protected", "folder",
-     "stream", "stream_format", "thumbnails", "spell"]
+     "stream", "stream_format", "thumbnails", "spell", "sizes", "pad_with"]
 )  # fmt: skip
 _OF_SOME = frozenset(["quality", "overlay_proposals", "covers", "start_s", "end_s", "scan"])
 _OF_THE_CHOICE = frozenset(["weights", "proposals"])  # none of which is made where boxes are given
@@ -43,16 +44,17 @@ class Resume:
         self._options = options
         request = options.request
         self._ratios = {ratio.label: ratio.value for ratio in request.ratios}
+        padded = [("pad", request.pad), ("pad_with", options.pad_with)] if request.pad != "never" else []
         asked = [
-            (name.name, getattr(request, name.name)) for name in fields(request) if name.name not in ("ratios", "top")
-        ]
+            (name.name, getattr(request, name.name)) for name in fields(request)
+            if name.name not in ("ratios", "top", "pad")
+        ]  # fmt: skip
         how = [
             (name.name, getattr(options, name.name))
             for name in fields(options) if name.name not in _OF_NO_OUTPUT | _OF_SOME
         ]  # fmt: skip
-        self._base = repr((model, asked, how))
-        given = [pair for pair in how if pair[0] not in _OF_THE_CHOICE]
-        self._base_of_given = repr((request.circle, given))
+        self._model, self._asked, self._how = model, asked, how + padded
+        self._how_given = [pair for pair in how if pair[0] not in _OF_THE_CHOICE] + [("pad_with", options.pad_with)]
         self._digests: dict[tuple, str] = {}
         self._folders: dict[Path, str] = {}  # with links followed
 
@@ -69,15 +71,23 @@ class Resume:
             except (OSError, ValueError):
                 pass  # opening it will say what is wrong
 
-    def mark(self, job: Job, suffix: str, what: str, ratio: str | None = None, rank: int | None = None) -> str:
+    def mark(
+        self,
+        job: Job,
+        suffix: str,
+        what: str,
+        ratio: str | None = None,
+        rank: int | None = None,
+        size: str | None = None,
+    ) -> str:
         """The text for an output that is about to be written; empty for an input that is not known."""
         if job.origin is None:
             return ""
         if job.boxes is not None:
-            digest = self._digest_of_given(job, suffix, what, ratio, rank)
+            digest = self._digest_of_given(job, suffix, what, ratio, rank, size)
             return str(Mark(job.origin, digest, box=_digest_of_box(job, what, ratio, rank)))
         crops = job.few.get(ratio or "")
-        return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank), crops, job.few_covers))
+        return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank, size), crops, job.few_covers))
 
     def look(self, job: Job) -> bool:
         """Look at all outputs of a picture; whether there is nothing left to do.
@@ -87,16 +97,24 @@ class Resume:
         """
         self.find_origin(job)
         done = True
-        for (ratio, rank), output in job.plan.crops.items():
+        for (ratio, rank, *size), output in job.plan.crops.items():
             if rank <= job.few.get(ratio, rank):
-                done &= self.todo(job, output, CROP, ratio, rank) is Todo.LEAVE
+                done &= self.todo(job, output, CROP, ratio, rank, "".join(size) or None) is Todo.LEAVE
         for what, drawn in ((OVERLAY, job.plan.overlay), (HEATMAP, job.plan.heatmap), (FRAME, job.plan.frame)):
             if drawn is not None:
                 done &= self.todo(job, drawn, what) is Todo.LEAVE
         return done and bool(job.todo)
 
     def todo(
-        self, job: Job, output: Path, what: str, ratio: str | None = None, rank: int | None = None, again: bool = False
+        self,
+        job: Job,
+        output: Path,
+        what: str,
+        ratio: str | None = None,
+        rank: int | None = None,
+        size: str | None = None,
+        *,
+        again: bool = False,
     ) -> Todo:
         """What is to be done about an output of a job; what is seen is kept in the job.
 
@@ -106,10 +124,10 @@ class Resume:
             OutputError: something that is not ours to replace is there.
         """
         if again or output not in job.todo:
-            job.todo[output] = self._todo(job, output, what, ratio, rank)
+            job.todo[output] = self._todo(job, output, what, ratio, rank, size)
         return job.todo[output]
 
-    def _todo(self, job: Job, output: Path, what: str, ratio: str | None, rank: int | None) -> Todo:
+    def _todo(self, job: Job, output: Path, what: str, ratio: str | None, rank: int | None, size: str | None) -> Todo:
         options = self._options
         if options.dry_run or output == STDOUT:
             return Todo.MAKE
@@ -122,7 +140,7 @@ class Resume:
             return Todo.REPLACE
         if job.origin is not None and standing.mark is not None:
             same_input = standing.mark.origin.input == job.origin.input
-            if same_input and self._is_as_asked(job, standing.mark, output.suffix, what, ratio, rank):
+            if same_input and self._is_as_asked(job, standing.mark, output.suffix, what, ratio, rank, size):
                 self._learn(job, standing, ratio)
                 return Todo.LEAVE
             if standing.mark.box and job.boxes is None and what == CROP and not options.skip_existing:
@@ -139,15 +157,17 @@ class Resume:
             f"{output} {whose}: {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
         )
 
-    def _is_as_asked(self, job: Job, mark: Mark, suffix: str, what: str, ratio: str | None, rank: int | None) -> bool:
+    def _is_as_asked(
+        self, job: Job, mark: Mark, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None
+    ) -> bool:
         """Whether an output is what this run would make of the same input. One whose box was given counts as what
         would be chosen now: it is a correction that is to stay."""
         if not mark.box:
-            return job.boxes is None and mark.options == self._digest(job, suffix, what, ratio, rank)
+            return job.boxes is None and mark.options == self._digest(job, suffix, what, ratio, rank, size)
         if job.boxes is None:
-            return what == CROP and mark.options == self._digest_of_given(job, suffix, what, ratio, rank)
+            return what == CROP and mark.options == self._digest_of_given(job, suffix, what, ratio, rank, size)
         box = _digest_of_box(job, what, ratio, rank)
-        return (mark.box, mark.options) == (box, self._digest_of_given(job, suffix, what, ratio, rank))
+        return (mark.box, mark.options) == (box, self._digest_of_given(job, suffix, what, ratio, rank, size))
 
     def _learn(self, job: Job, standing: Standing, ratio: str | None) -> None:
         """Of a finished output: how many crops and covers there are where these are fewer than asked for."""
@@ -157,33 +177,41 @@ class Resume:
         if standing.mark.covers is not None:
             job.few_covers = standing.mark.covers
 
-    def _digest(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None) -> str:
+    def _digest(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None) -> str:
         """Of all options that such an output depends on."""
         cover = job.about.get("cover_rank")
         key = what, ratio, rank, suffix, cover
-        if key not in self._digests:
+        if (*key, size) not in self._digests:
             options, more = self._options, list[Any](key)
             more.append(self._ratios.get(ratio or ""))
-            fmt = format_to_write(suffix)
-            if fmt is None or fmt.lossy:
-                more.append(options.quality)
+            more += self._quality(suffix)
             if cover is not None:
                 more += [options.covers, options.start_s, options.end_s, options.scan]
             if what in (OVERLAY, HEATMAP):
                 more += [self._ratios, options.request.top, options.overlay_proposals]
-            self._digests[key] = marks.digest(self._base, more)
-        return self._digests[key]
+            base = repr((self._model, self._asked, [("size", self._size(size)), *self._how]))
+            self._digests[*key, size] = marks.digest(base, more)
+        return self._digests[*key, size]
 
-    def _digest_of_given(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None) -> str:
+    def _digest_of_given(
+        self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None
+    ) -> str:
         """Of the options that such an output depends on where its box is given."""
         key = "given", what, ratio, rank, suffix, job.about.get("cover_rank")
-        if key not in self._digests:
-            options, more = self._options, list[Any](key)
-            fmt = format_to_write(suffix)
-            if fmt is None or fmt.lossy:
-                more.append(options.quality)
-            self._digests[key] = marks.digest(self._base_of_given, more)
-        return self._digests[key]
+        if (*key, size) not in self._digests:
+            more = [*key, *self._quality(suffix)]
+            base = repr((self._options.request.circle, [("size", self._size(size)), *self._how_given]))
+            self._digests[*key, size] = marks.digest(base, more)
+        return self._digests[*key, size]
+
+    def _quality(self, suffix: str) -> list[int]:
+        fmt = format_to_write(suffix)
+        return [self._options.quality] if fmt is None or fmt.lossy else []
+
+    def _size(self, size: str | None) -> Size | None:
+        """That of an output; of several none knows of the others, so that one more leaves what is there."""
+        sizes = self._options.sizes
+        return next((one for one in sizes if len(sizes) == 1 or str(one) == size), None)
 
     def _is_protected(self, output: Path) -> bool:
         if os.path.islink(output):

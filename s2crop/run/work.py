@@ -13,11 +13,12 @@ from s2crop import report
 from s2crop.choices import DEFAULT_QUALITY, MAX_PIXELS
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, S2CropError
-from s2crop.files import encode, metadata, sizes
+from s2crop.files import encode, metadata, pad, sizes
 from s2crop.files.formats import SAME, output_suffix
 from s2crop.files.marks import Origin
-from s2crop.files.names import Plan
+from s2crop.files.names import Plan, key_of
 from s2crop.files.picture import Picture
+from s2crop.files.sizes import Layout, Size
 from s2crop.files.sources import Source
 from s2crop.geometry.boxes import object_position
 from s2crop.preview.sheet import Thumbnails
@@ -49,12 +50,13 @@ class BatchOptions:
     jobs: int = 1  # threads that decode, crop, encode and write
     batch_size: int | None = None  # pictures scored at once; None for what is fastest on the cropper's device
     max_pixels: int = MAX_PIXELS
-    size: sizes.Size | None = None  # exact output size
+    sizes: tuple[Size, ...] = ()  # exact output sizes, each of every crop whose ratio it fits; none: as the crop is
     no_upscale: bool = False
     quality: int = DEFAULT_QUALITY
     metadata: str = "rights"  # what outputs keep of it: see `files.metadata.kept`
     colour: str = "auto"  # what becomes of profiles: see `files.pixels.managed`
     ground: str | None = None  # the colour that transparency lies on; None for what shows the picture
+    pad_with: str = pad.BLUR  # what pads are filled with: see `files.pad.padded`
     weights: str | None = None  # what tells the cropper's weights from the shipped ones
     proposals: str = "auto"  # the cropper's
     overwrite: bool = False  # whatever is there; otherwise what is done is skipped, see `run.resume`
@@ -77,6 +79,11 @@ class BatchOptions:
         """Crops are cut to their inscribed circles."""
         return self.request.circle
 
+    @property
+    def clear(self) -> bool:
+        """Outputs need transparency."""
+        return self.circle or self.pad_with == pad.TRANSPARENT
+
 
 class Stopped(BaseException):
     """Raised in a worker that is to go no further."""
@@ -93,7 +100,7 @@ class Job:
     contents: bytes | None = None  # of the file, where it is not to be opened
     origin: Origin | None = None  # what tells the input, for marks
     given: "Given | None" = None  # the boxes, where none are to be chosen
-    boxes: dict[tuple[str, int], tuple[int, int, int, int]] | None = None  # of these, by ratio label and rank
+    boxes: dict[tuple[str, int], tuple[int, ...]] | None = None  # of these, by ratio label and rank; pads behind them
     todo: "dict[Path, Todo]" = field(default_factory=dict)  # about outputs, as far as it is known
     few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
     few_covers: int | None = None  # likewise
@@ -235,26 +242,26 @@ class Work:
         job.room = 0
 
     def each(self, job: Job, crops: Sequence[Crop], make: Callable[[Record], Record]) -> list[Record]:
-        """A record of each crop of a picture, up to the first that fails.
+        """A record of each crop of a picture in each size, up to the first that fails.
 
         Args:
-            make: what is done with a crop: its record, with box and score, in and out.
+            make: what is done with a crop: its record, with box, pads, size and score, in and out.
         """
         if not crops:
             return [self.failed(self.record(job), InputError("no crop fits"))]
         # Of all crops, also those that are there already: what is written does not depend on how far a run came before.
-        boxes = [(crop.ratio, crop.box) for crop in crops]
-        needed = sizes.needed_scale(boxes, self._ratios, self._options.size, self._options.no_upscale)
+        boxes = [(crop.ratio, crop.box, crop.padded) for crop in crops]
+        needed = sizes.needed_scale(boxes, self._ratios, self._options.sizes, self._options.no_upscale)
         job.scale = min(job.scale, needed)
         records: list[Record] = []
-        for crop in crops:
+        for crop, size in [(one, size) for one in crops for size in self._sizes_of(one.ratio)]:
             box = tuple(int(edge) for edge in crop.box)
             score = float(crop.score)
-            output = job.plan.crops.get((crop.ratio, crop.rank))
+            output = job.plan.crops.get(key_of(crop.ratio, crop.rank, size))
             position = object_position(box, (job.opened.width, job.opened.height))
             record = self.record(
                 job, ratio=crop.ratio, rank=crop.rank, box=box, output=None if output is None else str(output),
-                cut=crop.cut, lost=crop.lost, focus=crop.focus, object_position=position,
+                cut=crop.cut, lost=crop.lost, focus=crop.focus, object_position=position, padded=crop.padded, size=size,
             )  # fmt: skip
             try:
                 if job.boxes is None:
@@ -270,20 +277,21 @@ class Work:
         return records
 
     def sized(self, record: Record) -> Record:
-        """The record of a crop with the size of its output."""
-        (width, height), _ = self._sizes(record)
-        return replace(record, output_width=width, output_height=height)
+        """The record of a crop, whose pads are as the crop has them, with the size and the pads of its output."""
+        (width, height), _, padded = self._layout(record)
+        return replace(record, output_width=width, output_height=height, padded=padded)
 
     def suffix(self, job: Job, fmt: str) -> str:
         """Of outputs that have no name, in a format asked for; a clip's frame, which is no file, counts as a JPEG."""
-        return output_suffix(job.opened.format or "JPEG", fmt, self._options.circle)
+        return output_suffix(job.opened.format or "JPEG", fmt, self._options.clear)
 
     def encoded(
         self, job: Job, record: Record, suffix: str, check: Callable[[], None] = lambda: None, software: str = ""
     ) -> bytes:
-        """A crop cut, resized and encoded.
+        """A crop cut, resized, padded and encoded.
 
         Args:
+            record: of the crop, whose pads are as the crop has them.
             software: the mark of what made it.
             check: called between the steps; may raise.
         """
@@ -291,7 +299,7 @@ class Work:
         with self._clock("decode"):
             job.opened.decode(job.scale)
         with self._clock("crop and resize"):
-            image = job.opened.crop(record.box, self._sizes(record)[1])
+            image = pad.cut(job.opened, record.box, self._layout(record), self._options.pad_with)
         check()
         with self._clock("encode"):
             return encode.encode(
@@ -305,10 +313,16 @@ class Work:
                 software=software,
             )
 
-    def _sizes(self, record: Record) -> tuple[tuple[int, int], tuple[int, int] | None]:
-        """(width, height) of a crop's output, and what it is to be resized to, if at all."""
+    def _sizes_of(self, ratio: str) -> Sequence[str | None]:
+        """The sizes that crops of a ratio are made in, as their records call them."""
+        if len(self._options.sizes) < 2:
+            return (None,)
+        return tuple(map(str, sizes.sizes_of(self._options.sizes, self._ratios[ratio])))
+
+    def _layout(self, record: Record) -> Layout:
+        """How the output of a crop is made up."""
         assert record.box is not None and record.ratio is not None
         options = self._options
-        size_wh = sizes.output_size(record.box, options.size, options.no_upscale, self._ratios[record.ratio])
-        x1, y1, x2, y2 = record.box
-        return size_wh or (x2 - x1, y2 - y1), size_wh
+        asked = [size for size in options.sizes if record.size in (None, str(size))]
+        ratio = self._ratios[record.ratio]
+        return sizes.layout(record.box, record.padded, asked[0] if asked else None, options.no_upscale, ratio)

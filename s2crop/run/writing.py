@@ -16,7 +16,7 @@ from s2crop import report
 from s2crop.cropping.request import Crop
 from s2crop.errors import OutputError
 from s2crop.files import encode, metadata, pixels, write
-from s2crop.files.names import STDOUT
+from s2crop.files.names import STDOUT, key_of
 from s2crop.files.picture import Picture
 from s2crop.preview import heatmap, overlay, sheet
 from s2crop.preview.overlay import Outline
@@ -67,8 +67,10 @@ class Workers(Work):
 
     def _skipped(self, job: Job) -> list[Record]:
         records = [
-            self.record(job, ratio=ratio, rank=rank, output=str(path), status=report.SKIPPED)
-            for (ratio, rank), path in job.plan.crops.items() if path in job.todo
+            self.record(
+                job, ratio=key[0], rank=key[1], output=str(path), status=report.SKIPPED, size="".join(key[2:]) or None
+            )
+            for key, path in job.plan.crops.items() if path in job.todo
         ]  # fmt: skip
         job.thumbnails = self._thumbnails(job, records)
         return records
@@ -121,21 +123,29 @@ class Workers(Work):
     def _write_crop(self, job: Job, record: Record) -> Record:
         self._check_stop()
         assert record.ratio is not None and record.rank is not None
-        options, output = self._options, job.plan.crops[record.ratio, record.rank]
-        what = CROP, record.ratio, record.rank
-        if self._resume.todo(job, output, *what) is Todo.LEAVE:
-            return replace(record, status=report.SKIPPED)
+        options, output = self._options, job.plan.crops[key_of(record.ratio, record.rank, record.size)]
+        what = CROP, record.ratio, record.rank, record.size
         sized = self.sized(record)
+        skipped = replace(record, status=report.SKIPPED, padded=sized.padded)
+        if self._resume.todo(job, output, *what) is Todo.LEAVE:
+            return skipped
         if options.dry_run:
             return replace(sized, status=report.PLANNED)
         suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
-        data = self.encoded(job, sized, suffix, self._check_stop, self._resume.mark(job, suffix, *what))
+        data = self.encoded(job, record, suffix, self._check_stop, self._resume.mark(job, suffix, *what))
         if not self._write_output(job, output, data, *what):
-            return replace(record, status=report.SKIPPED)  # another run wrote it meanwhile
+            return skipped  # another run wrote it meanwhile
         return replace(sized, status=report.WRITTEN)
 
     def _write_output(
-        self, job: Job, output: Path, data: bytes, what: str, ratio: str | None = None, rank: int | None = None
+        self,
+        job: Job,
+        output: Path,
+        data: bytes,
+        what: str,
+        ratio: str | None = None,
+        rank: int | None = None,
+        size: str | None = None,
     ) -> bool:
         """Write an output; False if it was done meanwhile.
 
@@ -143,7 +153,7 @@ class Workers(Work):
             OutputError: it cannot be written, or something that is not ours to replace came in its place.
         """
         for again in (False, True):
-            todo = self._resume.todo(job, output, what, ratio, rank, again)
+            todo = self._resume.todo(job, output, what, ratio, rank, size, again=again)
             if todo is Todo.LEAVE:
                 return False
             if self._write_data(output, data, todo is Todo.REPLACE):

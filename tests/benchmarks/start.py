@@ -44,7 +44,7 @@ cropper = load_cropper("s2cnet", None, "cpu", "auto", "auto", 2).load()
 ratios = tuple(map(parse_ratio, sys.argv[3].split(",")))
 sources = find_sources([sys.argv[1]])
 plans = plan_names(sources, ratios, 1, folder=Path(sys.argv[2]), fmt="same", circle=False)
-options = BatchOptions(CropRequest(ratios=ratios), jobs=2, size=parse_size(sys.argv[4]), overwrite=True)
+options = BatchOptions(CropRequest(ratios=ratios), jobs=2, sizes=(parse_size(sys.argv[4]),), overwrite=True)
 assert not pipeline.run(sources, plans, cropper, options, print).failed
 """
 

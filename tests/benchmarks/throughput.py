@@ -178,8 +178,8 @@ class S2Crop:
         """Crop all photos. Args: default: as the command does it without options."""
         request = CropRequest(ratios=(parse_ratio("free"),)) if default else self.request
         plans = plan_names(self.sources, request.ratios, 1, folder=out, fmt="jpg", circle=False)
-        size = None if default else parse_size(str(WIDTH))
-        settings = BatchOptions(request, jobs=JOBS, size=size, quality=QUALITY, overwrite=True)
+        sizes = () if default else (parse_size(str(WIDTH)),)
+        settings = BatchOptions(request, jobs=JOBS, sizes=sizes, quality=QUALITY, overwrite=True)
         boxes: Boxes = {}
 
         def note(record) -> None:
@@ -198,7 +198,9 @@ class S2Crop:
         inputs = group(read_boxes(io.BytesIO(text.encode())), out)
         sources = [given.source for given in inputs]
         plans = plan_names(sources, self.request.ratios, 1, folder=out, fmt="jpg", circle=False)
-        settings = BatchOptions(self.request, jobs=JOBS, size=parse_size(str(WIDTH)), quality=QUALITY, overwrite=True)
+        settings = BatchOptions(
+            self.request, jobs=JOBS, sizes=(parse_size(str(WIDTH)),), quality=QUALITY, overwrite=True
+        )
         summary = pipeline.run_incoming(Listed(sources, plans, inputs), NoCropper(), settings, lambda record: None)
         assert summary.crops["written"] == len(sources) * len(RATIOS)
 
