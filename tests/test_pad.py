@@ -127,6 +127,12 @@ class TestFills:
         if mode == "I;16":
             assert (made[:15] % 257 > 0).mean() > 0.9  # values between those of 8 bits
 
+    @given(st.integers(1, 90), st.integers(1, 90), st.floats(0.2, 5))
+    def test_pictures_of_any_size_are_blurred(self, width, height, ratio):
+        pads = pads_around((width, height), ratio) or (0, 0, 0, 0)
+        made = padded(Image.new("RGB", (width, height), (90, 0, 0)), pads, "blur")
+        assert made.size == (width + pads[0] + pads[2], height + pads[1] + pads[3])
+
     def test_where_parts_are_clear_nothing_is_blurred_into_the_pads(self):
         image = Image.new("RGBA", (40, 20), (200, 10, 10, 255))
         assert padded(image, (0, 10, 0, 10)).getpixel((20, 0)) == tuple(

@@ -114,9 +114,8 @@ def _blurred(image: Image.Image, size_wh: tuple[int, int]) -> Image.Image:
     scale = min(1.0, SMALL_SIDE / max(size_wh))
     small_wh = max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
     enlarged = max(size_wh[0] / image.width, size_wh[1] / image.height)
-    shown = size_wh[0] / enlarged, size_wh[1] / enlarged
-    left, upper = (image.width - shown[0]) / 2, (image.height - shown[1]) / 2
-    part = (left, upper, min(left + shown[0], image.width), min(upper + shown[1], image.height))
+    left, upper = (max(0.0, side - whole / enlarged) / 2 for side, whole in zip(image.size, size_wh, strict=True))
+    part = (left, upper, image.width - left, image.height - upper)
     gap = None if image.mode == "I;16" else 2.0
     small = image.resize(small_wh, Image.Resampling.BOX, part, gap)
     values = np.asarray(small).astype(np.float32)
