@@ -40,7 +40,7 @@ NEVER_WORSE = ("score", "looks_held")
 # The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
-FLOORS = {"head_lost": 3.0, "eyes_lost": 2.0, "head_cut": 1.5, "text_lost": 3.0, "text_cut": 3.0}
+FLOORS = {"head_lost": 5.0, "eyes_lost": 3.0, "head_cut": 1.5, "text_lost": 5.0, "text_cut": 5.0}
 LETTERED_RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)
 
 

@@ -46,6 +46,7 @@ class SubjectRecipe:
     """Choices of this training; a TOML file sets them."""
 
     start: str = "shipped"  # run whose backbone and proposal head stay, or the shipped weights
+    warm: bool = False  # go on with the subject head that `start` has
     epochs: int = 6
     batch_size: int = 16
     rate: float = 2e-3
@@ -119,13 +120,19 @@ def train(recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device:
 
 
 def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
-    """The network of the run to start from, with a fresh subject head whose deep stages are the backbone's."""
+    """The network of the run to start from.
+
+    Its subject head is a fresh one, whose deep stages are the backbone's, unless the recipe goes on with the one there.
+    """
     path = shipped_weights("s2cnet") if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
     config, state = read_weights(path)
     torch.manual_seed(recipe.seed)
     model = S2CNet(dataclasses.replace(config, subject_head=True))
-    kept = {key: value for key, value in state.items() if not key.startswith(("subject_head.", "choice."))}
+    fresh = ("choice.",) if recipe.warm else ("subject_head.", "choice.")
+    kept = {key: value for key, value in state.items() if not key.startswith(fresh)}
     model.load_state_dict(kept, strict=False)
+    if recipe.warm:
+        return model
     first = len(model.backbone.layers) - len(model.subject_head.layers)
     model.subject_head.layers.load_state_dict(nn.ModuleList(model.backbone.layers[first:]).state_dict())
     return model
