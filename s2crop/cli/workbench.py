@@ -171,11 +171,19 @@ def integrity(photos: Path, boxes: Path, **options: Any) -> None:
 @evaluate.command()
 @click.argument("rankings", type=_FILE)
 @click.argument("photos", type=_FOLDER)
-@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    help="Which photos: those that the shipped recipes keep aside (the default of rankings), the others, or all (that "
+    "of corrections).",
+)
+@with_options(_SPLIT_OPTIONS[1:] + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def editor(rankings: Path, photos: Path, **options: Any) -> None:
-    """Agreement with an editor who ranked crops of one ratio, beside other croppers.
+    """Agreement with an editor who ranked crops of one ratio, or who corrected crops, beside other croppers.
 
-    RANKINGS is a JSON list of {photo, ratio, candidates, rank, bad}, boxes in fractions; PHOTOS is searched in depth.
+    RANKINGS is a JSON list of {photo, ratio, candidates, rank, bad}, boxes in fractions, and PHOTOS is searched in
+    depth; or it is the fixes.jsonl of a sheet, whose inputs lie in PHOTOS or, as they were named, below the current
+    folder.
     """
     _run(lambda: _measure("editor", rankings, photos, **options))
 
