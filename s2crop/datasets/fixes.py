@@ -1,6 +1,7 @@
 """Corrections as labels: the `fixes.jsonl` of a sheet, whose frames are better than those that were given."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from s2crop.datasets.rankings import Ranking
 from s2crop.errors import InputError
-from s2crop.files.boxes import Fault, Line, has_ratio, read_boxes, why_not
+from s2crop.files.boxes import Box, Fault, Line, has_ratio, read_boxes, why_not
 
 PASSED_OVER = (  # why a line teaches nothing, in the order in which it is told
     "of clips",
@@ -26,6 +27,7 @@ class Fixes:
 
     rankings: list[Ranking]  # of two crops or more: the better ones, and the one that was given
     passed_over: Counter[str]  # lines that teach nothing, by the reason of PASSED_OVER
+    concerned: frozenset[tuple[str, str]]  # input and ratio of crops that were corrected or refused
 
     def text(self) -> str:
         """ "24 corrections, passed over 2 of clips, 1 padded" """
@@ -54,8 +56,41 @@ def read_fixes(path: Path) -> Fixes:
     picture and ratio is better than one that was refused. Nothing is taken to follow from the order of lines.
 
     Raises:
-        InputError: a line is broken, or none teaches anything.
+        InputError: a line is broken.
     """
+    lines, passed_over = _lines(path)
+    given: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        given.setdefault((line.input, line.ratio.label), []).append(line)
+    rankings: dict[tuple, Ranking] = {}  # by what they say: several sizes of a crop say it once
+    for line in lines:
+        ranking = _ranking(line, given[line.input, line.ratio.label])
+        if ranking is None:
+            passed_over["refused without a better one" if line.is_refused else "unchanged"] += 1
+        else:
+            rankings[line.input, line.ratio.label, ranking.candidates.tobytes()] = ranking
+    concerned = frozenset((line.input, line.ratio.label) for line in lines if line.is_refused or line.was is not None)
+    return Fixes(list(rankings.values()), passed_over, concerned)
+
+
+def read_accepted(path: Path, concerned: Collection[tuple[str, str]]) -> list[Ranking]:
+    """The best crop of each picture and ratio of a file of JSON lines, those alone that nobody corrected or refused.
+
+    Args:
+        concerned: input and ratio of those that somebody did.
+    Raises:
+        InputError: a line is broken.
+    """
+    lines, _ = _lines(path)
+    found = {}
+    for line in lines:
+        if line.rank == 1 and not line.is_refused and (line.input, line.ratio.label) not in concerned:
+            found[line.input, line.ratio.label] = _as_ranking(line, [line.box], None)
+    return list(found.values())
+
+
+def _lines(path: Path) -> tuple[list[Line], Counter[str]]:
+    """Lines whose boxes can be compared, and how many others are passed over. Raises InputError."""
     try:
         with path.open("rb") as file:
             found = read_boxes(file.raw, corrections=True)
@@ -74,17 +109,7 @@ def read_fixes(path: Path) -> Fixes:
         first = min(found.faults)
         more = f" ({len(found.faults) - 1} more lines are broken)" if len(found.faults) > 1 else ""
         raise InputError(f"{path}, line {first.number}: {first.reason}{more}")
-    given: dict[tuple[str, str], list[Line]] = {}
-    for line in lines:
-        given.setdefault((line.input, line.ratio.label), []).append(line)
-    rankings: dict[tuple, Ranking] = {}  # by what they say: several sizes of a crop say it once
-    for line in lines:
-        ranking = _ranking(line, given[line.input, line.ratio.label])
-        if ranking is None:
-            passed_over["refused without a better one" if line.is_refused else "unchanged"] += 1
-        else:
-            rankings[line.input, line.ratio.label, ranking.candidates.tobytes()] = ranking
-    return Fixes(list(rankings.values()), passed_over)
+    return lines, passed_over
 
 
 def _useless(line: Line) -> str | None:
@@ -122,13 +147,17 @@ def _ranking(line: Line, given: list[Line]) -> Ranking | None:
     better = [box for box in dict.fromkeys(better) if box != worse]
     if worse is None or not better:
         return None
+    return _as_ranking(line, better, worse)
+
+
+def _as_ranking(line: Line, better: list[Box], worse: Box | None) -> Ranking:
     assert line.width is not None and line.height is not None  # checked by _wrong
     last = len(better)
     return Ranking(
         line.input,
         line.ratio.label,
-        np.array([*better, worse], float) / np.tile((line.width, line.height), 2),
-        (tuple(range(last)), (last,)),
+        np.array([*better, *([worse] if worse else [])], float) / np.tile((line.width, line.height), 2),
+        (tuple(range(last)), *([(last,)] if worse else [])),
         frozenset({last} if line.is_refused else ()),
         (line.width, line.height),
     )
