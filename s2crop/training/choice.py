@@ -45,6 +45,7 @@ NEVER_WORSE = ("score", "looks_held")
 # others around them chose no better.
 FLOORS = {"head_lost": 3.0, "eyes_lost": 2.0, "head_cut": 1.5, "text_lost": 3.0, "text_cut": 3.0}
 TUNE_FOLDS = 5
+MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
 LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)
 
@@ -139,15 +140,15 @@ def _tuned_and_checked(
         own = [_of_kind(example, is_free) for example in examples]
         own = [example for example in own if example.pools]
         lines.append(tuned(own, start, recipe))
-        if any(len(ranking.groups) > 1 for example in own for _, ranking in example.rankings):
+        if own:
             parts = [
                 (own[k::TUNE_FOLDS], [e for i, e in enumerate(own) if i % TUNE_FOLDS != k]) for k in range(TUNE_FOLDS)
             ]
-            held_out = [pairs_right(out, tuned(others, start, recipe)) for out, others in parts]
+            held_out = [expected_ious(out, tuned(others, start, recipe)) for out, others in parts]
             results |= {
                 f"{name}_rankings": sum(len(example.rankings) for example in own),
-                f"{name}_pairs_before": ordered_right(own, start),
-                f"{name}_pairs_held_out": float(np.concatenate(held_out).mean()),
+                f"{name}_iou_before": float(expected_ious(own, start).mean()),
+                f"{name}_iou_held_out": float(np.concatenate(held_out).mean()),
             }
     return results, lines[0], lines[1]
 
@@ -328,13 +329,13 @@ def fit(
 def tuned(examples: list[Example], start: np.ndarray, recipe: ChoiceRecipe) -> np.ndarray:
     """The weights [F] that corrections move those of the start to.
 
-    Least where the sum of -log p(best) over rankings and `pull` times the squared way from the start are, with
+    Least is the sum of -log p(best) over rankings and `pull` times the squared way from the start, with
 
         p(best) = sum over candidates c of softmax(utility / T)[c] * exp((IoU(c, best) - 1) / sharpness)
 
     and T that of the search. The candidates are those of the ratio, not the two crops of a correction: a frame is
     corrected where the choice went wrong, so that pairs alone would say that everything it went by is wrong, and never
-    that it is far enough. No ranking, no move.
+    that it is far enough. No ranking, no move; more than MOST_COUNTED weigh no more than so many.
 
     What a weight moves is counted in deviations of its feature, as its units say nothing of how much it matters; of
     features that hardly differ among these crops, in LEAST_SPREAD.
@@ -345,6 +346,7 @@ def tuned(examples: list[Example], start: np.ndarray, recipe: ChoiceRecipe) -> n
     spread = np.concatenate([features for features, _ in rows]).std(axis=0).clip(LEAST_SPREAD)
     x, near, absent = _stacked(rows, spread)
     near = torch.where(absent < 0, absent, (near - 1) / recipe.sharpness)
+    share = min(1.0, MOST_COUNTED / len(rows))
     least, most = np.full(len(ALL_NAMES), -np.inf), np.full(len(ALL_NAMES), np.inf)
     for i, name in enumerate(ALL_NAMES):
         most[i] = min(np.inf if name not in NEVER_BETTER else 0.0, -recipe.floors.get(name, -np.inf))
@@ -356,7 +358,7 @@ def tuned(examples: list[Example], start: np.ndarray, recipe: ChoiceRecipe) -> n
     def closure() -> Tensor:
         optimizer.zero_grad()
         chance = (x @ raw.clamp(low, high) / SearchConfig().temperature + absent).log_softmax(1)
-        loss = recipe.pull * (raw - anchor).square().sum() - (chance + near).logsumexp(1).sum()
+        loss = recipe.pull * (raw - anchor).square().sum() - share * (chance + near).logsumexp(1).sum()
         loss.backward()
         return loss
 
@@ -421,6 +423,16 @@ def ordered_right(examples: list[Example], weights: np.ndarray) -> float:
     """Share of the pairs of ranked crops that the weights order right."""
     right = pairs_right(examples, weights)
     return float(right.mean()) if len(right) else float("nan")
+
+
+def expected_ious(examples: list[Example], weights: np.ndarray) -> np.ndarray:
+    """For each ranking the IoU with its best crop that is expected of a choice by softmax(utility / T)."""
+    found = []
+    for features, near in [row for example in examples for row in example.pools]:
+        utilities = features @ weights
+        chance = np.exp((utilities - utilities.max()) / SearchConfig().temperature)
+        found.append(near @ chance / chance.sum())
+    return np.array(found)
 
 
 def votes_right(examples: list[Example], weights: np.ndarray) -> float:
