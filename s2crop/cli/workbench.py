@@ -190,7 +190,12 @@ def editor(rankings: Path, photos: Path, **options: Any) -> None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
-@click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/datasets/photos.py says.")
+@click.option(
+    "--data",
+    type=_FOLDER,
+    required=True,
+    help="Training data, laid out as s2crop/datasets/photos.py says; of tune, where fixes.jsonl and the photos are.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -237,7 +242,7 @@ def train(
     folds: int | None,
     threads: int | None,
 ) -> None:
-    """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
+    """Train RECIPE: the name of one of ours (tune, proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
         from s2crop.evaluation import fcdb, gaic

@@ -4,6 +4,8 @@ Four sources teach one utility. Editor rankings order crops of one ratio; voted 
 crops of FCDB are soft targets over the candidates of their ratio, and over those of any ratio; lettered copies say that
 lines of text stay whole. All are log-likelihoods of the same weighted sum, so that it is a convex problem but for the
 signs, which are held: what is cut or lost never adds to a crop's worth.
+
+Weights that are there already can be tuned instead (`tuned`), to rankings or corrections alone.
 """
 
 import dataclasses
