@@ -92,8 +92,8 @@ def read_accepted(path: Path, concerned: Collection[tuple[str, str]]) -> list[Ra
 def _lines(path: Path) -> tuple[list[Line], Counter[str]]:
     """Lines whose boxes can be compared, and how many others are passed over. Raises InputError."""
     try:
-        with path.open("rb") as file:
-            found = read_boxes(file.raw, corrections=True)
+        with path.open("rb", buffering=0) as file:
+            found = read_boxes(file, corrections=True)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     passed_over = Counter({"of inputs that failed or were skipped": found.failed + found.without})
