@@ -171,18 +171,31 @@ def integrity(photos: Path, boxes: Path, **options: Any) -> None:
 @evaluate.command()
 @click.argument("rankings", type=_FILE)
 @click.argument("photos", type=_FOLDER)
-@with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    help="Which photos: those that the shipped recipes keep aside (the default of rankings), the others, or all (that "
+    "of corrections).",
+)
+@with_options(_SPLIT_OPTIONS[1:] + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def editor(rankings: Path, photos: Path, **options: Any) -> None:
-    """Agreement with an editor who ranked crops of one ratio, beside other croppers.
+    """Agreement with an editor who ranked crops of one ratio, or who corrected crops, beside other croppers.
 
-    RANKINGS is a JSON list of {photo, ratio, candidates, rank, bad}, boxes in fractions; PHOTOS is searched in depth.
+    RANKINGS is a JSON list of {photo, ratio, candidates, rank, bad}, boxes in fractions, and PHOTOS is searched in
+    depth; or it is the fixes.jsonl of a sheet, whose inputs lie in PHOTOS or, as they were named, below the current
+    folder.
     """
     _run(lambda: _measure("editor", rankings, photos, **options))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recipe")
-@click.option("--data", type=_FOLDER, required=True, help="Training data, laid out as s2crop/datasets/photos.py says.")
+@click.option(
+    "--data",
+    type=_FOLDER,
+    required=True,
+    help="Training data, laid out as s2crop/datasets/photos.py says; of tune, where fixes.jsonl and the photos are.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -229,7 +242,7 @@ def train(
     folds: int | None,
     threads: int | None,
 ) -> None:
-    """Train RECIPE: the name of one of ours (proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
+    """Train RECIPE: the name of one of ours (tune, proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
 
     def job() -> None:
         from s2crop.evaluation import fcdb, gaic

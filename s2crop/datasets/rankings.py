@@ -1,6 +1,7 @@
 """Editor rankings: crops of one ratio of a photo, ranked, with those that would be refused."""
 
 import json
+import os
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +22,7 @@ class Ranking:
     candidates: np.ndarray  # [K, 4] fractions
     groups: tuple[tuple[int, ...], ...]  # numbers of candidates from best to worst; those of a group are as good
     bad: frozenset[int]  # that would be refused though a better one of that ratio was possible
+    size_wh: tuple[int, int] | None = None  # of the photo, where it is known
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the better and the worse crop of each pair in different groups."""
@@ -51,8 +53,29 @@ def read_rankings(path: Path) -> list[Ranking]:
 
 
 def photo_path(data: Path, name: str) -> Path:
-    """Where the photo of a name lies below the data folder. Raises InputError where it does not."""
+    """Where the photo of a name lies below the data folder, or of a path as an input of s2crop was named.
+
+    Raises:
+        InputError: it does not.
+    """
     for folder in FOLDERS:
-        if (path := data / folder / f"{name}.webp").is_file():
+        if os.path.isfile(path := data / folder / f"{name}.webp"):
             return path
-    raise InputError(f"{data}: no photo {name}")
+    return input_path(data, name)
+
+
+def input_path(folder: Path, name: str) -> Path:
+    """The file of an input as it was named: below a folder, with that folder's own name or without, or below the
+    current one. Raises InputError where it is in none."""
+    own = folder.resolve()
+    for path in (folder / name, *([own.parent / name] if Path(name).parts[:1] == (own.name,) else []), Path(name)):
+        if os.path.isfile(path):  # of any name: one that is too long for a file is none
+            return path
+    raise InputError(f"{folder}: no photo {name}")
+
+
+def check_size(ranking: Ranking, size_wh: tuple[int, int]) -> None:
+    """Raises InputError where the photo that is there is not the one that crops were ranked of, by its sides."""
+    if ranking.size_wh is not None and ranking.size_wh != size_wh:
+        (width, height), (w, h) = ranking.size_wh, size_wh
+        raise InputError(f"{ranking.photo}: the picture has {w}x{h} pixels, and its crops are of {width}x{height}")

@@ -43,6 +43,8 @@ class Line:
     output_wh: tuple[int, int] | None = None  # which that run gave it
     size: str | None = None  # that it was asked for in, of several
     is_padded: bool = False  # that run filled it up to the ratio
+    was: Box | None = None  # before it was corrected; of corrections alone
+    is_refused: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)  # what a record says besides, as far as it makes sense
 
     @property
@@ -80,10 +82,13 @@ class _Unusable(Exception):
     """Why a line cannot be used."""
 
 
-def read_boxes(stream: BinaryIO) -> Boxes:
+def read_boxes(stream: BinaryIO, corrections: bool = False) -> Boxes:
     """Read JSON lines to their end; what is wrong with one does not concern the others.
 
     UTF-8, or UTF-16 where a byte-order mark says so. Keys that are not known are ignored.
+
+    Args:
+        corrections: read what crops were before and those that were refused too.
     """
     found = Boxes()
     for number, text in enumerate(_lines(stream), start=1):
@@ -95,14 +100,15 @@ def read_boxes(stream: BinaryIO) -> Boxes:
                 continue
             given = _object(text)
             name = _name(given)
-            if given.get("refused") is True:
+            if given.get("refused") is True and not corrections:
                 found.refused += 1
             elif given.get("status") == "error":
                 found.failed += 1
             elif given.get("status") == "skipped" and given.get("box") is None:
                 found.without += 1
             else:
-                found.lines.append(_line(number, name, given))
+                line = _line(number, name, given)
+                found.lines.append(_corrected(line, given) if corrections else line)
         except _Unusable as why:
             found.faults.append(Fault(number, name, str(why)))
     return found
@@ -181,6 +187,14 @@ def _line(number: int, name: str, given: Mapping[str, Any]) -> Line:
         is_padded=given.get("padded") is not None,
         told=_told(given),
     )
+
+
+def _corrected(line: Line, given: Mapping[str, Any]) -> Line:
+    was = given.get("was")
+    try:
+        return replace(line, was=None if was is None else _box(was), is_refused=given.get("refused") is True)
+    except _Unusable as why:
+        raise _Unusable(f"of what it was, {why}") from None
 
 
 def _ratio(label: object) -> Ratio:

@@ -4,6 +4,8 @@ Four sources teach one utility. Editor rankings order crops of one ratio; voted 
 crops of FCDB are soft targets over the candidates of their ratio, and over those of any ratio; lettered copies say that
 lines of text stay whole. All are log-likelihoods of the same weighted sum, so that it is a convex problem but for the
 signs, which are held: what is cut or lost never adds to a crop's worth.
+
+Weights that are there already can be tuned instead (`tuned`), to rankings or corrections alone.
 """
 
 import dataclasses
@@ -20,14 +22,17 @@ from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.features import ALL_NAMES
 from s2crop.cropping.request import Prepared
 from s2crop.datasets.fcdb import read_fcdb
+from s2crop.datasets.fixes import is_fixes, read_accepted, read_fixes
 from s2crop.datasets.lettering import find_fonts, letter
 from s2crop.datasets.metrics import iou
-from s2crop.datasets.rankings import Ranking, photo_path, read_rankings
+from s2crop.datasets.rankings import Ranking, check_size, photo_path, read_rankings
 from s2crop.datasets.split import is_validation
+from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
-from s2crop.geometry.boxes import inside_share, largest_of_ratio
-from s2crop.geometry.search import candidates
+from s2crop.geometry.boxes import inside_share, iou_matrix, largest_of_ratio
+from s2crop.geometry.ratio import FREE, parse_ratio
+from s2crop.geometry.search import SearchConfig, candidates
 from s2crop.models.weights import save_weights
 from s2crop.training.run import Run
 
@@ -41,6 +46,9 @@ NEVER_WORSE = ("score", "looks_held")
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
 FLOORS = {"head_lost": 5.0, "eyes_lost": 3.0, "head_cut": 1.5, "text_lost": 5.0, "text_cut": 5.0}
+TUNE_FOLDS = 5
+MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
+LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)
 
 
@@ -62,6 +70,8 @@ class ChoiceRecipe:
     sharpness: float = 0.1  # of soft targets over candidates, in IoU
     floors: Mapping[str, float] = field(default_factory=lambda: dict(FLOORS))  # feature -> least cost of one unit
     bad_weight: float = 1.5  # of a pair whose worse crop would be refused and whose better one would not
+    pull: float = 0.0  # to the weights of the start, which rankings alone then move; 0: none, begin anew
+    accepted: tuple[str, ...] = ()  # JSON lines of crops below the data folder: those not corrected were found good
     fold: int = 0  # held out
     seed: int = 0
 
@@ -72,6 +82,8 @@ class Example:
 
     id: str
     rankings: list[tuple[np.ndarray, Ranking]] = field(default_factory=list)  # [K, F]
+    # To tune by: for each ranking the candidates of its ratio [N, F], and their IoU with the nearest of its best [N]
+    pools: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     pairs: np.ndarray | None = None  # [P, 2, F]
     votes: np.ndarray | None = None  # [P, 2]
     best: tuple[np.ndarray, np.ndarray] | None = None  # [N, F] and IoU with the best crop [N], of its ratio
@@ -80,10 +92,31 @@ class Example:
 
 
 def train(recipe: ChoiceRecipe, data: Path, out: Path, *, device: str = "auto", report=print) -> dict:
-    """Fit and write `out/weights.safetensors`; returns how well the held-out fold is ordered, and the weights."""
+    """Fit and write `out/weights.safetensors`; returns how well what is held out is ordered, and the weights.
+
+    With a pull, the weights of the start are tuned to all rankings, and what is held out are folds of their photos.
+
+    Raises:
+        InputError: rankings, or photos of theirs, that cannot be used.
+    """
     run = Run(out, recipe.seed, report)
     cropper = load_start(recipe, out.parent, device)
     examples = gather(cropper, recipe, data, report)
+    if recipe.pull:
+        results, fixed, free = _tuned_and_checked(examples, cropper, recipe)
+    else:
+        results, fixed, free = _fitted_and_checked(examples, recipe)
+    net = cropper.net
+    for name, weights in (("fixed", fixed), ("free", free)):
+        getattr(net.choice, name).copy_(torch.from_numpy(weights))
+    save_weights(net, out / "weights.safetensors")
+    results["weights"] = {name: [float(fixed[i]), float(free[i])] for i, name in enumerate(ALL_NAMES)}
+    run.finish(**results)
+    run.log(**{key: value for key, value in results.items() if key != "weights"})
+    return results
+
+
+def _fitted_and_checked(examples: list[Example], recipe: ChoiceRecipe) -> tuple[dict, np.ndarray, np.ndarray]:
     training = [e for e in examples if not is_validation(e.id, recipe.fold)]
     fixed = fit(training, recipe)
     free = fit(
@@ -95,14 +128,37 @@ def train(recipe: ChoiceRecipe, data: Path, out: Path, *, device: str = "auto", 
         "votes": votes_right(held_out, fixed),
         "rankings": len(held_out),
     }
-    net = cropper.net
-    for name, weights in (("fixed", fixed), ("free", free)):
-        getattr(net.choice, name).copy_(torch.from_numpy(weights))
-    save_weights(net, out / "weights.safetensors")
-    results["weights"] = {name: [float(fixed[i]), float(free[i])] for i, name in enumerate(ALL_NAMES)}
-    run.finish(**results)
-    run.log(**{key: value for key, value in results.items() if key != "weights"})
-    return results
+    return results, fixed, free
+
+
+def _tuned_and_checked(
+    examples: list[Example], cropper: Cropper, recipe: ChoiceRecipe
+) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Each line of weights tuned to the rankings of its kind; those of a free ratio are a choice of shape too."""
+    results: dict = {}
+    lines = []
+    for name, is_free in (("given_ratios", False), ("free_ratio", True)):
+        start = cropper.net.choice.weights(is_free).double().cpu().numpy()
+        own = [_of_kind(example, is_free) for example in examples]
+        own = [example for example in own if example.pools]
+        lines.append(tuned(own, start, recipe))
+        if own:
+            parts = [
+                (own[k::TUNE_FOLDS], [e for i, e in enumerate(own) if i % TUNE_FOLDS != k]) for k in range(TUNE_FOLDS)
+            ]
+            held_out = [expected_ious(out, tuned(others, start, recipe)) for out, others in parts]
+            results |= {
+                f"{name}_rankings": sum(len(example.rankings) for example in own),
+                f"{name}_iou_before": float(expected_ious(own, start).mean()),
+                f"{name}_iou_held_out": float(np.concatenate(held_out).mean()),
+            }
+    return results, lines[0], lines[1]
+
+
+def _of_kind(example: Example, is_free: bool) -> Example:
+    """A photo's rankings of a free ratio, or those of given ones."""
+    kept = [i for i, (_, ranking) in enumerate(example.rankings) if (ranking.ratio == FREE) == is_free]
+    return Example(example.id, [example.rankings[i] for i in kept], pools=[example.pools[i] for i in kept])
 
 
 def load_start(recipe: ChoiceRecipe, runs: Path, device: str) -> Cropper:
@@ -119,11 +175,8 @@ def load_start(recipe: ChoiceRecipe, runs: Path, device: str) -> Cropper:
 
 def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report=print) -> list[Example]:
     """Features of all that is learned from, one backbone pass a photo."""
-    rankings: dict[str, list[Ranking]] = {}
-    for name in recipe.rankings:
-        for ranking in read_rankings(data / name):
-            rankings.setdefault(ranking.photo, []).append(ranking)
-    labels = read_fcdb(data / "fcdb/labels_train.json")
+    rankings = _read(recipe, data, report)
+    labels = {} if recipe.pull else read_fcdb(data / "fcdb/labels_train.json")
     fonts = find_fonts(data)
     lettered = (
         set(sorted(labels)[:: max(1, len(labels) // max(1, recipe.lettered_photos))])
@@ -131,11 +184,19 @@ def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report=print) -> 
         else set()
     )
     examples = []
-    names = sorted(rankings.keys() | labels.keys())
-    for done, name in enumerate(names, start=1):
-        with Picture.open(photo_path(data, name)) as picture:
+    paths = {name: photo_path(data, name) for name in sorted(rankings.keys() | labels.keys())}
+    for done, (name, path) in enumerate(paths.items(), start=1):
+        with Picture.open(path) as picture:
+            for ranking in rankings.get(name, []):
+                check_size(ranking, (picture.width, picture.height))
             prepared = cropper.prepare(picture)
-            pixels = np.asarray(picture.crop((0, 0, picture.width, picture.height)).convert("RGB"))
+            if name in lettered:
+                pixels = np.asarray(picture.crop((0, 0, picture.width, picture.height)).convert("RGB"))
+        if done % 200 == 0:
+            report(f"{done} of {len(paths)} photos measured")
+        if recipe.pull:
+            examples.append(_to_tune_by(cropper, prepared, name, rankings[name]))
+            continue
         size_wh = prepared.width, prepared.height
         scale = np.tile(size_wh, 2)
         sets = [ranking.candidates * scale for ranking in rankings.get(name, [])]
@@ -157,9 +218,50 @@ def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report=print) -> 
         if name in lettered:
             example.lettered = _lettered(cropper, pixels, done, fonts)
         examples.append(example)
-        if done % 200 == 0:
-            report(f"{done} of {len(names)} photos measured")
     return examples
+
+
+def _read(recipe: ChoiceRecipe, data: Path, report) -> dict[str, list[Ranking]]:
+    """All rankings, by photo."""
+    found: list[Ranking] = []
+    concerned: set[tuple[str, str]] = set()
+    for name in recipe.rankings:
+        if is_fixes(data / name):
+            fixes = read_fixes(data / name)
+            report(f"{name}: {fixes.text()}")
+            found += fixes.rankings
+            concerned |= fixes.concerned
+        else:
+            found += read_rankings(data / name)
+    if not recipe.pull:
+        found = [ranking for ranking in found if ranking.ratio != FREE]  # best crops of FCDB teach those
+    elif not found:
+        raise InputError(f"{data}: nothing to tune to in {', '.join(recipe.rankings)}")
+    for name in recipe.accepted if recipe.pull else ():
+        accepted = read_accepted(data / name, concerned)
+        report(f"{name}: {len(accepted)} crops that were found good")
+        found += accepted
+    rankings: dict[str, list[Ranking]] = {}
+    for ranking in found:
+        rankings.setdefault(ranking.photo, []).append(ranking)
+    return rankings
+
+
+def _to_tune_by(cropper: Cropper, prepared: Prepared, name: str, rankings: list[Ranking]) -> Example:
+    """A photo with all candidates of its rankings' ratios; between its bars, if its ranked crops are."""
+    scale, whole_wh = np.tile((prepared.width, prepared.height), 2), (prepared.width, prepared.height)
+    own = [ranking.candidates * scale for ranking in rankings]
+    inside = prepared.inside
+    if inside is not None and all(inside.holds(box) for box in np.concatenate(own).round()):
+        own = [boxes - np.tile(inside.box[:2], 2) for boxes in own]
+        prepared = inside.prepared
+    size_wh = prepared.width, prepared.height
+    pools = [candidates(parse_ratio(ranking.ratio).for_size(*whole_wh), size_wh) for ranking in rankings]
+    found = measured(cropper, prepared, own + pools)
+    example = Example(name, list(zip(found, rankings, strict=False)))
+    for features, pool, boxes, ranking in zip(found[len(own) :], pools, own, rankings, strict=True):
+        example.pools.append((features, iou_matrix(pool, boxes[list(ranking.groups[0])]).max(axis=1)))
+    return example
 
 
 def measured(cropper: Cropper, prepared: Prepared, sets: list[np.ndarray]) -> list[np.ndarray]:
@@ -226,6 +328,47 @@ def fit(
     return np.minimum(weights().detach().double().numpy() / spread, -least)
 
 
+def tuned(examples: list[Example], start: np.ndarray, recipe: ChoiceRecipe) -> np.ndarray:
+    """The weights [F] that corrections move those of the start to.
+
+    Least is the sum of -log p(best) over rankings and `pull` times the squared way from the start, with
+
+        p(best) = sum over candidates c of softmax(utility / T)[c] * exp((IoU(c, best) - 1) / sharpness)
+
+    and T that of the search. The candidates are those of the ratio, not the two crops of a correction: a frame is
+    corrected where the choice went wrong, so that pairs alone would say that everything it went by is wrong, and never
+    that it is far enough. No ranking, no move; more than MOST_COUNTED weigh no more than so many.
+
+    What a weight moves is counted in deviations of its feature, as its units say nothing of how much it matters; of
+    features that hardly differ among these crops, in LEAST_SPREAD.
+    """
+    rows = [row for example in examples for row in example.pools]
+    if not rows:
+        return start
+    spread = np.concatenate([features for features, _ in rows]).std(axis=0).clip(LEAST_SPREAD)
+    x, near, absent = _stacked(rows, spread)
+    near = torch.where(absent < 0, absent, (near - 1) / recipe.sharpness)
+    share = min(1.0, MOST_COUNTED / len(rows))
+    least, most = np.full(len(ALL_NAMES), -np.inf), np.full(len(ALL_NAMES), np.inf)
+    for i, name in enumerate(ALL_NAMES):
+        most[i] = min(np.inf if name not in NEVER_BETTER else 0.0, -recipe.floors.get(name, -np.inf))
+        least[i] = 0.0 if name in NEVER_WORSE else -np.inf
+    low, high, anchor = (torch.from_numpy(np.float32(weights * spread)) for weights in (least, most, start))
+    raw = anchor.clone().requires_grad_(True)
+    optimizer = torch.optim.LBFGS([raw], max_iter=150, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        chance = (x @ raw.clamp(low, high) / SearchConfig().temperature + absent).log_softmax(1)
+        loss = recipe.pull * (raw - anchor).square().sum() - share * (chance + near).logsumexp(1).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    moved = (raw.detach() - anchor).double().numpy() / spread
+    return (start + moved).clip(least, most)
+
+
 def _ranking_loss(examples: list[Example], spread: np.ndarray, bad_weight: float):
     """Of pairs of ranked crops, each ranking weighing as the root of its pairs."""
     differences, counts = [], []
@@ -251,26 +394,47 @@ def _vote_loss(examples: list[Example], spread: np.ndarray):
 
 def _soft_loss(rows: list[tuple[np.ndarray, np.ndarray]], spread: np.ndarray, sharpness: float):
     """Cross-entropy of softmax(utility) against softmax(target / sharpness), over the candidates of each photo."""
-    most = max(len(features) for features, _ in rows)
-    x = np.zeros((len(rows), most, len(spread)), np.float32)
-    wanted, absent = np.zeros((len(rows), most), np.float32), np.full((len(rows), most), -1e9, np.float32)
-    for i, (features, target) in enumerate(rows):
-        x[i, : len(features)], absent[i, : len(features)] = features / spread, 0
-        chance = np.exp((target - target.max()) / sharpness)
-        wanted[i, : len(features)] = chance / chance.sum()
-    x, wanted, absent = map(torch.from_numpy, (x, wanted, absent))
+    x, target, absent = _stacked(rows, spread)
+    wanted = (target / sharpness + absent).softmax(1)
     return lambda weights, heat: -(wanted * (heat * (x @ weights) + absent).log_softmax(1).clamp(min=-50)).sum(1).mean()
 
 
-def ordered_right(examples: list[Example], weights: np.ndarray) -> float:
-    """Share of the pairs of ranked crops that the weights order right; a tie counts half."""
-    right = []
+def _stacked(rows: list[tuple[np.ndarray, np.ndarray]], spread: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Features [R, N, F] in deviations and targets [R, N] of sets of candidates, and what to add to the logarithm of a
+    chance: 0, or next to minus infinity where a set has no more candidates."""
+    most = max(len(features) for features, _ in rows)
+    x = np.zeros((len(rows), most, len(spread)), np.float32)
+    targets, absent = np.zeros((len(rows), most), np.float32), np.full((len(rows), most), -1e9, np.float32)
+    for i, (features, target) in enumerate(rows):
+        x[i, : len(features)], targets[i, : len(features)], absent[i, : len(features)] = features / spread, target, 0
+    return torch.from_numpy(x), torch.from_numpy(targets), torch.from_numpy(absent)
+
+
+def pairs_right(examples: list[Example], weights: np.ndarray) -> np.ndarray:
+    """For each pair of ranked crops 1 where the weights order it right, 0.5 where not at all."""
+    right = [np.zeros(0)]
     for example in examples:
         for features, ranking in example.rankings:
             better, worse = ranking.pairs()
             margin = (features[better] - features[worse]) @ weights
-            right += list((margin > 0) + 0.5 * (margin == 0))
-    return float(np.mean(right)) if right else float("nan")
+            right.append((margin > 0) + 0.5 * (margin == 0))
+    return np.concatenate(right)
+
+
+def ordered_right(examples: list[Example], weights: np.ndarray) -> float:
+    """Share of the pairs of ranked crops that the weights order right."""
+    right = pairs_right(examples, weights)
+    return float(right.mean()) if len(right) else float("nan")
+
+
+def expected_ious(examples: list[Example], weights: np.ndarray) -> np.ndarray:
+    """For each ranking the IoU with its best crop that is expected of a choice by softmax(utility / T)."""
+    found = []
+    for features, near in [row for example in examples for row in example.pools]:
+        utilities = features @ weights
+        chance = np.exp((utilities - utilities.max()) / SearchConfig().temperature)
+        found.append(near @ chance / chance.sum())
+    return np.array(found)
 
 
 def votes_right(examples: list[Example], weights: np.ndarray) -> float:
