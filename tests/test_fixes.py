@@ -279,7 +279,8 @@ def test_weights_move_no_further_than_signs_and_floors_allow():
     start = np.zeros(len(ALL_NAMES))
     start[head], start[score] = -6, 1
     found = choice.tuned(made, start, choice.ChoiceRecipe(pull=0.1))
-    assert found[head] == pytest.approx(-choice.FLOORS["head_lost"], abs=0.01) and found[score] == pytest.approx(0, abs=1e-6)
+    assert found[head] == pytest.approx(-choice.FLOORS["head_lost"], abs=0.01)
+    assert found[score] == pytest.approx(0, abs=1e-6)
     assert choice.expected_ious(made, found).mean() > choice.expected_ious(made, start).mean()
     assert choice.tuned([], start, choice.ChoiceRecipe(pull=1)) is start
 
