@@ -12,7 +12,9 @@ from PIL import Image
 import clips
 from commands import s2crop
 from fake_cropper import FakeCropper
-from s2crop.errors import VideoError
+from s2crop.errors import InputError, VideoError
+from s2crop.files.picture import Picture
+from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
 from s2crop.video import covers, ffmpeg, interlacing, tags
 from s2crop.video.reader import Video
 from test_covers import FPS, REQUEST, flat, shot
@@ -304,6 +306,27 @@ def test_animations_are_clips(tmp_path, name):
     for frame in found:  # no black one
         image = np.asarray(frame.image.resize((160, 96)), int)
         assert min(np.abs(image - next(shot(seed, 1, size))).mean() for seed in (1, 2)) < 25
+
+
+def test_a_sequence_without_a_still_picture_is_a_clip(tmp_path):
+    path = encoded_animation(tmp_path / "a.heics", list(shot(1, 1))[:9])
+    assert sniff(path.read_bytes()[:HEAD_BYTES]) == CLIP
+    with pytest.raises(InputError, match="^is a video"):
+        Picture.open(path)
+
+
+@pytest.mark.parametrize("degrees, size_wh", [(45, (256, 144)), (30, (256, 144)), (90, (144, 256)), (180, (256, 144))])
+def test_only_quarter_turns_are_made(tmp_path, degrees, size_wh):
+    plain_clip = clips.write_clip(tmp_path / "a.mp4", list(shot(1, 1))[:9])
+    path = tmp_path / "b.mp4"
+    clips.run_ffmpeg("-display_rotation", degrees, "-i", plain_clip, "-c", "copy", path)
+    video, as_stored = Video.open(path), Video.open(plain_clip)
+    (time_s, frame), *_ = video.frames()
+    (first_s, _), *_ = as_stored.frames()
+    (whole,), (stored,) = video.frames_at([time_s]), as_stored.frames_at([first_s])
+    assert np.asarray(whole).shape[1::-1] == size_wh and (frame.shape[1] > frame.shape[0]) == (size_wh[0] > size_wh[1])
+    if degrees in (30, 45):
+        assert np.array_equal(np.asarray(whole), np.asarray(stored))
 
 
 # Ends and middles
