@@ -15,7 +15,7 @@ from fake_cropper import FakeCropper
 from s2crop.errors import InputError, VideoError
 from s2crop.files.picture import Picture
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
-from s2crop.video import covers, ffmpeg, interlacing, tags
+from s2crop.video import covers, ffmpeg, interlacing, scan, tags
 from s2crop.video.reader import Video
 from test_covers import FPS, REQUEST, flat, shot
 from test_shots import scene
@@ -372,6 +372,15 @@ def test_behind_a_damage_that_no_whole_picture_follows_traces_are_put_up_with(tm
     found = chosen(path, 3)
     assert max(frame.time_s for frame in found) > strict[-1] + 2
     assert Video.open(path).warnings == []
+
+
+def test_the_end_of_a_short_clip_behind_a_damage_is_taken(tmp_path):
+    frames = [frame for seed in range(4) for frame in shot(seed, 1)]
+    codec = (*clips.H264, "-x264-params", "keyint=infinite:scenecut=0:bframes=0")
+    path = damaged(clips.write_clip(tmp_path / "a.mp4", frames, codec=codec), 0.5, 0.51)
+    scanned = scan.scan(video := Video.open(path), 2, how="full")
+    assert scanned.winners and len([line for line in video.warnings if line.startswith("damaged")]) == 1
+    assert "everything behind" not in " ".join(video.warnings)
 
 
 def test_slides_on_white_are_no_reason_for_a_note(tmp_path):

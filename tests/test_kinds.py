@@ -65,6 +65,11 @@ class TestSniffing:
         assert sniff(head) == kind
 
 
+@pytest.mark.parametrize("head", [b"ID3\4\0", b"fLaC\0", b"RIFF\0\0\0\0WAVEfmt "])
+def test_a_sound_file_is_called_so(head):
+    assert refused(head + bytes(100)) == "is a sound file; --cover takes its picture"
+
+
 class TestNames:
     def test_contents_count_whatever_a_file_is_called(self):
         put("in/a.HEIC", pictures.encoded(UPRIGHT))

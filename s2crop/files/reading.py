@@ -248,7 +248,8 @@ def _bits_of_png(file: BinaryIO) -> int:
 def _why_not(file: BinaryIO, kind: str | None) -> str:
     """Why Pillow opens no picture in a file that begins like this kind."""
     if kind is None:
-        return "not an image"
+        file.seek(0)
+        return "is a sound file; --cover takes its picture" if _is_sound(file.read(12)) else "not an image"
     file.seek(0)
     data = file.read(1 << 16)
     if kind == "JXL":
@@ -260,6 +261,10 @@ def _why_not(file: BinaryIO, kind: str | None) -> str:
     if kind == "TIFF" and _has_directory(file):
         return "this kind of TIFF is not supported"
     return "not an image" if len(data) < 32 else f"damaged {kind}"
+
+
+def _is_sound(head: bytes) -> bool:
+    return head.startswith((b"ID3", b"fLaC")) or head[:4] == b"RIFF" and head[8:] == b"WAVE"
 
 
 def _why_no_jpeg(data: bytes) -> str:
