@@ -182,22 +182,26 @@ def grey(size=(1200, 800)):
 # Files of cameras: TIFF directories, boxes.
 
 
-def tiff(directories: list[dict[int, tuple[int, ...] | bytes]], payloads: list[bytes], order: str = "<") -> bytes:
+def tiff(
+    directories: list[dict[int, tuple[int, ...] | bytes]], payloads: list[bytes], order: str = "<", head: bytes = b""
+) -> bytes:
     """A file that is TIFF inside: directories, one after the other, and data behind them.
 
     Args:
         directories: tag -> whole numbers, stored as LONG, or bytes. `("at", i)` and `("size", i)` as a number stand
             for where payload i lies and how long it is, `("sub", i)` for where directory i lies; those are not chained.
+        head: what lies in front of the first directory.
     """
     below = {value[1] for one in directories for values in one.values() for value in values if _is_mark(value, "sub")}
     lengths = [2 + 12 * len(one) + 4 for one in directories]
-    starts = [8 + sum(lengths[:i]) for i in range(len(directories))]
-    extra_at = 8 + sum(lengths)
+    first = 8 + len(head)
+    starts = [first + sum(lengths[:i]) for i in range(len(directories))]
+    extra_at = first + sum(lengths)
     extras = sum(4 * len(v) if not isinstance(v, bytes) else len(v) for one in directories for v in one.values()
                  if len(v) * (1 if isinstance(v, bytes) else 4) > 4)  # fmt: skip
     places = [extra_at + extras + sum(map(len, payloads[:i])) for i in range(len(payloads))]
     known = {"at": places, "size": [len(p) for p in payloads], "sub": starts}
-    out, extra = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8), b""
+    out, extra = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first) + head, b""
     chained = [i for i in range(len(directories)) if i not in below]
     for i, one in enumerate(directories):
         out += struct.pack(order + "H", len(one))
@@ -237,6 +241,33 @@ def nef(preview: bytes, thumbnail: bytes, orientation: int = 1) -> bytes:
     full = {259: (6,), 513: (("at", 1),), 514: (("size", 1),)}
     raw = {254: (0,), 259: (34713,), 262: (32803,), 273: (("at", 2),), 279: (("size", 2),)}
     return tiff([first, full, raw], [thumbnail, preview, bytes(100)], ">")
+
+
+def cr2(preview: bytes, thumbnail: bytes, orientation: int = 1) -> bytes:
+    """Four directories in a chain: the JPEG, a thumbnail, a small picture without compression, the sensor's data."""
+    sensor = b"\xff\xd8\xff\xc3\0\x14\x0e" + struct.pack(">HH", 4000, 3000) + bytes(100)  # a lossless JPEG
+    full = {256: (320,), 257: (200,), 259: (6,), 273: (("at", 0),), 274: (orientation,), 279: (("size", 0),)}
+    small = {256: (40,), 257: (30,), 259: (1,), 262: (2,), 273: (("at", 2),), 279: (("size", 2),)}
+    raw = {259: (6,), 273: (("at", 3),), 279: (("size", 3),), 50752: (1, 1500, 1500)}
+    chain = [full, {513: (("at", 1),), 514: (("size", 1),)}, small, raw]
+    return tiff(chain, [preview, thumbnail, bytes(40 * 30 * 6), sensor], head=b"CR\2\0" + bytes(4))
+
+
+def arw(preview: bytes, thumbnail: bytes, orientation: int = 1) -> bytes:
+    """A thumbnail in the first directory, the sensor's data below it, the JPEG in the last of the chain."""
+    first = {254: (1,), 259: (6,), 274: (orientation,), 330: (("sub", 1),), 513: (("at", 0),), 514: (("size", 0),)}
+    raw = {254: (0,), 259: (32767,), 262: (32803,), 273: (("at", 2),), 279: (("size", 2),)}
+    full = {259: (6,), 513: (("at", 1),), 514: (("size", 1),)}
+    return tiff([first, raw, full], [thumbnail, preview, bytes(300)])
+
+
+def orf(preview: bytes, thumbnail: bytes, orientation: int = 1) -> bytes:
+    """The JPEGs in the maker's note alone, which counts places from its own start."""
+    note = b"OLYMPUS\0II\3\0" + struct.pack("<HHHII", 1, 0x2020, 13, 1, 30) + bytes(4)
+    note += struct.pack("<HHHIIHHII", 2, 0x101, 4, 1, 60 + len(thumbnail), 0x102, 4, 1, len(preview)) + bytes(4)
+    first = {259: (1,), 273: (("at", 0),), 274: (orientation,), 279: (("size", 0),), 34665: (("sub", 1),)}
+    data = tiff([first, {37500: note + thumbnail + preview}], [bytes(300)])
+    return b"IIRO" + data[4:]
 
 
 def raf(preview: bytes) -> bytes:

@@ -12,8 +12,10 @@ from PIL import Image
 import clips
 from commands import s2crop
 from fake_cropper import FakeCropper
-from s2crop.errors import VideoError
-from s2crop.video import covers, ffmpeg, interlacing, tags
+from s2crop.errors import InputError, VideoError
+from s2crop.files.picture import Picture
+from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
+from s2crop.video import covers, ffmpeg, interlacing, scan, tags
 from s2crop.video.reader import Video
 from test_covers import FPS, REQUEST, flat, shot
 from test_shots import scene
@@ -306,6 +308,27 @@ def test_animations_are_clips(tmp_path, name):
         assert min(np.abs(image - next(shot(seed, 1, size))).mean() for seed in (1, 2)) < 25
 
 
+def test_a_sequence_without_a_still_picture_is_a_clip(tmp_path):
+    path = encoded_animation(tmp_path / "a.heics", list(shot(1, 1))[:9])
+    assert sniff(path.read_bytes()[:HEAD_BYTES]) == CLIP
+    with pytest.raises(InputError, match="^is a video"):
+        Picture.open(path)
+
+
+@pytest.mark.parametrize("degrees, size_wh", [(45, (256, 144)), (30, (256, 144)), (90, (144, 256)), (180, (256, 144))])
+def test_only_quarter_turns_are_made(tmp_path, degrees, size_wh):
+    plain_clip = clips.write_clip(tmp_path / "a.mp4", list(shot(1, 1))[:9])
+    path = tmp_path / "b.mp4"
+    clips.run_ffmpeg("-display_rotation", degrees, "-i", plain_clip, "-c", "copy", path)
+    video, as_stored = Video.open(path), Video.open(plain_clip)
+    (time_s, frame), *_ = video.frames()
+    (first_s, _), *_ = as_stored.frames()
+    (whole,), (stored,) = video.frames_at([time_s]), as_stored.frames_at([first_s])
+    assert np.asarray(whole).shape[1::-1] == size_wh and (frame.shape[1] > frame.shape[0]) == (size_wh[0] > size_wh[1])
+    if degrees in (30, 45):
+        assert np.array_equal(np.asarray(whole), np.asarray(stored))
+
+
 # Ends and middles
 
 
@@ -349,6 +372,15 @@ def test_behind_a_damage_that_no_whole_picture_follows_traces_are_put_up_with(tm
     found = chosen(path, 3)
     assert max(frame.time_s for frame in found) > strict[-1] + 2
     assert Video.open(path).warnings == []
+
+
+def test_the_end_of_a_short_clip_behind_a_damage_is_taken(tmp_path):
+    frames = [frame for seed in range(4) for frame in shot(seed, 1)]
+    codec = (*clips.H264, "-x264-params", "keyint=infinite:scenecut=0:bframes=0")
+    path = damaged(clips.write_clip(tmp_path / "a.mp4", frames, codec=codec), 0.5, 0.51)
+    scanned = scan.scan(video := Video.open(path), 2, how="full")
+    assert scanned.winners and len([line for line in video.warnings if line.startswith("damaged")]) == 1
+    assert "everything behind" not in " ".join(video.warnings)
 
 
 def test_slides_on_white_are_no_reason_for_a_note(tmp_path):

@@ -146,7 +146,7 @@ class TestHdr:
         data = pictures.png_with(pictures.png_16_bit_colour(in_pq(PHOTO)), (b"cICP", bytes([9, 16, 0, 1])))
         picture = Picture.open(data)
         assert np.abs(picture.reduced(100).astype(int) - np.asarray(PHOTO)).mean() < 8
-        assert picture.crop(WHOLE).info == {}
+        assert picture.crop(WHOLE).info == {} and picture.notes == ("HDR, tone-mapped to sRGB",)
 
     def test_heic_in_pq_keeps_its_ten_bits(self):
         import pillow_heif

@@ -51,6 +51,8 @@ class TestSniffing:
             (pictures.box(b"ftyp", b"heic\0\0\0\0mif1heic"), "HEIF"),
             (pictures.box(b"ftyp", b"mif1\0\0\0\0mif1avif"), "AVIF"),
             (pictures.box(b"ftyp", b"mif1\0\0\0\0mif1heic"), "HEIF"),
+            (pictures.box(b"ftyp", b"hevc\0\0\0\0msf1hevc") + pictures.box(b"meta", bytes(9)), "HEIF"),
+            (pictures.box(b"ftyp", b"msf1\0\0\0\0msf1hevc") + pictures.box(b"moov", bytes(9)), CLIP),
             (pictures.box(b"ftyp", b"isom\0\0\0\0isommp41"), CLIP),
             (pictures.box(b"ftyp", b"qt  \0\0\0\0qt  "), CLIP), (pictures.box(b"ftyp", b"crx \0\0\0\1crx "), RAW),
             (b"\x1aE\xdf\xa3" + bytes(40), CLIP), (b"RIFF\0\0\0\0AVI LIST", CLIP), ((b"G" + bytes(187)) * 3, CLIP),
@@ -61,6 +63,11 @@ class TestSniffing:
     )  # fmt: skip
     def test_first_bytes(self, head, kind):
         assert sniff(head) == kind
+
+
+@pytest.mark.parametrize("head", [b"ID3\4\0", b"fLaC\0", b"RIFF\0\0\0\0WAVEfmt "])
+def test_a_sound_file_is_called_so(head):
+    assert refused(head + bytes(100)) == "is a sound file; --cover takes its picture"
 
 
 class TestNames:
@@ -182,7 +189,7 @@ THUMBNAIL = pictures.encoded(Image.new("RGB", (160, 120), "gray"))
 
 class TestRaw:
     @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("kind", ["dng", "big-endian dng", "nef", "cr3", "rw2"])
+    @pytest.mark.parametrize("kind", ["dng", "big-endian dng", "nef", "cr2", "cr3", "arw", "orf", "rw2"])
     def test_preview_upright(self, kind, orientation):
         method = pictures.STORED[orientation]
         preview = pictures.encoded(UPRIGHT if method is None else UPRIGHT.transpose(method))
@@ -190,7 +197,10 @@ class TestRaw:
             "dng": lambda: pictures.dng(preview, THUMBNAIL, orientation),
             "big-endian dng": lambda: pictures.dng(preview, THUMBNAIL, orientation, ">"),
             "nef": lambda: pictures.nef(preview, THUMBNAIL, orientation),
+            "cr2": lambda: pictures.cr2(preview, THUMBNAIL, orientation),
             "cr3": lambda: pictures.cr3(preview, orientation),
+            "arw": lambda: pictures.arw(preview, THUMBNAIL, orientation),
+            "orf": lambda: pictures.orf(preview, THUMBNAIL, orientation),
             "rw2": lambda: pictures.rw2(preview, orientation),
         }[kind]()
         picture = Picture.open(data)
@@ -243,6 +253,39 @@ class TestJpegs:
             assert difference(picture.reduced(short_side), whole.reduced(short_side)) == 0
         assert difference(picture.crop((9, 9, 99, 99)), whole.crop((9, 9, 99, 99))) == 0
         assert picture.notes == ("has no end marker; all its pixels are there",)
+
+    @pytest.mark.parametrize("end", [b"\xff", b"\xff\xff", bytes(100)])
+    @pytest.mark.parametrize("options", [{"quality": 70}, {"progressive": True}])
+    def test_half_an_end_marker_or_filling_is_no_damage(self, options, end):
+        data = pictures.encoded(pictures.photo(320, 200, noise=10), **options)
+        picture = Picture.open(data[:-2] + end)
+        assert difference(picture.reduced(200), Picture.open(data).reduced(200)) == 0
+
+    @pytest.mark.parametrize("name", ["MPO", "xmp", "iso"])
+    def test_first_picture_of_those_with_a_gain_map(self, name):
+        gain, xmp = UPRIGHT.convert("L").reduce(4), b'<x:xmpmeta xmlns:x="adobe:ns:meta/" hdrgm:Version="1.0"/>'
+        if name == "MPO":
+            data = pictures.encoded(UPRIGHT, "MPO", quality=95, save_all=True, append_images=[gain], xmp=xmp)
+        else:
+            data = pictures.encoded(UPRIGHT, **({"xmp": xmp} if name == "xmp" else {})) + pictures.encoded(gain)
+        if name == "iso":
+            mark = b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4)
+            data = data[:2] + b"\xff\xe2" + struct.pack(">H", 2 + len(mark)) + mark + data[2:]
+        picture = Picture.open(data)
+        assert (picture.width, picture.height) == (320, 200) and difference(picture.reduced(200), UPRIGHT) < 3
+        assert picture.notes == ("has a gain map for HDR, which is not carried over",)
+
+    def test_depth_in_extended_xmp_is_no_obstacle(self):
+        depth, key = b"/9j/" * 40000, b"0" * 32
+        parts = b""
+        for at in range(0, len(depth), 65000):
+            body = b"http://ns.adobe.com/xmp/extension/\0" + key + struct.pack(">II", len(depth), at)
+            body += depth[at : at + 65000]
+            parts += b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
+        data = pictures.encoded(UPRIGHT, xmp=b"<x:xmpmeta xmpNote:HasExtendedXMP='" + key + b"'/>")
+        at = data.index(b"\xff\xdb")
+        picture = Picture.open(data[:at] + parts + data[at:])
+        assert difference(picture.reduced(200), UPRIGHT) < 3 and picture.notes == ()
 
     @pytest.mark.parametrize("missing", [40, 300, 3000])
     def test_missing_pixels_are(self, missing):
@@ -298,6 +341,14 @@ class TestTiff:
         data = io.BytesIO()
         tifffile.imwrite(data, values, photometric="miniswhite", byteorder=">")
         assert "not supported" in refused(data.getvalue())
+
+    def test_whole_numbers_of_32_bits_do_not_wrap(self):
+        tifffile = pytest.importorskip("tifffile")
+        values = np.linspace(0, 2**32 - 1, 60 * 40).reshape(40, 60)
+        data = io.BytesIO()
+        tifffile.imwrite(data, values.astype(np.uint32), byteorder="<")
+        seen = Picture.open(data.getvalue()).reduced(40)[..., 0]
+        assert np.abs(seen - values / (2**32 - 1) * 255).max() <= 1
 
     def test_deep_colour_in_planes_is_refused_and_not_scrambled(self):
         """Pillow 13 reads it wrongly; where it does better some day, so may we."""

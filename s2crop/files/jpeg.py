@@ -19,7 +19,7 @@ def without_end(image: ImageFile.ImageFile) -> Image.Image | None:
     """
     assert image.fp is not None
     image.fp.seek(0)
-    data = image.fp.read()
+    data = image.fp.read().rstrip(_END[:1])
     first = None
     for filling in _FILLINGS:
         with Image.open(io.BytesIO(data + filling + _END), formats=("JPEG",)) as again:

@@ -34,6 +34,7 @@ class Facts:
     page: int = 0
     raw: bool = False  # the picture is the preview of a raw file
     negative: bool = False  # 0 is white, and Pillow leaves it so
+    unsigned: bool = False  # whole numbers of 32 bits, of which Pillow makes signed ones
     notes: tuple[str, ...] = ()  # what is not carried over
 
 
@@ -105,7 +106,8 @@ def loaded(image: Image.Image, facts: Facts) -> Loaded:
         image.load()
     except OSError as error:
         whole = None
-        if isinstance(image, JpegImagePlugin.JpegImageFile) and "truncated" in str(error):
+        lacks_end = "truncated" in str(error) or "broken data stream" in str(error)  # the latter: all but its last byte
+        if isinstance(image, JpegImagePlugin.JpegImageFile) and lacks_end:
             whole = jpeg.without_end(image)
         if whole is None:
             raise
@@ -122,6 +124,9 @@ def in_known_colours(pixels: Loaded, facts: Facts) -> Image.Image:
         return made
     if facts.negative and image.mode.startswith("I;16"):
         info, image = image.info, Image.fromarray(np.uint16(65535) - np.asarray(image).astype(np.uint16))
+        image.info = dict(info)
+    if facts.unsigned and image.mode == "I" and (values := np.asarray(image).view(np.uint32)).max() >= 1 << 31:
+        info, image = image.info, Image.fromarray((values >> 1).astype(np.int32))
         image.info = dict(info)
     if facts.coding is None or image.info.get("icc_profile"):
         return image
@@ -166,6 +171,8 @@ def _facts(image: Image.Image, file: BinaryIO, facts: Facts) -> Facts:
         coding = colour.coding_of_png(file)
         deep = _bits_of_png(file) == 16 and image.mode in ("RGB", "RGBA")
         notes = ("16 bits for each colour become 8",) if deep else ()
+        if coding is not None and coding.hdr:
+            notes = ("HDR, tone-mapped to sRGB",)
         return Facts(facts.kind, coding=coding, notes=notes)
     if image.format in ("AVIF", "HEIF"):
         coding = None if image.info.get("icc_profile") else colour.coding_of_boxes(file)
@@ -201,7 +208,8 @@ def _facts_of_tiff(image: TiffImagePlugin.TiffImageFile, facts: Facts) -> Facts:
         raise InputError("TIFF with 16 bits in separate planes is not supported; save it with its channels interleaved")
     negative = tags.get(262) == 0 and max(bits) == 16
     notes = ("16 bits for each colour become 8",) if max(bits) == 16 and samples > 1 else ()
-    return Facts(facts.kind, page=page, negative=negative, notes=notes)
+    unsigned = max(bits) == 32 and set(tags.get(339, (1,))) == {1}
+    return Facts(facts.kind, page=page, negative=negative, unsigned=unsigned, notes=notes)
 
 
 def _hidden_parts(image: Image.Image, file: BinaryIO) -> tuple[str, ...]:
@@ -240,7 +248,8 @@ def _bits_of_png(file: BinaryIO) -> int:
 def _why_not(file: BinaryIO, kind: str | None) -> str:
     """Why Pillow opens no picture in a file that begins like this kind."""
     if kind is None:
-        return "not an image"
+        file.seek(0)
+        return "is a sound file; --cover takes its picture" if _is_sound(file.read(12)) else "not an image"
     file.seek(0)
     data = file.read(1 << 16)
     if kind == "JXL":
@@ -252,6 +261,10 @@ def _why_not(file: BinaryIO, kind: str | None) -> str:
     if kind == "TIFF" and _has_directory(file):
         return "this kind of TIFF is not supported"
     return "not an image" if len(data) < 32 else f"damaged {kind}"
+
+
+def _is_sound(head: bytes) -> bool:
+    return head.startswith((b"ID3", b"fLaC")) or head[:4] == b"RIFF" and head[8:] == b"WAVE"
 
 
 def _why_no_jpeg(data: bytes) -> str:

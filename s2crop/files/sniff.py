@@ -36,6 +36,7 @@ _STARTS = (
 )
 _CLIP_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # what QuickTime files without `ftyp` begin with
 _HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis hevm hevs mif1 mif2 msf1 miaf".split())
+_HEIF_SEQUENCES = frozenset(b"hevc hevx hevm hevs msf1".split())  # of those, the brands of what moves
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
 
@@ -90,5 +91,9 @@ def _by_brands(head: bytes) -> str | None:
     if major in _HEIF_BRANDS:
         # "mif1" says no more than that it is a still picture in boxes.
         generic = major in (b"mif1", b"mif2", b"msf1", b"miaf")
-        return "AVIF" if generic and _AVIF_BRANDS & set(others) else "HEIF"
+        if generic and _AVIF_BRANDS & set(others):
+            return "AVIF"
+        # A sequence may come without a still picture, which `meta` would tell of, and is nothing but a clip then.
+        following = head[end + 4 : end + 8]
+        return CLIP if major in _HEIF_SEQUENCES and following not in (b"meta", b"") else "HEIF"
     return CLIP

@@ -257,7 +257,7 @@ def notes(chosen: Sequence[Cover], count: int) -> list[str]:
     told = []
     if not all(cover.good for cover in chosen):
         told.append("no stretch of it is bright, sharp and free of fades: the least bad was taken")
-    if len(chosen) < count:
+    if len(chosen) < count and any(cover.time_s is not None for cover in chosen):  # a sound file has one picture
         told.append(f"{len(chosen)} of {count} covers: nothing else in it is good and different")
     return told
 

@@ -252,10 +252,15 @@ class Decoder:
             self._process.wait()
 
 
-def input_arguments(path: Path, max_pixels: int, decoder: str | None = None) -> list[str]:
-    """How ffmpeg opens a local file and nothing else, whatever its name or what stands in it."""
+def input_arguments(path: Path, max_pixels: int, decoder: str | None = None, turned: bool = True) -> list[str]:
+    """How ffmpeg opens a local file and nothing else, whatever its name or what stands in it.
+
+    Args:
+        turned: turn frames as the file says.
+    """
     return [
         *(["-c:v", decoder] if decoder else []),
+        *([] if turned else ["-noautorotate"]),
         # ffmpeg counts what it pads too, so this is for what is far too large; the caller compares the true size.
         "-max_pixels", str(min(2 * max_pixels + 65536, 2**31 - 1)),
         "-protocol_whitelist", "file", "-format_whitelist", ",".join(_CONTAINERS),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence, Set
 from s2crop.video import ffmpeg
 
 _REORDERED = 16  # frames by which what is decoded from a damaged one may be shown before it
-_SETTLING_S = 2.0  # behind a damage, until most of the picture has been sent anew, even without whole pictures
+_SETTLING_S = 1.0  # behind a damage, until most of the picture has been sent anew, even without whole pictures
 _RESTART_S = 1.0  # of a clip is decoded in about the time that ffmpeg takes to begin
 
 

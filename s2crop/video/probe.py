@@ -13,6 +13,7 @@ from s2crop.video.ffmpeg import TELL_FRAMES, Decoder, input_arguments
 
 # ffmpeg's own decoders of these give the colours alone, hidden ones too.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_SQUARE_DEGREES = 2.0  # from a quarter of a circle
 _LOOK_S = 30  # how far into a clip streams are compared
 
 
@@ -23,6 +24,7 @@ class Stream:
     map: str  # ffmpeg's name of it
     decoder: str | None  # to be named to ffmpeg; None for its own choice
     lost_alpha: bool  # it has alpha that no decoder of this ffmpeg reads
+    is_askew: bool  # said to be turned by no quarter of a circle, which players pass over
     spherical: bool  # all around, 360 degrees
     own_colours: bool  # Dolby Vision's profile 5, whose colours mean nothing without its mapping
     tags: dict[str, str]  # what the container says of itself: title, artist, date, ...; names in lower case
@@ -53,10 +55,10 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         NoVideoError: there is no video, though there may be attached pictures.
         VideoError: nothing can be decoded, or the file is not of a kind that is read.
     """
-    chosen, decoder, lost_alpha = "0:V:0", None, False
+    chosen, decoder, lost_alpha, is_askew = "0:V:0", None, False, False
     while True:
         arguments = [
-            "-loglevel", "level+info", *input_arguments(path, max_pixels, decoder),
+            "-loglevel", "level+info", *input_arguments(path, max_pixels, decoder, not is_askew),
             "-map", chosen, "-vf", TELL_FRAMES, "-fps_mode", "passthrough", "-frames:v", "1", "-f", "null", "-",
         ]  # fmt: skip
         with Decoder(arguments) as run:
@@ -74,8 +76,8 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
                 lost_alpha = decoder is not None and decoder not in ffmpeg.decoders()
                 decoder = None if lost_alpha else decoder
                 first = next((other.index for other in listed if not other.is_art), None)
-                chosen = f"0:{one.index}"
-                if one.index != first or decoder:
+                chosen, is_askew = f"0:{one.index}", one.is_askew
+                if one.index != first or decoder or is_askew:
                     continue
         break
     container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
@@ -91,6 +93,7 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         map=chosen,
         decoder=decoder,
         lost_alpha=lost_alpha,
+        is_askew=is_askew,
         spherical=any(one.is_spherical for one in listed if chosen == f"0:{one.index}"),
         own_colours=any(one.has_own_colours for one in listed if chosen == f"0:{one.index}"),
         tags=_tags(run.infos),
@@ -133,6 +136,7 @@ class _Listed:
     is_art: bool
     is_grey: bool
     has_alpha: bool  # beside what its own decoder gives
+    is_askew: bool
     is_spherical: bool
     has_own_colours: bool
 
@@ -145,6 +149,7 @@ def _listed(infos: Sequence[str]) -> list[_Listed]:
         stream = re.match(r"Stream #0:(\d+).*?: Video: (\w+)", line)
         if stream:
             size = re.search(r", (\d+)x(\d+)", line)
+            turn = re.search(r"display ?matrix: rotation of (-?[\d.]+) degrees", rest, re.IGNORECASE)
             found.append(
                 _Listed(
                     index=int(stream[1]),
@@ -154,6 +159,7 @@ def _listed(infos: Sequence[str]) -> list[_Listed]:
                     is_art="(attached pic)" in line or "(timed thumbnails)" in line,
                     is_grey=re.search(r", gray\w*[(,]", line) is not None,
                     has_alpha=re.search(r"^\[info\] +alpha_mode +: 1$", rest, re.MULTILINE | re.IGNORECASE) is not None,
+                    is_askew=turn is not None and abs((float(turn[1]) + 45) % 90 - 45) > _SQUARE_DEGREES,
                     is_spherical=re.search(r"spherical", rest, re.IGNORECASE) is not None,
                     has_own_colours=re.search(r"^\[info\] +DOVI .*\bprofile: 5,", rest, re.MULTILINE) is not None,
                 )

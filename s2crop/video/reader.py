@@ -264,7 +264,8 @@ class Video:
             before += ["-copyts", "-start_at_zero", "-noaccurate_seek", "-ss", f"{seek_s:.6f}"]
         arguments = [
             "-loglevel", "level+info", *before,
-            *ffmpeg.input_arguments(self._path, self._max_pixels, self._stream.decoder), *outputs,
+            *ffmpeg.input_arguments(self._path, self._max_pixels, self._stream.decoder, not self._stream.is_askew),
+            *outputs,
             "-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled",
             "-c:v", "rawvideo", "-f", "nut", "pipe:1",
         ]  # fmt: skip

@@ -92,6 +92,8 @@ class _Span:
         watched = self._watch()
         if watched and self._is_mostly_lost(watched[0]):
             self._video.lenient = True  # rather traces of a damage than nothing
+            # what is left out is told anew
+            self._video.warnings[:] = [line for line in self._video.warnings if not line.startswith("damaged")]
             watched = self._watch()
             if watched and self._is_mostly_lost(watched[0]):
                 last_s = watched[0].time_s[-1]
