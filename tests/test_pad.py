@@ -78,6 +78,7 @@ class TestPlaces:
         left, top, right, bottom = pads_in(output_wh, (width, height), pads)
         inside = output_wh[0] - left - right, output_wh[1] - top - bottom
         assert min(left, top, right, bottom) >= 0 and min(inside) >= 1
+        assert 0 <= right - left <= 1 and 0 <= bottom - top <= 1
         if circle and min(inside) > 1:  # nothing of it is cut off
             assert math.hypot(*inside) <= out + 0.01
 
