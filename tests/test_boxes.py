@@ -249,6 +249,25 @@ def test_outputs_go_where_the_lines_say(inputs, options):
         assert [one["output"] for one in got] == [str(Path(one["output"]).with_suffix(".png")) for one in lines]
 
 
+@pytest.mark.parametrize("template", ["{stem}{ext}{cover}{ratio}{rank}", "{ext}{stem}_{ratio}{rank}"])
+def test_an_extension_in_a_name_is_told_from_what_stands_beside_it(template):
+    draw("photos/a.jpg")
+    chosen = records("photos", "-a", "1:1", "-k", "2", "--name", template)
+    keep(chosen[:1])
+    (got,) = records("--boxes", "b.jsonl", "--name", template)
+    assert (got["status"], got["output"]) == ("written", chosen[0]["output"])
+
+
+def test_names_that_were_cut_stay_what_they_were():
+    for name in ("photos/sub/" + "n" * 251 + ".png", "photos/" + "é" * 125 + ".png"):
+        draw(name)
+    for more in ([], ["-s", "20,30"]):
+        chosen = records("photos", "-r", "-a", "1:1", "-k", "2", "-o", "o", *more)
+        first = keep([one for one in chosen if one["rank"] == 1])
+        got = records("--boxes", "b.jsonl", "-o", "o", "--overwrite", *more)
+        assert [one["output"] for one in got] == [one["output"] for one in first]
+
+
 def test_without_outputs_what_inputs_have_in_common_is_left_out():
     for name in ("q/a.png", "q/s/a.png", "q/s/t/b.png"):
         draw(name)
