@@ -138,6 +138,18 @@ def test_pads_and_sizes_are_those_of_the_run_that_chose(unmarked, no_network):
     assert {record["padded"] is not None for record in records("--boxes", "b.jsonl", "-o", "blurred")} == {True}
 
 
+@pytest.mark.parametrize("fill", ["blur", "edge", "white", "transparent"])
+def test_pads_that_an_output_is_too_small_for_are_known_of(fill, unmarked):
+    draw("a.png", (160, 158))
+    chosen = keep(records("a.png", "-a", "1:1", "--pad", "always", "--pad-with", fill, "-s", "20"))
+    assert chosen[0]["padded"] == [0, 0, 0, 0]
+    (got,) = records("--boxes", "b.jsonl", "--pad-with", fill, "-s", "20", "-o", "o")
+    assert (got["status"], got["padded"]) == ("written", [0, 0, 0, 0])
+    assert Image.open(got["output"]).tobytes() == Image.open(chosen[0]["output"]).tobytes()
+    (large,) = records("--boxes", "b.jsonl", "-o", "large")
+    assert large["padded"] == [0, 1, 0, 1] and Image.open(large["output"]).size == (160, 160)
+
+
 def test_circles_are_those_of_the_run_that_chose(unmarked, no_network):
     draw_all()
     options = ["--shape", "circle", "-s", "50"]
