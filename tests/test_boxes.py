@@ -138,6 +138,15 @@ def test_pads_and_sizes_are_those_of_the_run_that_chose(unmarked, no_network):
     assert {record["padded"] is not None for record in records("--boxes", "b.jsonl", "-o", "blurred")} == {True}
 
 
+def test_padded_may_be_said_by_hand():
+    draw("a.png")
+    whole = line(box=[0, 0, 48, 32])
+    write_lines(whole | {"padded": True})
+    assert [one["padded"] for one in records("--boxes", "b.jsonl")] == [[0, 8, 0, 8]]
+    for no in (None, False):
+        assert "is not 1:1" in errors(whole | {"padded": no})[0][0]
+
+
 @pytest.mark.parametrize("fill", ["blur", "edge", "white", "transparent"])
 def test_pads_that_an_output_is_too_small_for_are_known_of(fill, unmarked):
     draw("a.png", (160, 158))
