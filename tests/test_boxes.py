@@ -138,6 +138,27 @@ def test_pads_and_sizes_are_those_of_the_run_that_chose(unmarked, no_network):
     assert {record["padded"] is not None for record in records("--boxes", "b.jsonl", "-o", "blurred")} == {True}
 
 
+def test_padded_may_be_said_by_hand():
+    draw("a.png")
+    whole = line(box=[0, 0, 48, 32])
+    write_lines(whole | {"padded": True})
+    assert [one["padded"] for one in records("--boxes", "b.jsonl")] == [[0, 8, 0, 8]]
+    for no in (None, False):
+        assert "is not 1:1" in errors(whole | {"padded": no})[0][0]
+
+
+@pytest.mark.parametrize("fill", ["blur", "edge", "white", "transparent"])
+def test_pads_that_an_output_is_too_small_for_are_known_of(fill, unmarked):
+    draw("a.png", (160, 158))
+    chosen = keep(records("a.png", "-a", "1:1", "--pad", "always", "--pad-with", fill, "-s", "20"))
+    assert chosen[0]["padded"] == [0, 0, 0, 0]
+    (got,) = records("--boxes", "b.jsonl", "--pad-with", fill, "-s", "20", "-o", "o")
+    assert (got["status"], got["padded"]) == ("written", [0, 0, 0, 0])
+    assert Image.open(got["output"]).tobytes() == Image.open(chosen[0]["output"]).tobytes()
+    (large,) = records("--boxes", "b.jsonl", "-o", "large")
+    assert large["padded"] == [0, 1, 0, 1] and Image.open(large["output"]).size == (160, 160)
+
+
 def test_circles_are_those_of_the_run_that_chose(unmarked, no_network):
     draw_all()
     options = ["--shape", "circle", "-s", "50"]
@@ -247,6 +268,25 @@ def test_outputs_go_where_the_lines_say(inputs, options):
         keep(lines)
         got = records("--boxes", "b.jsonl", "-f", "png", "--dry-run", *same)
         assert [one["output"] for one in got] == [str(Path(one["output"]).with_suffix(".png")) for one in lines]
+
+
+@pytest.mark.parametrize("template", ["{stem}{ext}{cover}{ratio}{rank}", "{ext}{stem}_{ratio}{rank}"])
+def test_an_extension_in_a_name_is_told_from_what_stands_beside_it(template):
+    draw("photos/a.jpg")
+    chosen = records("photos", "-a", "1:1", "-k", "2", "--name", template)
+    keep(chosen[:1])
+    (got,) = records("--boxes", "b.jsonl", "--name", template)
+    assert (got["status"], got["output"]) == ("written", chosen[0]["output"])
+
+
+def test_names_that_were_cut_stay_what_they_were():
+    for name in ("photos/sub/" + "n" * 251 + ".png", "photos/" + "é" * 125 + ".png"):
+        draw(name)
+    for more in ([], ["-s", "20,30"]):
+        chosen = records("photos", "-r", "-a", "1:1", "-k", "2", "-o", "o", *more)
+        first = keep([one for one in chosen if one["rank"] == 1])
+        got = records("--boxes", "b.jsonl", "-o", "o", "--overwrite", *more)
+        assert [one["output"] for one in got] == [one["output"] for one in first]
 
 
 def test_without_outputs_what_inputs_have_in_common_is_left_out():

@@ -78,6 +78,7 @@ class TestPlaces:
         left, top, right, bottom = pads_in(output_wh, (width, height), pads)
         inside = output_wh[0] - left - right, output_wh[1] - top - bottom
         assert min(left, top, right, bottom) >= 0 and min(inside) >= 1
+        assert 0 <= right - left <= 1 and 0 <= bottom - top <= 1
         if circle and min(inside) > 1:  # nothing of it is cut off
             assert math.hypot(*inside) <= out + 0.01
 
@@ -88,6 +89,7 @@ class TestPlaces:
         assert layout(box, pads, Size(33, 33), False, square) == ((33, 33), (33, 19), (0, 7, 0, 7))
         assert layout(box, pads, Size(640, None), True, square) == ((160, 160), None, pads)
         assert layout(box, None, Size(80, None), False, square) == ((80, 80), (80, 80), None)
+        assert layout((0, 0, 160, 158), (0, 1, 0, 1), Size(20, 20), False) == ((20, 20), (20, 20), (0, 0, 0, 0))
         with pytest.raises(OutputError, match="too large"):
             layout((0, 0, 40000, 2), (0, 0, 40000, 0), None, False)
 

@@ -52,6 +52,14 @@ def test_of_a_crowd_no_head_matters_by_itself():
     assert needed(content(heads=row), "all", HELD) is None
 
 
+def test_heads_in_front_of_a_crowd_are_of_it():
+    front = [(90 * i, 700, 90 * i + 85, 800) for i in range(12)]
+    small = [(40 * i, 40 * j, 40 * i + 38, 40 * j + 38) for i in range(20) for j in range(2)]
+    assert missed(content(heads=front + small[:20]), (0, 0, 900, 900))
+    assert not missed(content(heads=front + small), (0, 0, 900, 900))
+    assert needed(content(heads=front + small), "face", HELD) is None
+
+
 def test_a_subject_matters_where_much_of_it_is_cut_off():
     car = content(subject=(200, 300, 1400, 700))
     assert missed(car, (350, 0, 1250, 900)), "both sides run through it"

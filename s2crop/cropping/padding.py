@@ -18,10 +18,10 @@ from s2crop.geometry.boxes import inside_circle_share, largest_of_ratio
 from s2crop.geometry.integral import area_shares, held_shares
 
 MATTERS = {"face": 0.4, "text": 0.35}  # score times prominence of a head or text, above which a crop is not to miss it
-MISSED = 0.25  # of a head or text outside of a crop counts as missing all of it, and less in proportion
-CROWD = 15  # heads that matter: of more of them, none does by itself
-SUBJECT_MATTERS = 0.42  # of a subject that is outside while a border runs through it as long, in roots of its area
 HELD = {"face": 0.25, "text": 0.25}  # the same of what is held once a picture is filled up anyway
+MISSED = 0.25  # of a head or text outside of a crop counts as missing all of it, and less in proportion
+CROWD = 15, 45  # heads that matter, or are to be held: of more of them, none does by itself
+SUBJECT_MATTERS = 0.42  # of a subject that is outside while a border runs through it as long, in roots of its area
 BOTH_SIDES = 0.2  # the same where opposite borders run through the subject, which then does not fit
 TAIL = 0.01  # of a subject on each side that a box need not hold
 MARGIN = 0.04  # of the picture's longer side, around what a box is to hold
@@ -132,9 +132,10 @@ def _things(content: Content, kind: str, protect: str) -> tuple[np.ndarray, np.n
     """Heads ("face") or texts [M, 4] that are protected, and how much each matters [M]; none of a crowd."""
     things, scores = content.parts[KINDS[kind]]
     weights = prominence(things, scores)
-    if protect not in (kind, "all") or kind == "face" and (weights > MATTERS[kind]).sum() > CROWD:
-        return things[:0], weights[:0]
-    return things, weights
+    is_crowd = kind == "face" and any(
+        (weights > least[kind]).sum() > most for least, most in zip((MATTERS, HELD), CROWD, strict=True)
+    )
+    return (things[:0], weights[:0]) if is_crowd or protect not in (kind, "all") else (things, weights)
 
 
 def _middle(mask: np.ndarray) -> np.ndarray:

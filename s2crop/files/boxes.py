@@ -184,7 +184,7 @@ def _line(number: int, name: str, given: Mapping[str, Any]) -> Line:
         output=output if isinstance(output, str) and 0 < len(output) <= MAX_NAME and "\0" not in output else None,
         output_wh=_output_wh(given),
         size=size if isinstance(size := given.get("size"), str) and len(size) <= _MAX_LABEL else None,
-        is_padded=given.get("padded") is not None,
+        is_padded=given.get("padded") not in (None, False),
         told=_told(given),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from s2crop.choices import DEFAULT_TEMPLATE, MAX_COVERS
 from s2crop.files.boxes import Boxes, Fault, Line
 from s2crop.files.formats import Kind
+from s2crop.files.names import cut_in
 from s2crop.files.sources import Source, place_of
 
 _TAG = re.compile(r"_(\d{1,9})", re.ASCII)  # a number that tells inputs of one name apart
@@ -208,20 +209,21 @@ def _match(line: Line, output: str, given: Given, template: str) -> _Match | Non
     cover = "" if rank is None else f"_cover{rank}"
     own = Path(line.input)
     for rank_word in (f"_{line.rank}", ""):  # numbers that tell inputs apart begin at 2, where there is no rank
-        pattern = _pattern(template, cover, line.ratio.file_label, rank_word)
+        pattern = _pattern(template, cover, line.ratio.file_label, rank_word, own.suffix[1:])
         if found := pattern.fullmatch("/".join(path.parts[-depth:])):
             stem = found.groupdict().get("stem") or own.stem
-            tag = stem.removeprefix(own.stem)
-            if stem.startswith(own.stem) and (tag in ("", f"_{own.suffix[1:]}") or _TAG.fullmatch(tag)):
+            bare = own.stem if stem.startswith(own.stem) else cut_in(stem, own.stem)
+            tag = stem.removeprefix(bare or "")
+            if bare is not None and (tag in ("", f"_{own.suffix[1:]}") or _TAG.fullmatch(tag)):
                 return _Match(path.parts[:-depth], tag, bool(rank_word) and "{rank}" in template)
     return None
 
 
 @lru_cache(maxsize=1000)
-def _pattern(template: str, cover: str, ratio: str, rank: str) -> re.Pattern[str]:
+def _pattern(template: str, cover: str, ratio: str, rank: str, ext: str) -> re.Pattern[str]:
     """The names that a template gives."""
-    known = {"cover": cover, "ratio": ratio, "rank": rank}
-    any_of = {"stem": "(?P<stem>[^/]+)", "ext": "[^/]*?", "width": r"\d+", "height": r"\d+", "size": r"\d*(?:x\d+)?"}
+    known = {"cover": cover, "ratio": ratio, "rank": rank, "ext": ext}
+    any_of = {"stem": "(?P<stem>[^/]+)", "width": r"\d+", "height": r"\d+", "size": r"\d*(?:x\d+)?"}
     text = ""
     for literal, name, _, _ in string.Formatter().parse(template):
         text += re.escape(literal + known.get(name or "", "")) + any_of.get(name or "", "")

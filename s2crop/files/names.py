@@ -366,10 +366,20 @@ def _cut(text: str, most: int) -> str:
     data = os.fsencode(text)
     if len(data) <= most:
         return text
-    end = f"~{hashlib.blake2b(data, digest_size=5).hexdigest()}"
+    end = _end_of_cut(data)
     while len(os.fsencode(text)) > most - len(end):
         text = text[:-1]
     return text + end
+
+
+def _end_of_cut(data: bytes) -> str:
+    return f"~{hashlib.blake2b(data, digest_size=5).hexdigest()}"
+
+
+def cut_in(name: str, whole: str) -> str | None:
+    """What a name was cut to, where a name that begins with that is one of ours; None where it is not."""
+    start, end, _ = name.partition(_end_of_cut(os.fsencode(whole)))
+    return start + end if end and whole.startswith(start) else None
 
 
 def _tags(source: Source, next_number: dict[str, int], kept: Sequence[str]) -> Iterator[str]:

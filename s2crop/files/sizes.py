@@ -105,7 +105,7 @@ def layout(
         raise OutputError(f"filled up to {output_wh[0]}x{output_wh[1]} it is too large to write: give a size")
     pads = pads_in(output_wh, box_wh, padded)
     content_wh = output_wh[0] - pads[0] - pads[2], output_wh[1] - pads[1] - pads[3]
-    return Layout(output_wh, None if content_wh == box_wh else content_wh, pads if any(pads) else None)
+    return Layout(output_wh, None if content_wh == box_wh else content_wh, pads)
 
 
 def output_size(

@@ -30,14 +30,13 @@ def pads_around(box_wh: tuple[int, int], ratio: float, circle: bool = False) -> 
 
 
 def pads_in(output_wh: tuple[int, int], box_wh: tuple[int, int], pads: Pads) -> Pads:
-    """The same pads in an output of any size: what lies between them is at least a pixel."""
+    """Such pads in an output of any size: what lies between them is in the middle, and at least a pixel."""
     found = []
     both = all(before + after for before, after in zip(pads[:2], pads[2:], strict=True))
     for whole, side, before, after in zip(output_wh, box_wh, pads[:2], pads[2:], strict=True):
         inside = whole * side / (before + side + after)
         # In a circle, whose border the corners touch, none may be rounded up past it.
         room = whole - min(max(1, math.floor(inside) if both else round(inside)), whole)
-        first = room * before // max(1, before + after)
-        found.append((first, room - first))
+        found.append((room // 2, room - room // 2))
     (left, right), (top, bottom) = found
     return left, top, right, bottom
