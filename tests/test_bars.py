@@ -106,6 +106,16 @@ def test_dark_skies_white_studios_and_others_have_none(image):
     assert find_bars(np.asarray(image)) == whole(image)
 
 
+@pytest.mark.parametrize("lettered", [False, True])
+def test_signs_and_logos_on_a_ground_are_no_framed_pictures(lettered):
+    page = Image.new("RGB", (300, 300), "white")
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((15, 120, 284, 179), fill=(200, 20, 30))
+    if lettered:
+        draw.text((40, 130), "A SIGN", fill="white", font_size=40)
+    assert find_bars(np.asarray(page)) == whole(page)
+
+
 def test_lamp_and_its_mirror_image_in_the_dark_are_no_letterbox():
     pixels = night(0)
     y, x = np.mgrid[0:240, 0:360]

@@ -12,6 +12,8 @@ _BAR_SHARE = (
 )
 _EDGE_SHARE = 0.7  # of the picture's first line that is not of the bar's colour
 _INNER_SHARE = 0.5  # the same of bars beside what lies between others of their colour, where there is less doubt
+_PLAIN_SHARE = 0.7  # of what lies inside has one colour: that is no picture
+_PLAIN_STEP = 40.0  # grey levels at least from that colour to the ground's
 _EDGE_LINES = 3  # from the last line of a bar to the first one of the picture: blur and blocks of JPEG
 _EDGE_STEP = 12.0  # grey levels between a bar and the picture's first line, in the mean: a sky fades instead
 
@@ -23,7 +25,7 @@ def find_bars(pixels: np.ndarray) -> Box:
 
     Bars lie at two opposite sides or all around, have one colour and similar widths, and end at a straight edge along
     most of the picture. A dark night sky fades and has no bar opposite; what stands on the white ground of a studio has
-    no straight edges.
+    no straight edges; and what is of one colour in the main is a sign, and no picture.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -31,8 +33,20 @@ def find_bars(pixels: np.ndarray) -> Box:
         (x1, y1, x2, y2), x2 and y2 exclusive; the whole picture where there are no bars.
     """
     height, width = pixels.shape[:2]
-    if min(height, width) < 16:
-        return 0, 0, width, height
+    box = _inside_bars(pixels) if min(height, width) >= 16 else None
+    return (0, 0, width, height) if box is None or _is_plain(pixels, box) else box
+
+
+def _is_plain(pixels: np.ndarray, box: Box) -> bool:
+    """Whether most of a box is of one colour far from the ground's: a sign or a logo, and no picture."""
+    x1, y1, x2, y2 = box
+    inside, ground = pixels[y1:y2, x1:x2].reshape(-1, 3).astype(np.int16), pixels[0, 0].astype(np.int16)
+    colour = np.median(inside, axis=0)
+    alike = (np.abs(inside - colour).max(axis=1) <= _EVEN).mean()
+    return bool(alike >= _PLAIN_SHARE and np.abs(colour - ground).max() >= _PLAIN_STEP)
+
+
+def _inside_bars(pixels: np.ndarray) -> Box | None:
     turned = pixels.transpose(1, 0, 2)
     for lines, is_turned in ((pixels, False), (turned, True)):
         colour = _colour(lines[0], lines[-1])
@@ -47,7 +61,7 @@ def find_bars(pixels: np.ndarray) -> Box:
         if (framed := _inside_frame(apart)) is not None:
             x1, y1, x2, y2 = framed
             return (y1, x1, y2, x2) if is_turned else framed
-    return 0, 0, width, height
+    return None
 
 
 def _colour(first: np.ndarray, last: np.ndarray) -> np.ndarray | None:
