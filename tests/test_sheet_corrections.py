@@ -242,12 +242,13 @@ def test_the_page_with_a_keyboard_alone(window):
     window.press("Enter")
     assert window.run("isOpen() && document.activeElement.id") == "frame"
     window.press("-", "ArrowDown", "Shift+ArrowUp", "n", "2", "n", "r", "p", "n", "n", "Escape")
-    assert window.run("document.activeElement.getAttribute('aria-label')") == "Correct a.png, 1:1, #2"
+    window.wait("document.activeElement.getAttribute('aria-label') == 'Correct a.png, 1:1, #2'")  # once it has closed
     window.press("r")
     far = window.run("(() => { edit(crops[0]); const far = coarse(); close(); return far; })()")
     x1, y1, x2, y2 = lines[0]["box"]
     smaller = to_pixels(np.array([x1 + 0.5, y1, x2 - 0.5, y2]), (4000, 3000), 16 / 9)
     box = [smaller[0], smaller[1] + 1 - far, smaller[2], smaller[3] + 1 - far]
+    window.wait("edited === null")
     window.run("document.getElementById('save').focus()")
     window.press("Enter")
     fixes = [json.loads(line) for line in window.download("fixes.jsonl").splitlines()]
