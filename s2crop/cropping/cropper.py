@@ -410,12 +410,12 @@ def _in_windows(
     parts = [one for one in picture.windows if must is None or one.holds(must)]
     if not near or not parts:
         return [(picture, request, inside)]
-    x, y = inside.box[:2] if inside is not None else (0, 0)
+    place = (0, 0) if inside is None else inside.box
     views: list[tuple[Prepared, CropRequest, Inside | None]] = [
         (
             part.prepared,
             dataclasses.replace(part.request(request, must), ratios=near),
-            part._replace(box=(part.box[0] + x, part.box[1] + y, part.box[2] + x, part.box[3] + y)),
+            part._replace(box=_moved(part.box, place)),
         )
         for part in parts
     ]

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from s2crop.cropping.request import Crop, Inside, Prepared
-from s2crop.geometry.boxes import iou_matrix, largest_of_ratio
-from s2crop.geometry.search import SAME_CROP_IOU
+from s2crop.geometry.boxes import largest_of_ratio
+from s2crop.geometry.search import choose
 from s2crop.models.input import MAX_LONG_SIDE, fit, input_size
 
 OVERLAP = 2.4  # of the short side: a crop of 2.39:1, the cinema's, lies in one window at least
@@ -93,11 +93,5 @@ def merged(parts: Sequence[Sequence[Crop]], top: int, temperature: float) -> lis
         for crops, chance in zip(parts, chances / chances.sum(), strict=True)
         for crop in crops
     ]
-    chosen: list[Crop] = []
-    for crop in sorted(found, key=lambda crop: -crop.worth):
-        own = np.array(crop.box, float)[None]
-        if all(iou_matrix(own, np.array(other.box, float)[None])[0, 0] < SAME_CROP_IOU for other in chosen):
-            chosen.append(replace(crop, rank=len(chosen) + 1))
-        if len(chosen) == top:
-            break
-    return chosen
+    chosen = choose(np.array([crop.box for crop in found], float), np.array([crop.worth for crop in found]), top)
+    return [replace(found[i], rank=rank) for rank, i in enumerate(chosen, start=1)]

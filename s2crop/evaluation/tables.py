@@ -164,6 +164,7 @@ def start_table(result: dict) -> str:
     """Seconds of whole processes, their start included, as a Markdown table."""
     titles = {
         "import torch": "`import torch` alone",
+        "help": "`s2crop --help`",
         "one picture": "one picture to three ratios",
         "again": "the same, which is there already",
         "boxes": "the same from `--boxes`",

@@ -4,7 +4,7 @@ import os
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from s2crop.errors import OutputError
 from s2crop.files import marks
@@ -31,6 +31,15 @@ class Todo(Enum):
     MAKE = "make"  # nothing is there
     REPLACE = "replace"  # what is there may go
     LEAVE = "leave"  # it is done
+
+
+class What(NamedTuple):
+    """What an output of a picture is: CROP with all that tells it from others, or something drawn, or a frame."""
+
+    kind: str
+    ratio: str | None = None
+    rank: int | None = None
+    size: str | None = None
 
 
 class Resume:
@@ -71,23 +80,15 @@ class Resume:
             except (OSError, ValueError):
                 pass  # opening it will say what is wrong
 
-    def mark(
-        self,
-        job: Job,
-        suffix: str,
-        what: str,
-        ratio: str | None = None,
-        rank: int | None = None,
-        size: str | None = None,
-    ) -> str:
+    def mark(self, job: Job, suffix: str, what: What) -> str:
         """The text for an output that is about to be written; empty for an input that is not known."""
         if job.origin is None:
             return ""
         if job.boxes is not None:
-            digest = self._digest_of_given(job, suffix, what, ratio, rank, size)
-            return str(Mark(job.origin, digest, box=_digest_of_box(job, what, ratio, rank)))
-        crops = job.few.get(ratio or "")
-        return str(Mark(job.origin, self._digest(job, suffix, what, ratio, rank, size), crops, job.few_covers))
+            digest = self._digest_of_given(job, suffix, what)
+            return str(Mark(job.origin, digest, box=_digest_of_box(job, what)))
+        crops = job.few.get(what.ratio or "")
+        return str(Mark(job.origin, self._digest(job, suffix, what), crops, job.few_covers))
 
     def look(self, job: Job) -> bool:
         """Look at all outputs of a picture; whether there is nothing left to do.
@@ -99,23 +100,13 @@ class Resume:
         done = True
         for (ratio, rank, *size), output in job.plan.crops.items():
             if rank <= job.few.get(ratio, rank):
-                done &= self.todo(job, output, CROP, ratio, rank, "".join(size) or None) is Todo.LEAVE
-        for what, drawn in ((OVERLAY, job.plan.overlay), (HEATMAP, job.plan.heatmap), (FRAME, job.plan.frame)):
+                done &= self.todo(job, output, What(CROP, ratio, rank, "".join(size) or None)) is Todo.LEAVE
+        for kind, drawn in ((OVERLAY, job.plan.overlay), (HEATMAP, job.plan.heatmap), (FRAME, job.plan.frame)):
             if drawn is not None:
-                done &= self.todo(job, drawn, what) is Todo.LEAVE
+                done &= self.todo(job, drawn, What(kind)) is Todo.LEAVE
         return done and bool(job.todo)
 
-    def todo(
-        self,
-        job: Job,
-        output: Path,
-        what: str,
-        ratio: str | None = None,
-        rank: int | None = None,
-        size: str | None = None,
-        *,
-        again: bool = False,
-    ) -> Todo:
+    def todo(self, job: Job, output: Path, what: What, again: bool = False) -> Todo:
         """What is to be done about an output of a job; what is seen is kept in the job.
 
         Args:
@@ -124,10 +115,10 @@ class Resume:
             OutputError: something that is not ours to replace is there.
         """
         if again or output not in job.todo:
-            job.todo[output] = self._todo(job, output, what, ratio, rank, size)
+            job.todo[output] = self._todo(job, output, what)
         return job.todo[output]
 
-    def _todo(self, job: Job, output: Path, what: str, ratio: str | None, rank: int | None, size: str | None) -> Todo:
+    def _todo(self, job: Job, output: Path, what: What) -> Todo:
         options = self._options
         if options.dry_run or output == STDOUT:
             return Todo.MAKE
@@ -140,10 +131,10 @@ class Resume:
             return Todo.REPLACE
         if job.origin is not None and standing.mark is not None:
             same_input = standing.mark.origin.input == job.origin.input
-            if same_input and self._is_as_asked(job, standing.mark, output.suffix, what, ratio, rank, size):
-                self._learn(job, standing, ratio)
+            if same_input and self._is_as_asked(job, standing.mark, output.suffix, what):
+                self._learn(job, standing, what.ratio)
                 return Todo.LEAVE
-            if standing.mark.box and job.boxes is None and what == CROP and not options.skip_existing:
+            if standing.mark.box and job.boxes is None and what.kind == CROP and not options.skip_existing:
                 raise OutputError(  # somebody's own work, perhaps
                     f"{output} was cropped to a box that was given, with other options: {options.spell('boxes')} makes "
                     f"it again, {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
@@ -157,17 +148,15 @@ class Resume:
             f"{output} {whose}: {options.spell('overwrite')} replaces it, {options.spell('skip_existing')} leaves it"
         )
 
-    def _is_as_asked(
-        self, job: Job, mark: Mark, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None
-    ) -> bool:
+    def _is_as_asked(self, job: Job, mark: Mark, suffix: str, what: What) -> bool:
         """Whether an output is what this run would make of the same input. One whose box was given counts as what
         would be chosen now: it is a correction that is to stay."""
         if not mark.box:
-            return job.boxes is None and mark.options == self._digest(job, suffix, what, ratio, rank, size)
+            return job.boxes is None and mark.options == self._digest(job, suffix, what)
         if job.boxes is None:
-            return what == CROP and mark.options == self._digest_of_given(job, suffix, what, ratio, rank, size)
-        box = _digest_of_box(job, what, ratio, rank)
-        return (mark.box, mark.options) == (box, self._digest_of_given(job, suffix, what, ratio, rank, size))
+            return what.kind == CROP and mark.options == self._digest_of_given(job, suffix, what)
+        box = _digest_of_box(job, what)
+        return (mark.box, mark.options) == (box, self._digest_of_given(job, suffix, what))
 
     def _learn(self, job: Job, standing: Standing, ratio: str | None) -> None:
         """Of a finished output: how many crops and covers there are where these are fewer than asked for."""
@@ -177,32 +166,30 @@ class Resume:
         if standing.mark.covers is not None:
             job.few_covers = standing.mark.covers
 
-    def _digest(self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None) -> str:
+    def _digest(self, job: Job, suffix: str, what: What) -> str:
         """Of all options that such an output depends on."""
         cover = job.about.get("cover_rank")
-        key = what, ratio, rank, suffix, cover
-        if (*key, size) not in self._digests:
+        key = what.kind, what.ratio, what.rank, suffix, cover
+        if (*key, what.size) not in self._digests:
             options, more = self._options, list[Any](key)
-            more.append(self._ratios.get(ratio or ""))
+            more.append(self._ratios.get(what.ratio or ""))
             more += self._quality(suffix)
             if cover is not None:
                 more += [options.covers, options.start_s, options.end_s, options.scan]
-            if what in (OVERLAY, HEATMAP):
+            if what.kind in (OVERLAY, HEATMAP):
                 more += [self._ratios, options.request.top, options.overlay_proposals]
-            base = repr((self._model, self._asked, [("size", self._size(size)), *self._how]))
-            self._digests[*key, size] = marks.digest(base, more)
-        return self._digests[*key, size]
+            base = repr((self._model, self._asked, [("size", self._size(what.size)), *self._how]))
+            self._digests[*key, what.size] = marks.digest(base, more)
+        return self._digests[*key, what.size]
 
-    def _digest_of_given(
-        self, job: Job, suffix: str, what: str, ratio: str | None, rank: int | None, size: str | None
-    ) -> str:
+    def _digest_of_given(self, job: Job, suffix: str, what: What) -> str:
         """Of the options that such an output depends on where its box is given."""
-        key = "given", what, ratio, rank, suffix, job.about.get("cover_rank")
-        if (*key, size) not in self._digests:
+        key = "given", what.kind, what.ratio, what.rank, suffix, job.about.get("cover_rank")
+        if (*key, what.size) not in self._digests:
             more = [*key, *self._quality(suffix)]
-            base = repr((self._options.request.circle, [("size", self._size(size)), *self._how_given]))
-            self._digests[*key, size] = marks.digest(base, more)
-        return self._digests[*key, size]
+            base = repr((self._options.request.circle, [("size", self._size(what.size)), *self._how_given]))
+            self._digests[*key, what.size] = marks.digest(base, more)
+        return self._digests[*key, what.size]
 
     def _quality(self, suffix: str) -> list[int]:
         fmt = format_to_write(suffix)
@@ -221,10 +208,10 @@ class Resume:
         return Path(self._folders[output.parent], output.name) in self._options.protected
 
 
-def _digest_of_box(job: Job, what: str, ratio: str | None, rank: int | None) -> str:
+def _digest_of_box(job: Job, what: What) -> str:
     """Of what was given for an output: its box, and of a clip the time; of a drawing all boxes."""
     assert job.boxes is not None
-    boxes: Any = None if what == FRAME else sorted(job.boxes.items())
-    if what == CROP:
-        boxes = job.boxes[ratio or "", rank or 0]
+    boxes: Any = None if what.kind == FRAME else sorted(job.boxes.items())
+    if what.kind == CROP:
+        boxes = job.boxes[what.ratio or "", what.rank or 0]
     return marks.digest(boxes, job.about.get("time_s"), job.about.get("source"))

@@ -22,7 +22,7 @@ from s2crop.preview import heatmap, overlay, sheet
 from s2crop.preview.overlay import Outline
 from s2crop.preview.sheet import Thumbnail, Thumbnails
 from s2crop.report import Clock, Record
-from s2crop.run.resume import CROP, FRAME, HEATMAP, OVERLAY, Resume, Todo
+from s2crop.run.resume import CROP, FRAME, HEATMAP, OVERLAY, Resume, Todo, What
 from s2crop.run.work import BatchOptions, Job, Stopped, Work, batch_size_on
 
 if TYPE_CHECKING:
@@ -81,15 +81,15 @@ class Workers(Work):
         if output is None or self._options.dry_run:
             return []
         try:
-            if self._resume.todo(job, output, FRAME) is Todo.LEAVE:
+            if self._resume.todo(job, output, What(FRAME)) is Todo.LEAVE:
                 return []
             self._check_stop()
             with self._clock("encode"):
                 whole = job.opened.crop((0, 0, job.opened.width, job.opened.height))
-                mark = self._resume.mark(job, output.suffix, FRAME)
+                mark = self._resume.mark(job, output.suffix, What(FRAME))
                 kept = metadata.kept(job.opened.metadata, self._options.metadata, whole.size)
                 data = encode.encode(whole, output.suffix, self._options.quality, kept=kept, software=mark)
-            self._write_output(job, output, data, FRAME)
+            self._write_output(job, output, data, What(FRAME))
         except Exception as error:
             return [self.failed(self.record(job, output=str(output)), error)]
         return []
@@ -124,36 +124,27 @@ class Workers(Work):
         self._check_stop()
         assert record.ratio is not None and record.rank is not None
         options, output = self._options, job.plan.crops[key_of(record.ratio, record.rank, record.size)]
-        what = CROP, record.ratio, record.rank, record.size
+        what = What(CROP, record.ratio, record.rank, record.size)
         sized = self.sized(record)
         skipped = replace(record, status=report.SKIPPED, padded=sized.padded)
-        if self._resume.todo(job, output, *what) is Todo.LEAVE:
+        if self._resume.todo(job, output, what) is Todo.LEAVE:
             return skipped
         if options.dry_run:
             return replace(sized, status=report.PLANNED)
         suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
-        data = self.encoded(job, record, suffix, self._check_stop, self._resume.mark(job, suffix, *what))
-        if not self._write_output(job, output, data, *what):
+        data = self.encoded(job, record, suffix, self._check_stop, self._resume.mark(job, suffix, what))
+        if not self._write_output(job, output, data, what):
             return skipped  # another run wrote it meanwhile
         return replace(sized, status=report.WRITTEN)
 
-    def _write_output(
-        self,
-        job: Job,
-        output: Path,
-        data: bytes,
-        what: str,
-        ratio: str | None = None,
-        rank: int | None = None,
-        size: str | None = None,
-    ) -> bool:
+    def _write_output(self, job: Job, output: Path, data: bytes, what: What) -> bool:
         """Write an output; False if it was done meanwhile.
 
         Raises:
             OutputError: it cannot be written, or something that is not ours to replace came in its place.
         """
         for again in (False, True):
-            todo = self._resume.todo(job, output, what, ratio, rank, size, again=again)
+            todo = self._resume.todo(job, output, what, again)
             if todo is Todo.LEAVE:
                 return False
             if self._write_data(output, data, todo is Todo.REPLACE):
@@ -184,7 +175,7 @@ class Workers(Work):
         return self._for_looking(job, HEATMAP, job.plan.heatmap, crops[:1], draw)
 
     def _for_looking(
-        self, job: Job, what: str, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
+        self, job: Job, kind: str, output: Path | None, crops: Sequence[Crop], draw: Callable[..., Image.Image]
     ) -> list[Record]:
         """Write what is drawn on a picture, if that is planned; a record if it cannot be written.
 
@@ -196,7 +187,7 @@ class Workers(Work):
         if output is None or self._options.dry_run:
             return []
         try:
-            if self._resume.todo(job, output, what) is Todo.LEAVE:
+            if self._resume.todo(job, output, What(kind)) is Todo.LEAVE:
                 return []
             self._check_stop()
             size_wh = job.opened.width, job.opened.height
@@ -206,10 +197,10 @@ class Workers(Work):
                     job.opened.crop((0, 0, *size_wh), overlay.size_wh(*size_wh)), job.opened.ground or "white"
                 )
                 outlines = overlay.crop_outlines(crops, list(self._ratios), self._options.circle)
-                mark = self._resume.mark(job, output.suffix, what)
+                mark = self._resume.mark(job, output.suffix, What(kind))
                 drawn = draw(whole, size_wh, outlines)
                 data = encode.encode(drawn, output.suffix, self._options.quality, software=mark)
-            self._write_output(job, output, data, what)
+            self._write_output(job, output, data, What(kind))
         except Exception as error:
             return [self.failed(self.record(job, output=str(output)), error)]
         return []

@@ -6,6 +6,7 @@ Whole processes take turns, so that a busy machine slows all of them; ratios are
 the `import torch` of the same round.
 
 * import torch: an interpreter that does nothing else.
+* help: the text of all options.
 * in turn: one picture without overlap, for comparison: the network is loaded, then the picture is decoded.
 * one picture: the command for one JPEG of 12 megapixels to three ratios, 640 pixels wide.
 * again: the same with its outputs there already.
@@ -96,6 +97,7 @@ def main() -> None:
         skip = [word for word in ASKED if word != "--overwrite"]
         kinds: dict[str, Callable[[], float]] = {
             "import torch": lambda: seconds([sys.executable, "-c", "import torch"]),
+            "help": lambda: seconds(command("--help")),
             "in turn": lambda: seconds(
                 [sys.executable, "-c", IN_TURN, str(path), str(out), ",".join(RATIOS), str(WIDTH)]
             ),

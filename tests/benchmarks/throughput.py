@@ -1,4 +1,4 @@
-"""Pictures a second against other tools and against a plain resize, memory over the number of pictures, time to start.
+"""Pictures a second against other tools and against a plain resize, and memory over the number of pictures.
 
     python tests/benchmarks/throughput.py [--rounds 3] [--photos FOLDER] [--results weights/results.json]
 
@@ -311,31 +311,13 @@ def measure_memory(paths: list[Path]) -> list[dict]:
     return rows
 
 
-def measure_start(path: Path, rounds: int = 5) -> dict:
-    """Seconds to the help text and to the first crop, and what an interpreter alone takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        asked = {
-            "interpreter_s": (sys.executable, "-c", "print()"),
-            "help_s": command("--help"),
-            "torch_s": (sys.executable, "-c", "import torch; print()"),
-            "first_crop_s": command(path, "-a", "1:1", "-s", WIDTH, "--json", "--overwrite", "-o", folder),
-        }
-        times = {name: [] for name in asked}
-        for _ in range(rounds):
-            for name, words in asked.items():
-                times[name].append(spent(*words)[1])
-    row = {name: round(statistics.median(values), 2) for name, values in times.items()}
-    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    return row
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--photos", type=Path, default=Path(tempfile.gettempdir(), "s2crop-photos"), help="drawn here once"
     )
-    parser.add_argument("--only", choices=["speed", "memory", "start"], action="append", help="repeatable")
+    parser.add_argument("--only", choices=["speed", "memory"], action="append", help="repeatable")
     parser.add_argument("--results", type=Path, help='JSON file to keep the figures in, under "throughput"')
     options = parser.parse_args()
     options.photos.mkdir(parents=True, exist_ok=True)
@@ -344,7 +326,6 @@ def main() -> None:
     parts = {
         "speed": partial(measure_speed, paths, options.rounds),
         "memory": partial(measure_memory, paths),
-        "start": partial(measure_start, paths[1]),
     }
     found = {name: measure() for name, measure in parts.items() if name in (options.only or parts)}
     if options.results:
