@@ -14,7 +14,7 @@ from s2crop.errors import InputError
 from s2crop.evaluation.editor import judged, ordered
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.weights import load_model, read_weights, save_weights
-from s2crop.training import choice, subjects
+from s2crop.training import subjects, utility
 
 
 @pytest.fixture
@@ -81,7 +81,8 @@ def test_masks_and_figures_are_learned(network):
             maps = network.backbone(network.normalise(torch.from_numpy(pixels)))
             trunk = network.proposal_head.trunk(maps)
         parts = head(maps, trunk)
-        found = subjects.subject_losses(*parts, torch.from_numpy(mask), torch.ones(4), looks, known, *targets, recipe)
+        wanted = subjects.Targets(torch.from_numpy(mask), torch.ones(4), looks, known, *targets)
+        found = subjects.subject_losses(*parts, wanted, recipe)
         optimizer.zero_grad()
         sum(found.values()).backward()
         optimizer.step()
@@ -116,7 +117,7 @@ def examples(weights, count=150):
     for i in range(count):
         x = rng.normal(size=(5, len(ALL_NAMES)))
         order = np.argsort(-(x @ weights + rng.gumbel(size=5) * 0.1))
-        made.append(choice.Example(str(i), [(x, ranking(tuple((int(k),) for k in order)))]))
+        made.append(utility.Example(str(i), [(x, ranking(tuple((int(k),) for k in order)))]))
     return made
 
 
@@ -124,13 +125,13 @@ def test_weights_behind_rankings_are_found_and_keep_their_signs():
     true = np.zeros(len(ALL_NAMES))
     true[ALL_NAMES.index("score")], true[ALL_NAMES.index("lost")], true[ALL_NAMES.index("fill")] = 2, -1, 0.5
     true[ALL_NAMES.index("head_cut")] = 1  # an editor who likes cut heads is not believed
-    recipe = choice.ChoiceRecipe(vote_weight=0, best_weight=0, lettered_weight=0, floors={"text_lost": 2.0})
+    recipe = utility.ChoiceRecipe(vote_weight=0, best_weight=0, lettered_weight=0, floors={"text_lost": 2.0})
     made = examples(true)
-    found = choice.fit(made, recipe)
+    found = utility.fit(made, recipe)
     assert found[ALL_NAMES.index("score")] > 0 > found[ALL_NAMES.index("lost")] and found[ALL_NAMES.index("fill")] > 0
     assert found[ALL_NAMES.index("head_cut")] <= 0 and found[ALL_NAMES.index("text_lost")] <= -2
-    assert choice.ordered_right(made, found) > 0.65
-    for name in choice.NEVER_BETTER:
+    assert utility.ordered_right(made, found) > 0.65
+    for name in utility.NEVER_BETTER:
         assert found[ALL_NAMES.index(name)] <= 0
 
 
@@ -141,14 +142,14 @@ def test_votes_and_best_crops_teach_too():
         x = rng.normal(size=(10, 2, len(ALL_NAMES)))
         score = x[:, :, 0]
         votes = np.where(score[:, :1] > score[:, 1:], [[4.0, 1]], [[1.0, 4]])
-        pool = rng.normal(size=(20, len(ALL_NAMES)))
-        target = (pool[:, 0], 1 / (1 + np.exp(-pool[:, 0])))[1]
-        made.append(choice.Example(str(i), pairs=x, votes=votes, best=(pool, target), free=(pool, target)))
-    recipe = choice.ChoiceRecipe(ranking_weight=0, floors={})
-    fixed = choice.fit(made, recipe)
-    assert fixed[0] > 0 and choice.votes_right(made, fixed) > 0.9
-    free = choice.fit(made, recipe, of_any_ratio=True, near=fixed)
-    assert free[0] > 0 and choice.votes_right(made, free) > 0.9
+        features = rng.normal(size=(20, len(ALL_NAMES)))
+        pool = utility.Pool(features, 1 / (1 + np.exp(-features[:, 0])))
+        made.append(utility.Example(str(i), voted=utility.Voted(x, votes), best=pool, free=pool))
+    recipe = utility.ChoiceRecipe(ranking_weight=0, floors={})
+    fixed = utility.fit(made, recipe)
+    assert fixed[0] > 0 and utility.votes_right(made, fixed) > 0.9
+    free = utility.fit(made, recipe, of_any_ratio=True, near=fixed)
+    assert free[0] > 0 and utility.votes_right(made, free) > 0.9
 
 
 def test_pairs_of_a_ranking_leave_ties_out():

@@ -11,7 +11,7 @@ from fake_cropper import FakeCropper
 from s2crop.cropping.request import CropRequest, Thing
 from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.video import covers, keyframes, scan
+from s2crop.video import covers, keyframes, letterbox, scan
 from s2crop.video.covers import Shown
 from s2crop.video.keyframes import Winner, find_winners, watch
 from s2crop.video.reader import Video
@@ -210,16 +210,16 @@ def test_the_edge_of_a_bar_is_found_to_the_pixel():
     frame = np.full((720, 1280, 3), 90, np.uint8)
     frame[:87] = frame[-93:] = 5
     thumbnail = (0, 10 / 90, 0, 10 / 90)  # 80 of 87 pixels
-    assert covers.find_inside(frame, thumbnail) == (0, 87, 1280, 627)
+    assert letterbox.find_inside(frame, thumbnail) == (0, 87, 1280, 627)
     frame[40] = 255  # a line of writing in the bar
-    assert covers.find_inside(frame, thumbnail) == (0, 80, 1280, 627)
-    assert covers.find_inside(np.zeros((720, 1280, 3), np.uint8), thumbnail)[1] in range(80, 97)
+    assert letterbox.find_inside(frame, thumbnail) == (0, 80, 1280, 627)
+    assert letterbox.find_inside(np.zeros((720, 1280, 3), np.uint8), thumbnail)[1] in range(80, 97)
 
 
 def test_a_dark_edge_that_is_no_bar_is_kept():
     frame = np.full((720, 1280, 3), 90, np.uint8)
     frame[:300] = 5
-    x1, y1, x2, y2 = covers.find_inside(frame, (0, 0, 0, 0))
+    x1, y1, x2, y2 = letterbox.find_inside(frame, (0, 0, 0, 0))
     assert (x1, x2, y2) == (0, 1280, 720) and y1 <= 16
 
 
@@ -327,15 +327,15 @@ def test_what_covers_are_ranked_by_never_rises():
 def test_focus_and_keep_are_pixels_or_fractions_of_the_whole_frame():
     place = (160, 120), (0, 20, 160, 100)
     half = dataclasses.replace(REQUEST, focus=(0.5, 0.5), keep=(0.25, 0.5, 0.5, 0.25))
-    moved = covers._inside(half, *place)
+    moved = letterbox.request_inside(half, *place)
     assert moved.focus == pytest.approx((0.5, 0.5)) and moved.keep == pytest.approx((0.25, 0.5, 0.5, 0.375))
     pixels = dataclasses.replace(REQUEST, focus=(80, 60), keep=(40, 60, 80, 60))  # the box ends in the lower bar
-    moved = covers._inside(pixels, *place)
+    moved = letterbox.request_inside(pixels, *place)
     assert moved.focus == pytest.approx((0.5, 0.5)) and moved.keep == pytest.approx((0.25, 0.5, 0.5, 0.5))
-    assert covers._inside(half, (160, 120), (0, 0, 160, 120)) is half
+    assert letterbox.request_inside(half, (160, 120), (0, 0, 160, 120)) is half
     for wrong in ({"focus": (80, 10)}, {"focus": (200, 50)}, {"keep": (10, 102, 20, 10)}):
         with pytest.raises(InputError, match="black bars"):
-            covers._inside(dataclasses.replace(REQUEST, **wrong), *place)
+            letterbox.request_inside(dataclasses.replace(REQUEST, **wrong), *place)
 
 
 def test_frames_that_cannot_be_cropped_as_asked_are_passed_over():

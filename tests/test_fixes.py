@@ -17,7 +17,7 @@ from s2crop.datasets.rankings import Ranking, check_size, input_path
 from s2crop.errors import InputError
 from s2crop.evaluation import editor
 from s2crop.models.weights import load_model
-from s2crop.training import choice
+from s2crop.training import utility
 
 OLD, NEW = [0, 0, 60, 60], [20, 0, 80, 60]
 
@@ -275,14 +275,14 @@ def test_weights_move_no_further_than_signs_and_floors_allow():
     made = []
     for i in range(60):  # whose editor likes lost heads, and whatever the network does not
         x = rng.normal(size=(30, len(ALL_NAMES)))
-        made.append(choice.Example(str(i), pools=[(x, np.exp(x[:, head] - x[:, score] - 4).clip(0, 1))]))
+        made.append(utility.Example(str(i), pools=[utility.Pool(x, np.exp(x[:, head] - x[:, score] - 4).clip(0, 1))]))
     start = np.zeros(len(ALL_NAMES))
     start[head], start[score] = -6, 1
-    found = choice.tuned(made, start, choice.ChoiceRecipe(pull=0.1))
-    assert found[head] == pytest.approx(-choice.FLOORS["head_lost"], abs=0.01)
+    found = utility.tuned(made, start, utility.ChoiceRecipe(pull=0.1))
+    assert found[head] == pytest.approx(-utility.FLOORS["head_lost"], abs=0.01)
     assert found[score] == pytest.approx(0, abs=1e-6)
-    assert choice.expected_ious(made, found).mean() > choice.expected_ious(made, start).mean()
-    assert choice.tuned([], start, choice.ChoiceRecipe(pull=1)) is start
+    assert utility.expected_ious(made, found).mean() > utility.expected_ious(made, start).mean()
+    assert utility.tuned([], start, utility.ChoiceRecipe(pull=1)) is start
 
 
 def test_the_evaluation_tells_of_corrections(library, small_weights, tmp_path):

@@ -180,6 +180,6 @@ def test_fades_are_found_alike_however_few_thumbnails_are_kept(monkeypatch):
     whole = shots.measure(np.arange(len(frames)) / 25, np.stack(frames), None)
     monkeypatch.setattr(keyframes, "THUMBNAILS_KEPT", 100)
     measures, _ = keyframes.watch((i / 25, frame) for i, frame in enumerate(frames))
-    expected = shots.blends(whole)
+    expected = shots.near(whole.time_s, whole.time_s[shots.blend_centres(whole)])
     assert expected.any() and not expected.all()
     np.testing.assert_array_equal(measures.blended, expected)

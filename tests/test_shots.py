@@ -20,9 +20,14 @@ def made(count, fps=25.0, **given):
         "energy": np.ones(count), "uniformity": np.full(count, 0.2),
         "step": np.append(np.inf, np.full(count - 1, 0.01)),
         "edge_change": np.zeros(count), "bars": np.zeros((count, 4), np.float32),
-        "small": np.zeros((count, 9, 16), np.uint8),
+        "small": np.zeros((count, 9, 16), np.uint8), "blended": np.zeros(count, bool),
     }  # fmt: skip
     return Measures(**usual | {name: np.asarray(values) for name, values in given.items()})
+
+
+def blends(measures):
+    """Which frames lie within a fade or dissolve."""
+    return shots.near(measures.time_s, measures.time_s[shots.blend_centres(measures)])
 
 
 # Measures
@@ -146,7 +151,7 @@ def test_the_first_and_the_last_frame_are_never_still():
 )
 def test_dissolves_and_fades_are_found(ends, length_s):
     count = int(length_s * 25)
-    found = shots.blends(measured([ends[0]] * 30 + between(*ends, count) + [ends[1]] * 30))
+    found = blends(measured([ends[0]] * 30 + between(*ends, count) + [ends[1]] * 30))
     margin = max(1, count // 8)
     assert found[30 + margin : 30 + count - margin].all()
     assert not found[:24].any() and not found[30 + count + 6 :].any()
@@ -160,13 +165,13 @@ def test_pans_cuts_flashes_and_stills_are_no_blends():
     cuts = [scene(i // 20) for i in range(100)]
     flash = [scene(9)] * 30 + [WHITE] * 2 + [scene(9)] * 30
     for frames in (pan, slow, cuts, flash):
-        assert not shots.blends(measured(frames)).any()
+        assert not blends(measured(frames)).any()
 
 
 def test_blends_follow_the_clock_and_not_the_count_of_frames():
     frames = [scene(1)] * 30 + between(scene(1), scene(2), 25) + [scene(2)] * 30
     every_second = measured(frames[::2], fps=12.5)
-    found = shots.blends(every_second)
+    found = blends(every_second)
     assert found[(every_second.time_s > 1.35) & (every_second.time_s < 2.05)].all() and not found[:11].any()
 
 

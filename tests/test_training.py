@@ -454,6 +454,25 @@ def test_changes_of_a_recipe_are_typed_and_checked(tmp_path):
         run_recipe("s2cnet-gaic", tmp_path, tmp_path, resume=False, changes=["network.spatial_edges=nonesuch"])
 
 
+def test_a_part_that_the_network_lacks_is_named(tmp_path, monkeypatch):
+    write_tiny_data(tmp_path / "data")
+    (tmp_path / "runs/bare").mkdir(parents=True)
+    bare = S2CNetConfig(**{**vars(CONFIG), "short_side": 64, "proposal_head": False})
+    save_weights(S2CNet(bare), tmp_path / "runs/bare/weights.safetensors")
+
+    def train(name, *changes):
+        run_recipe(name, tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", report=lambda line: None)
+
+    for name, change in (("s2cnet", "training.start=bare"), ("asmnet", "training.teacher=bare")):
+        with pytest.raises(InputError, match="network that finds proposals"):
+            train(name, change)
+    with pytest.raises(InputError, match="network with a subject head"):
+        train("choice", "training.subjects=bare")
+    monkeypatch.setattr(proposals, "imagenet_backbone", lambda path, padding: S2CNet(CONFIG).backbone.state_dict())
+    with pytest.raises(InputError, match="network that finds proposals"):
+        train("proposals", "network.proposal_head=false", "training.sources=['fcdb']")
+
+
 def test_recipes_are_read_and_bad_ones_are_refused(tmp_path):
     assert {"proposals", "s2cnet", "sfrc", "asmnet", "s2cnet-gaic"} <= set(recipe_names())
     for name in recipe_names():

@@ -39,7 +39,7 @@ class Photo:
 
     id: str
     path: Path
-    boxes: Boxes | None = None
+    boxes: Boxes
     labels: CropLabels | None = None
     fixations: np.ndarray | None = None  # [K, 2] fractions, where viewers looked
     pixels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8), repr=False)
@@ -49,30 +49,27 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
     """Photos of "fcdb", "text" and "unlabelled", decoded (about 0.4 MB each)."""
     sources = set(sources)
     photos: list[Photo] = []
+    teacher: dict[str, list[dict]] = {}
+    if sources & {"fcdb", "unlabelled"}:
+        with gzip.open(folder / "teacher_boxes.json.gz") as file:
+            teacher = json.load(file)
     if "fcdb" in sources:
         labels = read_fcdb(folder / "fcdb/labels_train.json")
-        photos += [Photo(i, folder / f"fcdb/photos/{i}.webp", labels=labels[i]) for i in sorted(labels)]
+        for i in sorted(labels):
+            photos.append(Photo(i, folder / f"fcdb/photos/{i}.webp", _teacher_boxes(teacher[i]), labels[i]))
     if "unlabelled" in sources:
         looks = json.loads((folder / "osie_fixations.json").read_text())
         for path in sorted((folder / "unlabelled").glob("*.webp")):
             points = looks.get(path.stem.removeprefix("osie_"))
-            photos.append(
-                Photo(
-                    path.stem, path, fixations=None if points is None else np.array(points, np.float32).reshape(-1, 2)
-                )
-            )
-    if sources & {"fcdb", "unlabelled"}:
-        with gzip.open(folder / "teacher_boxes.json.gz") as file:
-            teacher = json.load(file)
-        for photo in photos:
-            photo.boxes = _teacher_boxes(teacher[photo.id])
+            fixations = None if points is None else np.array(points, np.float32).reshape(-1, 2)
+            photos.append(Photo(path.stem, path, _teacher_boxes(teacher[path.stem]), fixations=fixations))
     if "text" in sources:
         for name, boxes in sorted(json.loads((folder / "text/boxes.json").read_text()).items()):
             path = folder / f"text/photos/{name}.webp"
             with Image.open(path) as image:
                 lines = join_words(np.asarray(boxes, np.float32).reshape(-1, 4), image.width / image.height)
             known = Boxes(lines, np.full(len(lines), TEXT), np.ones(len(lines), np.float32), (False, False, True))
-            photos.append(Photo(name, path, boxes=known))
+            photos.append(Photo(name, path, known))
     with ThreadPoolExecutor() as pool:
         for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
             photo.pixels = pixels

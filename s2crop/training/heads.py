@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -25,18 +25,21 @@ from s2crop.errors import InputError
 from s2crop.models.device import find_device
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.scorer import Scorer
-from s2crop.models.weights import MODELS, load_model, read_weights, shipped_weights
+from s2crop.models.weights import MODELS, load_model, shipped_weights
 from s2crop.training.losses import best_crop_loss, vote_loss
-from s2crop.training.run import Run, fit, log_temperatures
+from s2crop.training.parts import read_s2cnet
+from s2crop.training.run import Report, Run, fit, log_temperatures
 from s2crop.training.samples import (
     SANITY_PHOTOS,
     Material,
+    Pair,
     PhotoRecipe,
     Sample,
     cache_photos,
     cache_sample,
-    draw_groups,
     fixated_crops,
+    labels_of,
+    photo_batches,
     random_candidates,
     score_as_they_are,
     split,
@@ -55,12 +58,17 @@ class HeadRecipe(PhotoRecipe):
     rating_weight: float = 1.0  # of what the paper does with ratings
 
 
-class Head(ABC):
+_Network = TypeVar("_Network", bound=Scorer)
+_Recipe = TypeVar("_Recipe", bound=HeadRecipe)
+_Features = TypeVar("_Features")  # what `features` of the network gives
+
+
+class Head(ABC, Generic[_Network, _Recipe, _Features]):
     """What a training needs to know of its network."""
 
     recipe_type: type[HeadRecipe]
 
-    def __init__(self, model: Scorer, recipe: HeadRecipe, data: Path):
+    def __init__(self, model: _Network, recipe: _Recipe, data: Path):
         self.model, self.recipe = model, recipe
 
     @abstractmethod
@@ -75,26 +83,26 @@ class Head(ABC):
     def extra(self, pixels: Tensor) -> Tensor:
         """What is kept of a network input, uint8 [1, 3, h, w], besides the maps."""
 
-    def more_photos(self, material: Material) -> list[tuple[Sample, Sample]]:
-        """What to train on besides the photos that are not kept aside."""
+    def more_photos(self, material: Material) -> list[Pair]:
+        """What to train on besides the photos that are not held out."""
         return []
 
-    def begin(self, training: list[tuple[Sample, Sample]]) -> None:  # noqa: B027 (there may be nothing to do)
+    def begin(self, training: list[Pair]) -> None:  # noqa: B027 (there may be nothing to do)
         """Look over the photos before training on them."""
 
     @abstractmethod
-    def features(self, model: Scorer, group: list[Sample]) -> NamedTuple:
+    def features(self, model: _Network, group: list[Sample]) -> _Features:
         """What `model.features` would give for these photos."""
 
-    def rate(self, model: Scorer, features: NamedTuple, crops: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores [B, N] of crops [B, N, 4], and what `paper_losses` wants of them."""
-        return model.rate(features, crops), None
+    @abstractmethod
+    def rate(self, model: _Network, features: _Features, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [B, N] of crops [B, N, 4], and what the losses see of them besides, `rated` [B, N, ...]."""
 
     @abstractmethod
     def paper_losses(
         self,
-        features: NamedTuple,
-        rated: Tensor | None,
+        features: _Features,
+        rated: Tensor,
         scores: Tensor,
         targets: Tensor,
         group: list[Sample],
@@ -102,11 +110,11 @@ class Head(ABC):
     ) -> dict[str, Tensor]:
         """The paper's losses on rated crops. Args: scores, targets [B, N], normalised."""
 
-    def pair_losses(self, rated: Tensor | None, votes: Tensor) -> dict[str, Tensor]:
+    def pair_losses(self, rated: Tensor, votes: Tensor) -> dict[str, Tensor]:
         """More that voted pairs teach. Args: rated of the crops of pairs, [B, 2 P, ...]; votes [B, P, 2]."""
         return {}
 
-    def unlabelled_losses(self, rated: Tensor | None, scores: Tensor) -> dict[str, Tensor] | None:
+    def unlabelled_losses(self, rated: Tensor, scores: Tensor) -> dict[str, Tensor] | None:
         """What photos without labels teach; None to take them as rated ones."""
         return None
 
@@ -115,24 +123,26 @@ def train(
     recipe: HeadRecipe,
     kind: type[Head],
     name: str,
-    network: dict,
+    network: dict[str, Any],
     data: Path,
     out: Path,
     *,
     resume: bool,
     device: str = "auto",
     sanity: bool = False,
-    report=print,
-) -> dict:
+    report: Report = print,
+) -> dict[str, float]:
     """Train and write `out/weights.safetensors`; returns validation measures.
 
     Args:
         kind: of the network; name: what it is called.
         network: choices of its configuration; input and proposal head are those of the teacher.
-        sanity: learn ten photos by heart, and measure on those.
+        sanity: overfit ten photos, and measure on those.
+    Raises:
+        InputError: a recipe or data that cannot be used, or a teacher that finds no proposals.
     """
     path = out.parent / recipe.teacher / "weights.safetensors" if recipe.teacher else shipped_weights("s2cnet")
-    teacher = load_model("s2cnet", path, find_device(device)).requires_grad_(False)
+    teacher = load_teacher(path, find_device(device))
     model = start(name, network, path, recipe.seed).to(find_device(device))
     head = kind(model, recipe, data)
     photos = load_photos(data, ["fcdb", "unlabelled"])
@@ -147,9 +157,16 @@ def train(
     return fit_head(head, teacher, run, training + head.more_photos(material), validation, resume)
 
 
-def start(name: str, network: dict, path: Path, seed: int) -> Scorer:
+def load_teacher(path: Path, device: torch.device) -> S2CNet:
+    """The S2CNet of a file, frozen."""
+    teacher = load_model("s2cnet", path, device)
+    assert isinstance(teacher, S2CNet)
+    return teacher.requires_grad_(False)
+
+
+def start(name: str, network: dict[str, Any], path: Path, seed: int) -> Scorer:
     """A network with the backbone and proposal head of an S2CNet file; the rest starts anew."""
-    given, state = read_weights(path)
+    given, state = read_s2cnet(path)
     make, config_type = MODELS[name]
     shared = ("short_side", "pixel_scale", "antialias", "padding", "proposal_head")
     try:
@@ -165,8 +182,8 @@ def start(name: str, network: dict, path: Path, seed: int) -> Scorer:
 
 
 def fit_head(
-    head: Head, teacher: S2CNet, run: Run, training: list[tuple[Sample, Sample]], validation: list[Sample], resume: bool
-) -> dict:
+    head: Head, teacher: S2CNet, run: Run, training: list[Pair], validation: list[Sample], resume: bool
+) -> dict[str, float]:
     """The training loop: every epoch goes once over the photos, mirrored or not."""
     recipe, model = head.recipe, head.model
     head.begin(training)
@@ -175,10 +192,14 @@ def fit_head(
     )
     photos = {"validation_photos": sum(s.labels is not None for s in validation), "training_photos": len(training)}
 
+    def batches(rng: np.random.Generator) -> list[list[Sample]]:
+        drawn = photo_batches(training, recipe.batch_size, rng)
+        return [drawn[i] for i in rng.permutation(len(drawn))]
+
     def losses(group: list[Sample], rng: np.random.Generator) -> dict[str, Tensor]:
         return step_losses(head, teacher, group, {k: t.exp() for k, t in temperatures.items()}, rng)
 
-    def measure(final: Scorer) -> dict:
+    def measure(final: Scorer) -> dict[str, float]:
         return validate(scorer_of_samples(head, final), validation) | photos
 
     return fit(
@@ -190,7 +211,7 @@ def fit_head(
         losses=losses,
         measure=measure,
         resume=resume,
-        groups=lambda rng: draw_groups(training, [], recipe.batch_size, model.config.short_side, rng),
+        batches=batches,
     )
 
 
@@ -199,41 +220,36 @@ def step_losses(
 ) -> dict[str, Tensor]:
     """The weighted losses of one batch of photos with the same kind of labels, by name."""
     recipe, source, device = head.recipe, group[0].source, next(head.model.parameters()).device
-    scale = np.float32([group[0].size[1], group[0].size[0]] * 2)
+    scale = np.array([group[0].size[1], group[0].size[0]] * 2, np.float32)
     drawn = np.stack([random_candidates(s, recipe.candidates, rng) for s in group])  # fractions
-    parts = [drawn * scale]
+    more, held = np.zeros((len(group), 0, 4)), np.zeros((len(group), 0), np.float32)
     if source == "labels":
-        parts.append(np.stack([s.labels.pairs for s in group]).reshape(len(group), -1, 4) * scale)
+        more = np.stack([labels.pairs for labels in labels_of(group)]).reshape(len(group), -1, 4) * scale
     elif source == "fixations":
-        crops, held = fixated_crops(group, recipe.candidates // 2, rng)
-        parts.append(crops)
-    crops = torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32)).to(device)
+        more, held = fixated_crops(group, recipe.candidates // 2, rng)
+    crops = torch.from_numpy(np.concatenate([drawn * scale, more], axis=1).astype(np.float32)).to(device)
     features = head.features(head.model, group)
     scores, rated = head.rate(head.model, features, crops)
-    first = slice(None, recipe.candidates)
-    own, own_rated = scores[:, first], None if rated is None else rated[:, first]
+    own, own_rated = scores[:, : recipe.candidates], rated[:, : recipe.candidates]
     found = head.unlabelled_losses(own_rated, own) if source == "unlabelled" else None
     if found is None:
         with torch.no_grad():
-            targets = score_as_they_are(teacher, group, crops[:, first])
-        found = {
-            k: recipe.rating_weight * v
-            for k, v in head.paper_losses(features, own_rated, own, targets, group, temperatures).items()
-        }
+            targets = score_as_they_are(teacher, group, crops[:, : recipe.candidates])
+        of_paper = head.paper_losses(features, own_rated, own, targets, group, temperatures)
+        found = {name: recipe.rating_weight * value for name, value in of_paper.items()}
+    scores, rated = scores[:, recipe.candidates :], rated[:, recipe.candidates :]
     if source == "labels":
-        votes = torch.from_numpy(np.stack([s.labels.votes for s in group])).to(device)
-        ious = np.float32([iou(boxes, s.labels.best[None]) for boxes, s in zip(drawn, group, strict=True)])
-        pairs = scores[:, recipe.candidates :].unflatten(1, (-1, 2))
-        found["vote"] = recipe.vote_weight * vote_loss(pairs, votes, temperatures["vote"])
-        found["best"] = recipe.best_weight * best_crop_loss(
-            own, torch.from_numpy(ious).to(device), temperatures["best"], recipe.sharpness
-        )
-        found |= head.pair_losses(None if rated is None else rated[:, recipe.candidates :], votes)
+        labels = labels_of(group)
+        votes = torch.from_numpy(np.stack([row.votes for row in labels])).to(device)
+        overlap = np.stack([iou(boxes, row.best[None]) for boxes, row in zip(drawn, labels, strict=True)])
+        ious = torch.from_numpy(overlap.astype(np.float32)).to(device)
+        vote = vote_loss(scores.unflatten(1, (-1, 2)), votes, temperatures["vote"])
+        best = best_crop_loss(own, ious, temperatures["best"], recipe.sharpness)
+        found |= {"vote": recipe.vote_weight * vote, "best": recipe.best_weight * best}
+        found |= head.pair_losses(rated, votes)
     elif source == "fixations":
-        held = torch.from_numpy(held).to(device)
-        found["held"] = recipe.held_weight * best_crop_loss(
-            scores[:, recipe.candidates :], held, temperatures["held"], recipe.sharpness
-        )
+        shares = torch.from_numpy(held).to(device)
+        found["held"] = recipe.held_weight * best_crop_loss(scores, shares, temperatures["held"], recipe.sharpness)
     return found
 
 
@@ -243,6 +259,7 @@ def scorer_of_samples(head: Head, model: Scorer) -> Callable[[Sample, np.ndarray
     @torch.inference_mode()
     def score(sample: Sample, boxes: np.ndarray) -> np.ndarray:
         crops = torch.from_numpy(boxes.astype(np.float32))[None].to(next(model.parameters()).device)
-        return model.rate(head.features(model, [sample]), crops)[0].cpu().double().numpy()
+        scores, _ = head.rate(model, head.features(model, [sample]), crops)
+        return scores[0].cpu().double().numpy()
 
     return score

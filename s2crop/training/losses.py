@@ -1,8 +1,16 @@
 """Losses on scores of one picture's candidates, batched."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of weighted losses, of which there is one at least."""
+    first, *others = losses.values()
+    return sum(others, start=first)
 
 
 def ranking_loss(scores: Tensor, targets: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """Train the proposal head, and the backbone's later layers with it, on teachers' and human boxes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from s2crop.datasets.lettering import find_fonts, letter
 from s2crop.datasets.photos import TEXT, Photo, load_photos
 from s2crop.datasets.split import is_validation
+from s2crop.datasets.subjects import SubjectPhoto
 from s2crop.geometry.boxes import inside_share, iou_matrix, mirrored
 from s2crop.models.backbone import turn_kernels
 from s2crop.models.device import find_device
@@ -23,7 +25,8 @@ from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, STRIDE
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import fold_mobilenet, save_weights
-from s2crop.training.run import Average, Run, cosine, half_precision
+from s2crop.training.parts import proposal_head
+from s2crop.training.run import Average, Report, Run, cosine, half_precision
 
 SHAPES = ((256, 384), (256, 320), (256, 256), (320, 256), (384, 256))  # (height, width) of a batch
 GAUSSIAN = 0.54 / 6  # sigma of a target in box sides (Liu et al. 2020, TTFNet: alpha 0.54)
@@ -64,12 +67,14 @@ def train(
     *,
     resume: bool,
     device: str = "auto",
-    report=print,
-) -> dict:
+    report: Report = print,
+) -> dict[str, dict[str, float]]:
     """Train and write `out/weights.safetensors`. Returns recall of the ten best by kind on held-out photos.
 
     Args:
         device: on CUDA the convolutions run in bfloat16.
+    Raises:
+        InputError: data that cannot be used, or a network without a proposal head.
     """
     run = Run(out, recipe.seed, report)
     torch.manual_seed(recipe.seed)
@@ -79,7 +84,8 @@ def train(
     where = find_device(device)
     model = S2CNet(config)
     model.backbone.load_state_dict(imagenet_backbone(data / "teachers" / recipe.backbone, recipe.padding))
-    model = model.to(where, memory_format=torch.channels_last)
+    model = model.to(where).to(memory_format=torch.channels_last)
+    finder = proposal_head(model)
     trained = [
         p
         for n, layer in enumerate(model.backbone.layers)
@@ -88,7 +94,7 @@ def train(
     ]
     for p in model.parameters():
         p.requires_grad_(False)
-    head = list(model.proposal_head.parameters())
+    head = list(finder.parameters())
     for p in trained + head:
         p.requires_grad_(True)
     optimizer = torch.optim.AdamW(
@@ -98,7 +104,7 @@ def train(
     rates = [group["lr"] for group in optimizer.param_groups]
     average = Average(model, recipe.average)
     done = run.resume(model=model, optimizer=optimizer, average=average) if resume else 0
-    recall = run.results()
+    recall: dict[str, dict[str, float]] = run.results()
     for epoch in range(done, recipe.epochs):
         model.train()
         losses = []
@@ -110,7 +116,7 @@ def train(
                 group["lr"] = rate * factor
             pixels, *targets = (part.to(where, non_blocking=True) for part in batch)
             with half_precision(where):
-                heat, sides = model.proposal_head(model.backbone(model.normalise(pixels)))
+                heat, sides = finder(model.backbone(model.normalise(pixels)))
             heat_loss, box_loss = proposal_losses(heat.float(), sides.float(), *targets)
             optimizer.zero_grad()
             (heat_loss + recipe.box_weight * box_loss).backward()
@@ -137,36 +143,42 @@ def imagenet_backbone(path: Path, padding: str) -> dict[str, Tensor]:
     return turn_kernels(folded) if padding == "same" else folded
 
 
-def draw_groups(
-    photos: list[Photo], batch_size: int, rng: np.random.Generator
-) -> list[tuple[tuple[int, int], list[Photo]]]:
+_Photo = TypeVar("_Photo", Photo, SubjectPhoto)
+Shape = tuple[int, int]  # (height, width) of a view in pixels
+Views = tuple[Shape, list[_Photo]]  # a batch: the shape of its views, and the photos that they are of
+Arrays = tuple[np.ndarray | np.float32, ...]  # a view, and the targets of it
+
+
+def draw_groups(photos: list[_Photo], batch_size: int, rng: np.random.Generator) -> list[Views[_Photo]]:
     """Shuffled batches of one epoch: the shape of the views, and the photos that are nearest to it."""
-    by_shape: dict[tuple[int, int], list[Photo]] = {}
+    by_shape: dict[Shape, list[_Photo]] = {}
     for photo in photos:
         height, width = photo.pixels.shape[:2]
         shape = min(SHAPES, key=lambda s: abs(np.log(s[1] / s[0] * height / width) + rng.normal(0, 0.05)))
         by_shape.setdefault(shape, []).append(photo)
-    groups = []
+    groups: list[Views[_Photo]] = []
     for shape, members in by_shape.items():
         order = rng.permutation(len(members))
         groups += [(shape, [members[i] for i in order[k : k + batch_size]]) for k in range(0, len(members), batch_size)]
     return [groups[i] for i in rng.permutation(len(groups))]
 
 
-def batches(groups: list, make: Callable, rng: np.random.Generator) -> Iterator[list[Tensor]]:
+def batches(
+    groups: list[Views[_Photo]], make: Callable[[_Photo, Shape, np.random.Generator], Arrays], rng: np.random.Generator
+) -> Iterator[list[Tensor]]:
     """Augmented views of each group as tensors, one batch ahead of the training step.
 
     Args:
         groups: as `draw_groups` gives them.
-        make: (photo, shape, generator) -> a view and its targets, as arrays.
+        make: gives a view of a photo and its targets.
     """
 
-    def stacked(members: list, shape: tuple[int, int], seeds: np.ndarray) -> list[Tensor]:
+    def stacked(members: list[_Photo], shape: Shape, seeds: np.ndarray) -> list[Tensor]:
         views = [make(p, shape, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)]
         return [torch.from_numpy(np.stack(parts)) for parts in zip(*views, strict=True)]
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = None
+        waiting: Future[list[Tensor]] | None = None
         for shape, members in groups:
             job = pool.submit(stacked, members, shape, rng.integers(2**32, size=len(members)))
             if waiting is not None:
@@ -176,9 +188,7 @@ def batches(groups: list, make: Callable, rng: np.random.Generator) -> Iterator[
             yield waiting.result()
 
 
-def random_window(
-    size_wh: tuple[int, int], shape: tuple[int, int], min_area: float, rng: np.random.Generator
-) -> np.ndarray:
+def random_window(size_wh: tuple[int, int], shape: Shape, min_area: float, rng: np.random.Generator) -> np.ndarray:
     """A window of about a view's shape, [4] fractions of a photo; three in ten show all that the shape allows."""
     width, height = size_wh
     area = rng.uniform(min_area, 1.0) if rng.random() < 0.7 else 1.0
@@ -186,17 +196,17 @@ def random_window(
     w = min(width, np.sqrt(area * width * height * aspect))
     h = min(height, np.sqrt(area * width * height / aspect))
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
-    return np.float32([x / width, y / height, (x + w) / width, (y + h) / height])
+    return np.array([x / width, y / height, (x + w) / width, (y + h) / height], np.float32)
 
 
 def augmented_view(
-    photo: Photo, shape: tuple[int, int], rng: np.random.Generator, *, recipe: ProposalRecipe, fonts: tuple[Path, ...]
-):
+    photo: Photo, shape: Shape, rng: np.random.Generator, *, recipe: ProposalRecipe, fonts: tuple[Path, ...]
+) -> Arrays:
     """A random window of a photo, mirrored half of the time, some lettered, colours shifted, with its targets."""
     height, width = photo.pixels.shape[:2]
     window = random_window((width, height), shape, recipe.min_window, rng)
-    extent = tuple(window * np.float32([width, height] * 2))
-    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.BILINEAR, box=extent))
+    extent = tuple(window * np.array([width, height] * 2, np.float32))
+    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.Resampling.BILINEAR, box=extent))
     boxes = (photo.boxes.boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
@@ -204,16 +214,17 @@ def augmented_view(
     kinds, quality = photo.boxes.kinds, photo.boxes.quality
     if rng.random() < recipe.lettered:
         pixels, lines, covered = letter(pixels, rng, fonts)
-        scale = np.float32([shape[1], shape[0]] * 2)
+        scale = np.array([shape[1], shape[0]] * 2, np.float32)
         left = inside_share(covered[None] / scale, boxes)[0] < 0.5 if len(boxes) else np.zeros(0, bool)
         boxes = np.concatenate([boxes[left], lines / scale])
         kinds = np.concatenate([kinds[left], np.full(len(lines), TEXT)])
         quality = np.concatenate([quality[left], np.ones(len(lines), np.float32)])
-    targets = box_targets(np.float32(boxes), kinds, quality, photo.boxes.known, shape)
-    return shift_colours(np.float32(pixels), rng).transpose(2, 0, 1), *targets
+    targets = box_targets(boxes.astype(np.float32), kinds, quality, photo.boxes.known, shape)
+    return shift_colours(pixels.astype(np.float32), rng).transpose(2, 0, 1), *targets
 
 
 def shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pixels float32 [H, W, 3] of another saturation, contrast, brightness and tint; a few are grey."""
     grey = pixels.mean(axis=2, keepdims=True)
     saturation = 0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.4)
     pixels = grey + (pixels - grey) * saturation
@@ -221,32 +232,38 @@ def shift_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray((pixels + rng.uniform(-8, 8, 3)).clip(0, 255), np.float32)
 
 
+class BoxTargets(NamedTuple):
+    """What the maps of a view should say of K kinds of boxes."""
+
+    heat: np.ndarray  # [K, h, w], soft
+    # [K, h, w] weights of the heat loss: 0 where a box is too far outside the view to say, where it is not sure, or
+    # where the kind was not labelled
+    known: np.ndarray
+    sides: np.ndarray  # [K, 4, h, w] pixels
+    weight: np.ndarray  # [K, h, w] of the box loss
+
+
 def box_targets(
     boxes: np.ndarray,
     kinds: np.ndarray,
     quality: np.ndarray,
     known: tuple[bool, ...],
-    shape: tuple[int, int],
+    shape: Shape,
     unsure: Sequence[tuple[int, np.ndarray]] = (),
-):
-    """Heat, known and side targets of one view.
+) -> BoxTargets:
+    """Targets of one view.
 
     Args:
         boxes: [K, 4] fractions of the view, which may reach past it.
         known: of each of K kinds, whether it was looked for.
-        shape: (height, width) of the view in pixels.
         unsure: kind and box of places that may hold one.
-    Returns:
-        heat [K, h, w] soft targets; known [K, h, w] weights of the heat loss (0 where a box is too
-        far outside the view to say, where it is not sure, or where the kind was not labelled); sides [K, 4, h, w]
-        pixels; weight [K, h, w] of the box loss.
     """
     h, w = shape[0] // STRIDE, shape[1] // STRIDE
     heat = np.zeros((len(known), h, w), np.float32)
-    mask = np.ones_like(heat) * np.float32(known)[:, None, None]
+    mask = np.ones_like(heat) * np.array(known, np.float32)[:, None, None]
     sides = np.zeros((len(known), 4, h, w), np.float32)
     weight = np.zeros_like(heat)
-    scale = np.float32([shape[1], shape[0]] * 2)
+    scale = np.array([shape[1], shape[0]] * 2, np.float32)
     x, y = (np.arange(w) + 0.5) * STRIDE, (np.arange(h) + 0.5) * STRIDE
     for kind, box in unsure:
         x1, y1, x2, y2 = box * scale
@@ -274,13 +291,13 @@ def box_targets(
         grid = np.broadcast_arrays(x - x1, (y - y1)[:, None], x2 - x, (y2 - y)[:, None])
         sides[kind][:, core] = np.stack(grid)[:, core].clip(min=1)
         weight[kind][core] = gaussian[core] * quality[i]
-    return heat, mask, sides, weight
+    return BoxTargets(heat, mask, sides, weight)
 
 
-def proposal_losses(heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, target_sides: Tensor, weight: Tensor):
-    """`focal_loss` of the heat and `box_loss` of the sides.
-    Args: heat logits, sides, then the targets of `box_targets`.
-    """
+def proposal_losses(
+    heat: Tensor, sides: Tensor, target: Tensor, known: Tensor, target_sides: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`focal_loss` of the heat and `box_loss` of the sides. Args: heat logits, sides, then batched `BoxTargets`."""
     return focal_loss(heat, target, known, weight), box_loss(sides, target_sides, weight)
 
 
@@ -349,7 +366,7 @@ def measure_recall(model: S2CNet, photos: list[Photo]) -> dict[str, float]:
             if kind == TEXT:
                 found["large text"] += list(hits[sides[:, 1] >= MIN_TEXT_HEIGHT_FRAC])
         pixels, lines, _ = letter(photo.pixels, np.random.default_rng(number))
-        lines = lines / np.float32([pixels.shape[1], pixels.shape[0]] * 2)
+        lines = lines / np.array([pixels.shape[1], pixels.shape[0]] * 2, np.float32)
         found["lettering"] += list(
             iou_matrix(lines, best_of_kinds(model, pixels)[TEXT]).max(axis=1, initial=0) >= RECALL_IOU
         )
@@ -361,7 +378,7 @@ def best_of_kinds(model: S2CNet, pixels: np.ndarray) -> list[np.ndarray]:
     height, width = pixels.shape[:2]
     size = input_size(width, height, model.config.short_side)
     inputs = model.normalise(resize(pixels, size, model.config.antialias)[None])
-    proposals = model.proposal_head.propose(model.backbone(inputs), size)
-    boxes = proposals.boxes[0].numpy() / np.float32([size[1], size[0]] * 2)
+    proposals = proposal_head(model).propose(model.backbone(inputs), size)
+    boxes = proposals.boxes[0].numpy() / np.array([size[1], size[0]] * 2, np.float32)
     real, kinds = proposals.scores[0].numpy() > 0, proposals.kinds[0].numpy()
     return [boxes[real & (kinds == kind)][:RECALL_TOP] for kind in range(len(KINDS))]

@@ -5,9 +5,12 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s2crop.errors import InputError
+
+if TYPE_CHECKING:
+    from s2crop.training.run import Report
 
 FOLDER = Path(__file__).parent / "recipes"
 KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic", "subjects", "choice")
@@ -85,7 +88,7 @@ def run_recipe(
     device: str = "auto",
     sanity: bool = False,
     folds: int = 0,
-    report: Callable[[str], None] = print,
+    report: "Report" = print,
 ) -> dict:
     """Train a recipe into `out/<name>`; returns its results.
 
@@ -96,9 +99,9 @@ def run_recipe(
         resume: go on from the last checkpoint, if there is one.
         changes: see `read_recipe`.
         device: "auto" (CUDA, else CPU), "cpu", "cuda", "cuda:1".
-        sanity: of all kinds but "proposals", learn ten pictures by heart into `out/<name>-sanity`: a training that
-            cannot is broken.
-        folds: of kind "graph", train so many times, each time with another part of the photos kept aside, and
+        sanity: of kinds "graph", "sfrc", "asmnet" and "gaic", overfit ten pictures into `out/<name>-sanity`: a
+            training that cannot is broken.
+        folds: of kind "graph", train so many times, each time with another part of the photos held out, and
             measure on those; the mean goes to `out/<name>-folds`.
     Raises:
         InputError: a recipe or data that cannot be used.
@@ -111,7 +114,7 @@ def run_recipe(
     recipe = read_recipe(name, changes)
     network = recipe.get("network", {})
     folder = out / (Path(name).stem + ("-sanity" if sanity else ""))
-    of_siblings: dict[str, Any] = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
+    of_siblings: dict[str, type[heads.Head]] = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
     kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
     kinds |= {"subjects": subjects.SubjectRecipe, "choice": choice.ChoiceRecipe}
     kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,32 @@ from torch import Tensor, nn
 
 from s2crop.models.scorer import Scorer
 from s2crop.models.weights import save_weights
+
+Report = Callable[[str], object]  # is told each line of what a training has to say
+
+
+class Stateful(Protocol):
+    """What a checkpoint keeps: a network, an optimizer, a schedule."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
+
+
+class Choices(Protocol):
+    """What `fit` asks of a recipe."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+    @property
+    def average(self) -> float: ...
 
 
 class Run:
@@ -22,7 +48,7 @@ class Run:
     resumed goes the way of one that was not.
     """
 
-    def __init__(self, folder: Path, seed: int, report: Callable[[str], object] = print):
+    def __init__(self, folder: Path, seed: int, report: Report = print):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.seed, self.report = folder, seed, report
         self.started = time.time()
@@ -34,19 +60,21 @@ class Run:
         torch.manual_seed(seed)
         return np.random.default_rng(seed)
 
-    def log(self, **row: Any) -> None:
+    def log(self, **row: object) -> None:
+        """Add a line of figures to the log, and report it."""
         row = {"time_s": round(time.time() - self.started, 1), **row}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         self.report("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
 
-    def save(self, epoch: int, **parts: Any) -> None:
+    def save(self, epoch: int, **parts: Stateful) -> None:
+        """Write a checkpoint of `parts` after so many epochs."""
         state = {"epoch": epoch} | {name: part.state_dict() for name, part in parts.items()}
         temporary = self.folder / "checkpoint.part"
         torch.save(state, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
 
-    def resume(self, **parts: Any) -> int:
+    def resume(self, **parts: Stateful) -> int:
         """Load the last checkpoint into `parts`; returns how many epochs are done."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
@@ -56,21 +84,21 @@ class Run:
             part.load_state_dict(state[name])
         return state["epoch"]
 
-    def results(self) -> dict:
+    def results(self) -> dict[str, Any]:
         """What `finish` wrote last; empty if nothing yet."""
         path = self.folder / "results.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def finish(self, **results: Any) -> None:
+    def finish(self, **results: object) -> None:
+        """Write what was measured."""
         text = json.dumps(results, indent=2, sort_keys=True)
         (self.folder / "results.json").write_text(text + "\n")
 
 
-class Average(nn.Module):
+class Average:
     """Exponential moving average of a model's parameters; what is validated and shipped."""
 
     def __init__(self, model: nn.Module, decay: float):
-        super().__init__()
         self.decay, self.steps = decay, 0
         self.mean = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
@@ -81,13 +109,12 @@ class Average(nn.Module):
         for key, value in model.state_dict().items():
             self.mean[key].lerp_(value, 1 - decay)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"mean": self.mean, "steps": self.steps}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> None:
-        for key, value in state[
-            "mean"
-        ].items():  # on the device that they are on: checkpoints are read to the processor
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # on the device that they are on: checkpoints are read to the processor
+        for key, value in state["mean"].items():
             self.mean[key].copy_(value)
         self.steps = state["steps"]
 
@@ -106,26 +133,29 @@ def cosine(step: int, steps: int, warmup: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, progress))))
 
 
+_Network = TypeVar("_Network", bound=Scorer)
+_Batch = TypeVar("_Batch")
+
+
 def fit(
     run: Run,
-    model: Scorer,
+    model: _Network,
     trained: list[nn.Parameter],
     temperatures: nn.ParameterDict,
-    recipe: Any,
+    recipe: Choices,
     *,
-    groups: Callable[[np.random.Generator], list[list]],
-    losses: Callable[[list, np.random.Generator], dict[str, Tensor]],
-    measure: Callable[[Scorer], dict],
+    batches: Callable[[np.random.Generator], list[_Batch]],
+    losses: Callable[[_Batch, np.random.Generator], dict[str, Tensor]],
+    measure: Callable[[_Network], dict[str, float]],
     resume: bool,
-) -> dict:
+) -> dict[str, float]:
     """Train a part of a network with AdamW, a cosine and an average of the weights;
     the average is measured and written.
 
     Args:
         trained: the parameters that move; all others stay.
         temperatures: of the losses, learned too.
-        recipe: with epochs, rate, weight_decay and average.
-        groups: the batches of an epoch; losses: the weighted losses of one of them, by name.
+        batches: those of an epoch; losses: the weighted losses of one of them, by name.
         measure: figures of a network, after each epoch.
     Returns:
         The figures of the last epoch.
@@ -141,20 +171,22 @@ def fit(
     ]
     optimizer = torch.optim.AdamW(moved, lr=recipe.rate, weight_decay=recipe.weight_decay)
     average = Average(model, recipe.average)
-    parts = {"model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average}
+    parts: dict[str, Stateful] = {
+        "model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average,
+    }  # fmt: skip
     done = run.resume(**parts) if resume else 0
     results = run.results() if resume else {}
     for epoch in range(done, recipe.epochs):
         rng = run.generator(epoch)
         model.train()
-        batches = groups(rng)
+        drawn = batches(rng)
         sums: dict[str, list[float]] = {}
-        for step, group in enumerate(batches):
-            factor = cosine(epoch * len(batches) + step, recipe.epochs * len(batches), 100)
+        for step, batch in enumerate(drawn):
+            factor = cosine(epoch * len(drawn) + step, recipe.epochs * len(drawn), 100)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = recipe.rate * factor
             with half_precision(device):
-                found = losses(group, rng)
+                found = losses(batch, rng)
             optimizer.zero_grad()
             total = sum(found.values(), torch.zeros((), device=device))
             total.backward()

@@ -4,16 +4,16 @@ Photos come as they are and mirrored; those with fixations also as lettered copi
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from s2crop.datasets.fcdb import CropLabels
-from s2crop.datasets.gaicd import Ratings
 from s2crop.datasets.lettering import letter
 from s2crop.datasets.photos import Photo
 from s2crop.datasets.split import is_validation
@@ -21,6 +21,7 @@ from s2crop.geometry.boxes import inside_share, largest_of_ratio, mirrored
 from s2crop.geometry.search import candidates
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
+from s2crop.training.parts import proposal_head
 
 HELD_RATIOS = (0.45, 2.4)  # of the crops that learn from fixations, from narrow to wide
 WHOLE_LINE = 0.95  # of a line of text inside a crop
@@ -40,7 +41,7 @@ class PhotoRecipe:
     best_weight: float = 1.0
     held_weight: float = 0.5
     lettered: bool = True  # learn from lettered copies of the fixation photos too
-    fold: int = 0  # which photos are kept aside
+    fold: int = 0  # which photos are held out
     seed: int = 0
 
 
@@ -55,29 +56,35 @@ class Sample:
     labels: CropLabels | None  # of FCDB photos
     fixations: np.ndarray | None = None  # [K, 2] fractions, of OSIE photos
     lines: np.ndarray | None = None  # [K, 4] fractions, of lettered ones
-    extra: Tensor | None = None  # what a network wants to know besides
+    extra: Tensor | None = None  # what a network wants to know of it besides
 
     @property
     def source(self) -> str:
         return "labels" if self.labels else "unlabelled" if self.fixations is None else "fixations"
 
 
+Pair = tuple[Sample, Sample]  # of a photo, as it is and mirrored
+
+
 @dataclass
 class Material:
-    """Everything that is learnt from, with the maps of the frozen backbone."""
+    """Photos that are learned from, with the maps of the frozen backbone."""
 
     photos: list[Photo]
-    samples: list[tuple[Sample, Sample]]  # of each photo, as it is and mirrored
-    lettered: list[tuple[Sample, Sample] | None]  # of each photo that has fixations
-    ratings: list[Ratings]
+    samples: list[Pair]  # of each photo
+    lettered: list[Pair | None]  # of each photo that has fixations
 
 
-def cache_photos(
-    cache: Callable[..., Sample], photos: list[Photo], fonts: tuple[Path, ...], with_lettered: bool
-) -> Material:
-    """Photos as they are and mirrored, and lettered copies of those with fixations, through `cache_sample`."""
+class Cache(Protocol):
+    """`cache_sample` for one network."""
+
+    def __call__(self, photo: Photo, flipped: bool, lines: np.ndarray | None = None) -> Sample: ...
+
+
+def cache_photos(cache: Cache, photos: list[Photo], fonts: tuple[Path, ...], with_lettered: bool) -> Material:
+    """Photos as they are and mirrored, and lettered copies of those with fixations."""
     samples = [(cache(p, False), cache(p, True)) for p in photos]
-    lettered: list[tuple[Sample, Sample] | None] = []
+    lettered: list[Pair | None] = []
     for number, photo in enumerate(photos):
         if photo.fixations is None or not with_lettered:
             lettered.append(None)
@@ -85,7 +92,7 @@ def cache_photos(
         pixels, lines, _ = letter(photo.pixels, np.random.default_rng(number), fonts)
         copied = dataclasses.replace(photo, pixels=pixels)
         lettered.append((cache(copied, False, lines), cache(copied, True, lines)))
-    return Material(photos, samples, lettered, [])
+    return Material(photos, samples, lettered)
 
 
 @torch.inference_mode()
@@ -94,13 +101,15 @@ def cache_sample(
     photo: Photo,
     flipped: bool,
     lines: np.ndarray | None = None,
-    extra: Callable[[Tensor], Tensor] = lambda pixels: None,
+    extra: Callable[[Tensor], Tensor] | None = None,
 ) -> Sample:
     """Backbone maps and proposals of a photo, resized as for cropping.
 
     Args:
         lines: [K, 4] pixels of a lettered photo.
         extra: what is kept besides, of the network input, uint8 [1, 3, h, w].
+    Raises:
+        InputError: the network finds no proposals.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -109,9 +118,9 @@ def cache_sample(
     pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
     pixels = pixels.flip(3) if flipped else pixels
     maps = model.backbone(model.normalise(pixels))
-    found = model.proposal_head.propose(maps, size).first(model.config.num_proposals)
+    found = proposal_head(model).propose(maps, size).first(model.config.num_proposals)
     labels, fixations = photo.labels, photo.fixations
-    lines = None if lines is None else lines / np.float32([width, height] * 2)
+    lines = None if lines is None else lines / np.array([width, height] * 2, np.float32)
     if flipped:
         labels = labels and mirror(labels)
         fixations = None if fixations is None else np.abs(fixations - [1, 0])
@@ -125,7 +134,7 @@ def cache_sample(
         labels,
         fixations,
         lines,
-        extra(pixels),
+        None if extra is None else extra(pixels),
     )
 
 
@@ -133,9 +142,10 @@ def mirror(labels: CropLabels) -> CropLabels:
     return CropLabels(labels.size_wh, mirrored(labels.best), mirrored(labels.pairs), labels.votes)
 
 
-def split(material: Material, fold: int) -> tuple[list[tuple[Sample, Sample]], list[Sample]]:
-    """What is trained on, with lettered copies, and what is kept aside and has labels."""
-    training, validation = [], []
+def split(material: Material, fold: int) -> tuple[list[Pair], list[Sample]]:
+    """What is trained on, with lettered copies, and what is held out and has labels."""
+    training: list[Pair] = []
+    validation: list[Sample] = []
     for photo, pair, lettered in zip(material.photos, material.samples, material.lettered, strict=True):
         if not is_validation(photo.id, fold):
             training += [pair] if lettered is None else [pair, lettered]
@@ -144,22 +154,37 @@ def split(material: Material, fold: int) -> tuple[list[tuple[Sample, Sample]], l
     return training, validation
 
 
-def draw_groups(
-    training: Sequence[tuple[Sample, Sample]],
-    rated: list[Ratings],
-    batch_size: int,
-    short_side: int,
-    rng: np.random.Generator,
-) -> list[list]:
-    """Shuffled batches of like-shaped photos (each mirrored or not, by chance) and of ratings."""
+_Item = TypeVar("_Item")
+
+
+def batched(
+    items: Sequence[_Item], shape: Callable[[_Item], Hashable], batch_size: int, rng: np.random.Generator
+) -> list[list[_Item]]:
+    """Items of one shape in batches, shuffled within each shape."""
+    by_shape: dict[Hashable, list[_Item]] = {}
+    for i in rng.permutation(len(items)):
+        by_shape.setdefault(shape(items[i]), []).append(items[i])
+    return [same[k : k + batch_size] for same in by_shape.values() for k in range(0, len(same), batch_size)]
+
+
+def photo_batches(training: Sequence[Pair], batch_size: int, rng: np.random.Generator) -> list[list[Sample]]:
+    """Batches of photos of one size and with the same kind of labels, each mirrored or not, by chance."""
     photos = [pair[rng.integers(2)] for pair in training]
-    groups = []
-    for items, shape in ((photos, lambda s: (s.size, s.source)), (rated, lambda r: input_size(*r.size_wh, short_side))):
-        by_shape: dict[tuple, list] = {}
-        for i in rng.permutation(len(items)):
-            by_shape.setdefault(shape(items[i]), []).append(items[i])
-        groups += [g[k : k + batch_size] for g in by_shape.values() for k in range(0, len(g), batch_size)]
-    return [groups[i] for i in rng.permutation(len(groups))]
+    return batched(photos, lambda sample: (sample.size, sample.source), batch_size, rng)
+
+
+def labels_of(group: Sequence[Sample]) -> list[CropLabels]:
+    """The labels of photos that all have them."""
+    found = [sample.labels for sample in group if sample.labels is not None]
+    assert len(found) == len(group)
+    return found
+
+
+def extras_of(group: Sequence[Sample]) -> list[Tensor]:
+    """What was kept besides of photos, where something was."""
+    found = [sample.extra for sample in group if sample.extra is not None]
+    assert len(found) == len(group)
+    return found
 
 
 def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -181,20 +206,24 @@ def random_candidates(sample: Sample, count: int, rng: np.random.Generator) -> n
 
 
 def fixated_crops(group: list[Sample], count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Crops of one ratio and size for each photo, [B, K, 4] input pixels, and what share each holds [B, K]."""
+    """Crops of one ratio and size for each photo with fixations, [B, K, 4] input pixels, and what share each holds,
+    float32 [B, K].
+    """
     height, width = group[0].size
     crops, held = [], []
     for sample in group:
+        assert sample.fixations is not None
         ratio = np.exp(rng.uniform(*np.log(HELD_RATIOS)))
         sides = np.array(largest_of_ratio(ratio, width, height)) * rng.uniform(0.7, 1.0)
         start = rng.uniform(0, 1, (count, 2)) * ([width, height] - sides)
         boxes = np.concatenate([start, start + sides], axis=1)
         crops.append(boxes)
-        held.append(held_share(boxes, sample.fixations * [width, height]))
+        share = held_share(boxes, sample.fixations * np.array([width, height]))
         if sample.lines is not None:
-            whole = inside_share(boxes, sample.lines * [width, height, width, height]) > WHOLE_LINE
-            held[-1] = (held[-1] + whole.mean(axis=1)) / 2
-    return np.stack(crops), np.float32(held)
+            whole = inside_share(boxes, sample.lines * np.array([width, height] * 2)) > WHOLE_LINE
+            share = (share + whole.mean(axis=1)) / 2
+        held.append(share)
+    return np.stack(crops), np.stack(held).astype(np.float32)
 
 
 def held_share(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from s2crop.models.s2cnet import MOS_STD
 from s2crop.models.sfrc import SFRC, Features
 from s2crop.training.heads import Head, HeadRecipe
 from s2crop.training.losses import consistency_loss, draw_pairs, pair_loss, vote_share
-from s2crop.training.samples import Material, Sample, stacked_maps
+from s2crop.training.samples import Material, Pair, Sample, extras_of, stacked_maps
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,17 @@ class SFRCRecipe(HeadRecipe):
     pairs: int = 256  # of each photo
     consistency_margin: float = 0.1
     consistency_weight: float = 1.0
-    setting: str = (
-        "inductive"  # or "transductive": the photos to be cropped, without their labels, teach consistency too
-    )
-    last_layer: str = (
-        "teachers/mobilenet_v2_imagenet.safetensors"  # in the data folder, torchvision's keys: the 19th layer
-    )
+    setting: str = "inductive"  # or "transductive": photos to be cropped, without their labels, teach consistency too
+    last_layer: str = "teachers/mobilenet_v2_imagenet.safetensors"  # in the data folder, torchvision's keys: layer 19
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.setting not in ("inductive", "transductive"):
             raise ValueError(f"setting is inductive or transductive, not {self.setting!r}")
 
 
-class SFRCHead(Head):
+class SFRCHead(Head[SFRC, SFRCRecipe, Features]):
+    """What the training needs to know of SFRC."""
+
     recipe_type = SFRCRecipe
 
     def __init__(self, model: SFRC, recipe: SFRCRecipe, data: Path):
@@ -58,28 +56,37 @@ class SFRCHead(Head):
         """How strongly each layer responds where, float16 [k, S, S]."""
         return self.model.look(self.model.normalise(pixels))[1][0].half().clone()
 
-    def more_photos(self, material: Material) -> list[tuple[Sample, Sample]]:
-        """In the transductive setting, those kept aside, as if nothing were known of them."""
+    def more_photos(self, material: Material) -> list[Pair]:
+        """In the transductive setting, those held out, as if nothing were known of them."""
         if self.recipe.setting == "inductive":
             return []
         return [
-            tuple(dataclasses.replace(s, labels=None, fixations=None) for s in pair)
-            for photo, pair in zip(material.photos, material.samples, strict=True)
+            (without_labels(plain), without_labels(mirrored))
+            for photo, (plain, mirrored) in zip(material.photos, material.samples, strict=True)
             if is_validation(photo.id, self.recipe.fold)
         ]
 
-    def begin(self, training: list[tuple[Sample, Sample]]) -> None:
+    def begin(self, training: list[Pair]) -> None:
         """Measure the layers' responses over the photos."""
-        measure_responses(self.model, (s.extra.float() for s, _ in training))
+        measure_responses(self.model, (extra.float() for extra in extras_of([plain for plain, _ in training])))
 
     def features(self, model: SFRC, group: list[Sample]) -> Features:
-        return model.head_features(stacked_maps(group), torch.stack([s.extra for s in group]).float(), group[0].size)
+        return model.head_features(stacked_maps(group), torch.stack(extras_of(group)).float(), group[0].size)
 
     def rate(self, model: SFRC, features: Features, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of crops, and the features that they come from, for the classifier."""
         rated = model.crop_features(features, crops)
         return model.head(rated).squeeze(-1), rated
 
-    def paper_losses(self, features, rated, scores, targets, group, temperatures) -> dict[str, Tensor]:
+    def paper_losses(
+        self,
+        features: Features,
+        rated: Tensor,
+        scores: Tensor,
+        targets: Tensor,
+        group: list[Sample],
+        temperatures: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
         """Eq. 1, and eq. 2 to 4 on pairs of rated crops."""
         return paper_losses(self.model, rated, scores, targets, self.recipe.score_margin, self.recipe.pairs)
 
@@ -95,6 +102,10 @@ class SFRCHead(Head):
             logits = self.model.compare(rated)
         weight = self.recipe.consistency_weight
         return {"consistency": weight * consistency_loss(scores * MOS_STD, logits, self.recipe.consistency_margin)}
+
+
+def without_labels(sample: Sample) -> Sample:
+    return dataclasses.replace(sample, labels=None, fixations=None)
 
 
 def measure_responses(model: SFRC, responses: Iterable[Tensor]) -> None:

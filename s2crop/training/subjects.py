@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +25,11 @@ from s2crop.models.proposals import STRIDE
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.subjects import FIGURES
 from s2crop.models.weights import MODELS, load_model, read_weights, save_weights, shipped_weights
+from s2crop.training.losses import total
+from s2crop.training.parts import proposal_head, read_s2cnet, subject_head
 from s2crop.training.proposals import (
+    Arrays,
+    Shape,
     batches,
     box_loss,
     box_targets,
@@ -33,7 +38,7 @@ from s2crop.training.proposals import (
     random_window,
     shift_colours,
 )
-from s2crop.training.run import Average, Run, cosine, half_precision
+from s2crop.training.run import Average, Report, Run, cosine, half_precision
 
 LOOK_BLUR = 1.2  # cells of 8 pixels: about a degree of sight on the photos
 MIN_FIXATIONS = 20  # in a view, for its looks to be learned
@@ -62,8 +67,27 @@ class SubjectRecipe:
     seed: int = 0
 
 
-def train(recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device: str = "auto", report=print) -> dict:
-    """Train and write `out/weights.safetensors`; returns what is measured on held-out photos."""
+class Targets(NamedTuple):
+    """What the head's maps should say of a batch of views."""
+
+    mask: Tensor  # [B, H/4, W/4]
+    mask_weight: Tensor  # [B]
+    looks: Tensor  # [B, H/8, W/8] shares of 1
+    looks_known: Tensor  # [B]
+    heat: Tensor  # [B, 2, H/8, W/8] of heads and persons; this and the rest as in `proposals.BoxTargets`
+    heat_known: Tensor
+    sides: Tensor
+    side_weight: Tensor
+
+
+def train(
+    recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device: str = "auto", report: Report = print
+) -> dict[str, float]:
+    """Train and write `out/weights.safetensors`; returns what is measured on held-out photos.
+
+    Raises:
+        InputError: data that cannot be used, or a start that finds no proposals.
+    """
     run = Run(out, recipe.seed, report)
     torch.manual_seed(recipe.seed)
     photos = load_subject_photos(data)
@@ -71,9 +95,9 @@ def train(recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device:
     training += [p for p in training if p.source == "crowd"] * (recipe.crowd_rounds - 1)
     validation = [p for p in photos if is_validation(p.id)]
     where = find_device(device)
-    model = load_start(recipe, out.parent).to(where, memory_format=torch.channels_last)
+    model = load_start(recipe, out.parent).to(where).to(memory_format=torch.channels_last)
     model.requires_grad_(False)
-    head = model.subject_head.requires_grad_(True)
+    finder, head = proposal_head(model), subject_head(model).requires_grad_(True)
     deep = list(head.layers.parameters())
     other = [p for name, p in head.named_parameters() if not name.startswith("layers.")]
     optimizer = torch.optim.AdamW(
@@ -93,15 +117,16 @@ def train(recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device:
             factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            pixels, *targets = (part.to(where, non_blocking=True) for part in (pixels, *targets))
+            pixels = pixels.to(where, non_blocking=True)
+            wanted = Targets(*(part.to(where, non_blocking=True) for part in targets))
             with half_precision(where):
                 with torch.no_grad():
                     maps = model.backbone(model.normalise(pixels))
-                    trunk = model.proposal_head.trunk(maps)
-                found = [part.float() for part in head(maps, trunk)]
-            losses = subject_losses(*found, *targets, recipe)
+                    trunk = finder.trunk(maps)
+                subject, looks, heat, sides = (part.float() for part in head(maps, trunk))
+            losses = subject_losses(subject, looks, heat, sides, wanted, recipe)
             optimizer.zero_grad()
-            sum(losses.values()).backward()
+            total(losses).backward()
             nn.utils.clip_grad_norm_(head.parameters(), 5.0)
             optimizer.step()
             average.update(head)
@@ -111,7 +136,7 @@ def train(recipe: SubjectRecipe, data: Path, out: Path, *, resume: bool, device:
                 run.report(f"epoch {epoch}  step {step + 1} of {len(groups)}  mask {np.mean(sums['mask'][-50:]):.3f}")
         run.save(epoch + 1, model=head, optimizer=optimizer, average=average)
         final = load_start(recipe, out.parent)
-        final.subject_head.load_state_dict(average.mean)
+        subject_head(final).load_state_dict(average.mean)
         save_weights(final, out / "weights.safetensors")
         results = measure(final.eval(), validation)
         run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results)
@@ -125,7 +150,7 @@ def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
     Its subject head is a fresh one, whose deep stages are the backbone's, unless the recipe goes on with the one there.
     """
     path = shipped_weights("s2cnet") if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
-    config, state = read_weights(path)
+    config, state = read_s2cnet(path)
     torch.manual_seed(recipe.seed)
     model = S2CNet(dataclasses.replace(config, subject_head=True))
     fresh = ("choice.",) if recipe.warm else ("subject_head.", "choice.")
@@ -133,40 +158,45 @@ def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
     model.load_state_dict(kept, strict=False)
     if recipe.warm:
         return model
-    first = len(model.backbone.layers) - len(model.subject_head.layers)
-    model.subject_head.layers.load_state_dict(nn.ModuleList(model.backbone.layers[first:]).state_dict())
+    deep = subject_head(model).layers
+    first = len(model.backbone.layers) - len(deep)
+    deep.load_state_dict(nn.ModuleList(model.backbone.layers[first:]).state_dict())
     return model
 
 
 def with_subjects(name: str, weights: Path | None, subjects: Path, folder: Path) -> Path:
-    """Write a network's weights with the subject head of a run in it; its choice is still empty. Returns the file."""
+    """Write a network's weights with the subject head of a run in it; its choice is still empty. Returns the file.
+
+    Raises:
+        InputError: the run's network has no subject head.
+    """
+    trained = subject_head(load_model("s2cnet", subjects))
     path = shipped_weights(name) if weights is None else weights
     config, state = read_weights(path, name)
     model = MODELS[name][0](dataclasses.replace(config, subject_head=True))
     model.load_state_dict(
         {k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False
     )
-    model.subject_head.load_state_dict(load_model("s2cnet", subjects).subject_head.state_dict())
+    subject_head(model).load_state_dict(trained.state_dict())
     save_weights(model, folder / "weights.safetensors")
     return folder / "weights.safetensors"
 
 
-def view(photo: SubjectPhoto, shape: tuple[int, int], rng: np.random.Generator, *, recipe: SubjectRecipe):
+def view(photo: SubjectPhoto, shape: Shape, rng: np.random.Generator, *, recipe: SubjectRecipe) -> Arrays:
     """A random window of a photo, mirrored half of the time, colours shifted, with its targets.
 
     Returns:
-        Pixels float32 [3, H, W]; mask [H/4, W/4] and its weight; looks [H/8, W/8] and whether they are known; then the
-        targets of heads and persons as `box_targets` makes them.
+        Pixels float32 [3, H, W], and what one view has of each of `Targets`.
     """
     height, width = photo.pixels.shape[:2]
     window = random_window((width, height), shape, recipe.min_window, rng)
-    scale = np.float32([width, height] * 2)
+    scale = np.array([width, height] * 2, np.float32)
     image = Image.fromarray(photo.pixels)
     pixels = np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR, box=tuple(window * scale)))
     size = (shape[1] // 4, shape[0] // 4)
-    mask_scale = np.float32(photo.mask.shape[::-1] * 2)
-    mask = Image.fromarray(photo.mask).resize(size, Image.Resampling.BILINEAR, box=tuple(window * mask_scale))
-    mask = np.asarray(mask, np.float32) / 255
+    mask_scale = np.array(photo.mask.shape[::-1] * 2, np.float32)
+    seen = Image.fromarray(photo.mask).resize(size, Image.Resampling.BILINEAR, box=tuple(window * mask_scale))
+    mask = np.asarray(seen, np.float32) / 255
     start, sides = window[:2], window[2:] - window[:2]
     figures = photo.figures
     boxes = (figures.boxes - np.tile(start, 2)) / np.tile(sides, 2)
@@ -177,12 +207,12 @@ def view(photo: SubjectPhoto, shape: tuple[int, int], rng: np.random.Generator, 
         unsure = [(kind, mirrored(box)) for kind, box in unsure]
         points = None if points is None else np.abs(points - [1, 0])
     looks, known = look_shares(points, shape)
-    targets = box_targets(np.float32(boxes), figures.kinds, figures.quality, figures.known, shape, unsure)
-    pixels = shift_colours(np.float32(pixels), rng).transpose(2, 0, 1)
+    targets = box_targets(boxes.astype(np.float32), figures.kinds, figures.quality, figures.known, shape, unsure)
+    pixels = shift_colours(pixels.astype(np.float32), rng).transpose(2, 0, 1)
     return pixels, np.ascontiguousarray(mask), np.float32(photo.mask_weight), looks, known, *targets
 
 
-def look_shares(points: np.ndarray | None, shape: tuple[int, int]) -> tuple[np.ndarray, np.float32]:
+def look_shares(points: np.ndarray | None, shape: Shape) -> tuple[np.ndarray, np.float32]:
     """Where in a view people look, as blurred shares of 1 [H/8, W/8], and 1 where that is known."""
     rows, columns = shape[0] // STRIDE, shape[1] // STRIDE
     shares = np.zeros((rows, columns), np.float32)
@@ -195,36 +225,27 @@ def look_shares(points: np.ndarray | None, shape: tuple[int, int]) -> tuple[np.n
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / LOOK_BLUR) ** 2)
     for axis in (0, 1):
         shares = np.apply_along_axis(lambda line: np.convolve(line, kernel)[reach:-reach], axis, shares)
-    return np.float32(shares / shares.sum()), np.float32(1)
+    return (shares / shares.sum()).astype(np.float32), np.float32(1)
 
 
 def subject_losses(
-    subject: Tensor,
-    looks: Tensor,
-    heat: Tensor,
-    sides: Tensor,
-    mask: Tensor,
-    mask_weight: Tensor,
-    shares: Tensor,
-    shares_known: Tensor,
-    heat_target: Tensor,
-    heat_known: Tensor,
-    side_target: Tensor,
-    side_weight: Tensor,
-    recipe: SubjectRecipe,
+    subject: Tensor, looks: Tensor, heat: Tensor, sides: Tensor, wanted: Targets, recipe: SubjectRecipe
 ) -> dict[str, Tensor]:
-    """Cross-entropy and Dice of the mask, KL divergence of the looks, focal and GIoU loss of the figures."""
+    """Cross-entropy and Dice of the mask, KL divergence of the looks, focal and GIoU loss of the figures, weighted.
+
+    Args: what the subject head gives, in float32; wanted: of the same views.
+    """
+    mask, weight = wanted.mask, wanted.mask_weight
     entropy = F.binary_cross_entropy_with_logits(subject, mask, reduction="none").mean((1, 2))
     p = subject.sigmoid()
     dice = 1 - (2 * (p * mask).sum((1, 2)) + 8) / (p.square().sum((1, 2)) + mask.square().sum((1, 2)) + 8)
-    masks = ((entropy + 0.5 * dice) * mask_weight).sum() / mask_weight.sum().clamp(min=1)
-    wanted = shares.flatten(1)
-    apart = F.kl_div(looks.flatten(1).log_softmax(1), wanted, reduction="none").sum(1)
+    masks = ((entropy + 0.5 * dice) * weight).sum() / weight.sum().clamp(min=1)
+    apart = F.kl_div(looks.flatten(1).log_softmax(1), wanted.looks.flatten(1), reduction="none").sum(1)
     return {
         "mask": recipe.mask_weight * masks,
-        "looks": recipe.looks_weight * (apart * shares_known).sum() / shares_known.sum().clamp(min=1),
-        "heat": recipe.heat_weight * focal_loss(heat, heat_target, heat_known, side_weight),
-        "box": recipe.box_weight * box_loss(sides, side_target, side_weight),
+        "looks": recipe.looks_weight * (apart * wanted.looks_known).sum() / wanted.looks_known.sum().clamp(min=1),
+        "heat": recipe.heat_weight * focal_loss(heat, wanted.heat, wanted.heat_known, wanted.side_weight),
+        "box": recipe.box_weight * box_loss(sides, wanted.sides, wanted.side_weight),
     }
 
 
@@ -245,8 +266,8 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
         pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
         _, seen = model.see(model.features(model.normalise(pixels)).maps, size)
         if photo.mask_weight:
-            guess = Image.fromarray(seen.subject[0].float().cpu().numpy()).resize(photo.mask.shape[::-1])
-            guess, truth = np.asarray(guess), photo.mask / 255
+            subject = Image.fromarray(seen.subject[0].float().cpu().numpy())
+            guess, truth = np.asarray(subject.resize(photo.mask.shape[::-1])), photo.mask / 255
             union = ((guess > 0.5) | (truth > 0.5)).sum()
             errors.append(float(np.abs(guess - truth).mean()))
             if union:
@@ -257,7 +278,7 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
             areas.append(auc)
             scan.append(nss)
         if photo.source in ("crowd", "people"):
-            boxes = seen.boxes[0].cpu().numpy() / np.float32([size[1], size[0]] * 2)
+            boxes = seen.boxes[0].cpu().numpy() / np.array([size[1], size[0]] * 2, np.float32)
             scores, kinds = seen.scores[0].cpu().numpy(), seen.kinds[0].cpu().numpy()
             for kind, least in ((0, HEAD_IOU), (1, PERSON_IOU)):
                 wanted = photo.figures.boxes[photo.figures.kinds == kind]

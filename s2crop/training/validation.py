@@ -13,7 +13,7 @@ TEMPERATURES = (0.05, 0.1, 0.15, 0.2)  # of the coarse stage alone, to follow a 
 
 
 def validate(score: Callable[[Sample, np.ndarray], np.ndarray], samples: list[Sample]) -> dict[str, float]:
-    """FCDB measures on kept-aside photos, and fixations held by narrow and wide crops.
+    """FCDB's measures on held-out photos, and fixations held by narrow and wide crops.
 
     Args:
         score: scores [N] of boxes [N, 4] in input pixels.

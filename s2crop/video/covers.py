@@ -19,12 +19,12 @@ from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, VideoError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.video import keyframes, scan, shots
+from s2crop.video import keyframes, letterbox, scan, shots
 from s2crop.video.keyframes import Winner
 from s2crop.video.reader import Video
 
 if TYPE_CHECKING:
-    from s2crop.cropping.cropper import Cropper
+    from s2crop.cropping.cropper import Cropper, Proposal
 
 READ_AT_ONCE = 4  # frames at full resolution
 KEPT_BYTES = 100 << 20  # of a clip's key frames at full resolution: 16 of 1920x1080
@@ -77,8 +77,8 @@ class Cover:
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
     score: float  # what covers are ranked by; see `choose`
     crops: list[Crop]  # boxes in pixels of the upright frame
-    proposals: list[tuple]  # likewise, as `Cropper.proposals` gives them
-    heatmaps: list[Heatmap] = field(default_factory=list)  # likewise, of the first crop, if asked for
+    proposals: "list[Proposal]"  # boxes in pixels of the upright frame
+    heatmaps: list[Heatmap] = field(default_factory=list)  # over the upright frame, of the first crop, if asked for
     art: int | None = None  # number of the attached picture
     frame: np.ndarray | None = field(default=None, compare=False)  # uint8 [h, w, 3], if it is kept
 
@@ -114,6 +114,7 @@ def covers(
 
 
 _One = TypeVar("_One", Winner, Cover)
+_Number = TypeVar("_Number", int, float)
 
 
 def find_winners(
@@ -166,8 +167,8 @@ def show(video: Video, winners: Sequence[Winner], cropper: "Cropper", keep_bars:
     """
     room = KEPT_BYTES
     for winner, frame in frames_of(video, winners):
-        bars = winner.bars if winner.art is not None else _own_bars(video, frame, winner.bars)
-        inside = (0, 0, frame.shape[1], frame.shape[0]) if keep_bars else find_inside(frame, bars)
+        bars = winner.bars if winner.art is not None else letterbox.own_bars(video, frame, winner.bars)
+        inside = (0, 0, frame.shape[1], frame.shape[0]) if keep_bars else letterbox.find_inside(frame, bars)
         x1, y1, x2, y2 = inside
         picture = Picture.open(np.ascontiguousarray(frame[y1:y2, x1:x2]))
         grey = picture.reduced(FOCUS_SIDE) @ shots.LUMA / 255
@@ -186,11 +187,16 @@ def frames_of(video: Video, chosen: Sequence[_One]) -> Iterator[tuple[_One, np.n
     pictures = None
     for i in range(0, len(chosen), READ_AT_ONCE):
         group = chosen[i : i + READ_AT_ONCE]
-        missing = [one.time_s for one in group if one.art is None and getattr(one, "frame", None) is None]
+        kept = [one.frame if isinstance(one, Cover) else None for one in group]
+        missing = [
+            one.time_s
+            for one, frame in zip(group, kept, strict=True)
+            if frame is None and one.art is None and one.time_s is not None
+        ]
         read = iter(video.frames_at(missing) if missing else [])
-        for one in group:
-            if getattr(one, "frame", None) is not None:
-                yield one, one.frame
+        for one, frame in zip(group, kept, strict=True):
+            if frame is not None:
+                yield one, frame
             elif one.art is None:
                 yield one, next(read)
             else:
@@ -204,21 +210,6 @@ def _only_frame(pictures: Sequence[Video], number: int) -> np.ndarray:
     raise VideoError("its attached picture could not be read again")
 
 
-def _own_bars(video: Video, frame: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[float, ...]:
-    """The bars of a frame in its own shape, of those that it has in the shape of the clip's first frame."""
-    height, width = frame.shape[:2]
-    if (width, height) == (video.width, video.height):
-        return bars
-    scale = min(video.width / width, video.height / height)
-    shares = width * scale / video.width, height * scale / video.height
-    added = [(1 - share) / 2 for share in shares]
-    # The edge between bar and picture is known to a pixel of 160.
-    return tuple(
-        max(0.0, bar - added[i % 2] - 1 / shots.LONG_SIDE) / shares[i % 2] if added[i % 2] else bar
-        for i, bar in enumerate(bars)
-    )
-
-
 def rank(
     cropper: "Cropper", shown: Sequence[Shown], request: CropRequest, count: int, heatmaps: bool = False
 ) -> list[Cover]:
@@ -230,26 +221,33 @@ def rank(
         InputError: the request cannot be met on any of them.
     """
     ranked: list[list[Crop] | InputError] = [[] for _ in shown]
-    proposals: list[list[tuple]] = [[] for _ in shown]
+    proposals: list[list[Proposal]] = [[] for _ in shown]
     for place in dict.fromkeys((one.size_wh, one.inside) for one in shown):  # all frames at once, unless bars differ
         members = [i for i, one in enumerate(shown) if (one.size_wh, one.inside) == place]
         try:
-            crops, boxes = cropper.rank_and_propose([shown[i].prepared for i in members], _inside(request, *place))
+            crops, boxes = cropper.rank_and_propose(
+                [shown[i].prepared for i in members], letterbox.request_inside(request, *place)
+            )
         except InputError as error:
             crops, boxes = [error] * len(members), [[]] * len(members)
         for i, found, own in zip(members, crops, boxes, strict=True):
             ranked[i], proposals[i] = found, own
-    usable = [i for i, crops in enumerate(ranked) if crops and not isinstance(crops, InputError)]
+    usable = [
+        (one, crops, own)
+        for one, crops, own in zip(shown, ranked, proposals, strict=True)
+        if crops and not isinstance(crops, InputError)
+    ]
     if not usable:
         raise next((crops for crops in ranked if isinstance(crops, InputError)), InputError("no crop fits"))
-    shown, ranked, proposals = ([values[i] for i in usable] for values in (shown, ranked, proposals))
-    scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for crops in ranked]
-    faces = [
-        open_face(found, one.prepared.width, one.prepared.height) for found, one in zip(proposals, shown, strict=True)
-    ]
-    chosen = choose([one.winner for one in shown], worth(shown, scores, faces), count)
-    maps = {i: cropper.heatmaps_prepared(shown[i].prepared, ranked[i][0].box) if heatmaps else [] for i in chosen}
-    return [_cover(shown[i], score, ranked[i], proposals[i], maps[i]) for i, score in chosen.items()]
+    scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for _, crops, _ in usable]
+    faces = [open_face(own, one.prepared.width, one.prepared.height) for one, _, own in usable]
+    kept = [one for one, _, _ in usable]
+    chosen = []
+    for i, score in choose([one.winner for one in kept], worth(kept, scores, faces), count).items():
+        one, found, own = usable[i]
+        maps = cropper.heatmaps_prepared(one.prepared, found[0].box) if heatmaps else []
+        chosen.append(_cover(one, score, found, own, maps))
+    return chosen
 
 
 def notes(chosen: Sequence[Cover], count: int) -> list[str]:
@@ -288,22 +286,6 @@ def choose(winners: Sequence[Winner], worth: np.ndarray, count: int) -> dict[int
     return chosen
 
 
-def find_inside(frame: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-    """What a frame uint8 [h, w, 3] has between its letterbox bars: x1, y1, x2, y2.
-
-    Args:
-        bars: of its shot, left, top, right and bottom, as shares of the sides: known to a pixel in 160. The edge is
-            looked for in the frame from there on, as far as two such pixels.
-    """
-    height, width = frame.shape[:2]
-    sides = []
-    for bar, seen, length in zip(bars, shots.find_bars(frame[None])[0], (width, height) * 2, strict=True):
-        near = round(bar * length)
-        sides.append(int(np.clip(seen, near, near + round(2 * max(width, height) / shots.LONG_SIDE))))
-    left, top, right, bottom = sides
-    return left, top, width - right, height - bottom
-
-
 def worth(shown: Sequence[Shown], scores: Sequence[float], faces: Sequence[float]) -> np.ndarray:
     """What key frames are worth, [N] on the MOS scale: scores, and what else tells a good cover.
 
@@ -323,12 +305,8 @@ def worth(shown: Sequence[Shown], scores: Sequence[float], faces: Sequence[float
     return np.array(scores) + merits - faults
 
 
-def open_face(proposals: Sequence[tuple], width: int, height: int) -> float:
-    """0 to 1: how sure, large and free of the edges the best face of a picture is.
-
-    Args:
-        proposals: (box, score, kind), as `Cropper.proposals` gives them.
-    """
+def open_face(proposals: "Sequence[Proposal]", width: int, height: int) -> float:
+    """0 to 1: how sure, large and free of the edges the best face of a picture is."""
     best = 0.0
     for (x1, y1, x2, y2), score, kind in proposals:
         if kind == "face":
@@ -338,53 +316,32 @@ def open_face(proposals: Sequence[tuple], width: int, height: int) -> float:
     return best
 
 
-def _inside(request: CropRequest, size_wh: tuple[int, int], inside: tuple[int, int, int, int]) -> CropRequest:
-    """The request for what lies between the bars: focus and keep as fractions of that.
-
-    Raises:
-        InputError: they lie in a bar, or outside the frame.
-    """
-    if inside == (0, 0, *size_wh):
-        return request
-    moved = {}
-    for name in ("focus", "keep"):
-        given = getattr(request, name)
-        if given is not None:
-            values = np.array(given, float)
-            values *= np.resize(size_wh, len(values)) if (values <= 1).all() else 1
-            low, high = values[:2], values[:2] + (values[2:] if name == "keep" else 0)
-            if name == "keep":
-                low, high = np.maximum(low, inside[:2]), np.minimum(high, inside[2:])
-            if (low < inside[:2]).any() or (high > inside[2:]).any() or (low > high).any():
-                raise InputError(f"--{name} lies outside of what this clip shows between its black bars")
-            side = np.subtract(inside[2:], inside[:2])
-            moved[name] = tuple(np.concatenate([(low - inside[:2]) / side, (high - low) / side])[: len(values)])
-    return replace(request, **moved)
+def _moved(box: tuple[_Number, _Number, _Number, _Number], x: int, y: int) -> tuple[_Number, _Number, _Number, _Number]:
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
 
 def _cover(
-    shown: Shown, score: float, crops: Sequence[Crop], proposals: Sequence[tuple], heatmaps: Sequence[Heatmap]
+    shown: Shown, score: float, crops: Sequence[Crop], proposals: "Sequence[Proposal]", heatmaps: Sequence[Heatmap]
 ) -> Cover:
     """A cover with its boxes in the whole frame."""
     x, y = shown.inside[:2]
-
     width, height = shown.size_wh
-
-    def moved(box: tuple) -> tuple:
-        return box[0] + x, box[1] + y, box[2] + x, box[3] + y
-
     crops = [copy.copy(crop) for crop in crops]
     for crop in crops:
-        crop.box = moved(crop.box)
+        crop.box = _moved(crop.box, x, y)
         crop.cut, crop.lost = (
-            [thing._replace(box=moved(thing.box)) for thing in some] for some in (crop.cut, crop.lost)
+            [thing._replace(box=_moved(thing.box, x, y)) for thing in some] for some in (crop.cut, crop.lost)
         )
         if crop.focus is not None:
             inside = shown.prepared.width, shown.prepared.height
             crop.focus = (crop.focus[0] * inside[0] + x) / width, (crop.focus[1] * inside[1] + y) / height
-    proposals = [(moved(box), score, kind) for box, score, kind in proposals]
+    proposals = [(_moved(box, x, y), score, kind) for box, score, kind in proposals]
     heatmaps = [
-        replace(heat, place=moved(heat.place), marks=[(moved(box), share, kind) for box, share, kind in heat.marks])
+        replace(
+            heat,
+            place=_moved(heat.place, x, y),
+            marks=[(_moved(box, x, y), share, kind) for box, share, kind in heat.marks],
+        )
         for heat in heatmaps
     ]
     winner = shown.winner

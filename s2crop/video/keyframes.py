@@ -18,7 +18,7 @@ STRETCH = 16  # frames measured at once
 SLOT_S = 0.25  # gives one sample
 COLOUR_BINS = 128  # a channel of HSV
 EDGE_BINS = 8
-SPREAD_BINS = 8  # from which distance on colours are others, see `difference`
+SPREAD_BINS = 8  # from which distance on colours are others, in `difference`
 HISTOGRAMS = 25  # hue, saturation, value, orientation and magnitude, of the frame and its quarters
 
 HEAD_FRAC, TAIL_FRAC = 0.05, 0.10  # of the time, left out at the ends: titles and credits
@@ -36,6 +36,9 @@ class Sample:
     features: np.ndarray  # float32 [2000]
 
 
+Bars = tuple[float, float, float, float]  # left, top, right, bottom: shares of width and height
+
+
 @dataclass(frozen=True)
 class Winner:
     """The key frame that stands for a cluster: a candidate for a cover."""
@@ -45,7 +48,7 @@ class Winner:
     features: np.ndarray  # float32 [2000]
     unstillness: float  # see `shots.unstillness`
     gradient: float  # see `shots.Measures`
-    bars: tuple[float, float, float, float]  # of its shot, left, top, right, bottom: shares of width and height
+    bars: Bars  # of its shot
     good: bool  # False: dark, white, uniform, blurred or in a fade, for want of better
     drawn: bool = False  # white or uniform at most: bright and sharp, and in no fade
     others_s: tuple[float, ...] = ()  # times of others of its cluster, the stillest first
@@ -176,8 +179,7 @@ def find_winners(
     """
     wanted = max(MIN_WINNERS, min(3 * count, max(MANY_WINNERS, count + count // 2)))
     unstill = shots.unstillness(measures)
-    blended = shots.blends(measures) if measures.blended is None else measures.blended
-    blended = blended & (not sparse)
+    blended = measures.blended & (not sparse)
     bad = shots.find_bad(measures) | blended
     drawn = shots.is_drawn(measures) & ~blended
     found, candidates = _candidates(measures, samples, bad, unstill, _within(measures, head, tail, last_s), sparse)
@@ -361,7 +363,7 @@ def _key_frames(
     return keys
 
 
-def bars(measures: Measures, shot: tuple[int, int]) -> tuple[float, float, float, float]:
+def bars(measures: Measures, shot: tuple[int, int]) -> Bars:
     """Letterbox bars of a shot: there in three of four of its frames, and as wide on both sides."""
     left, top, right, bottom = np.quantile(measures.bars[slice(*shot)], 0.25, axis=0, method="lower").tolist()
     across, along = min(left, right), min(top, bottom)

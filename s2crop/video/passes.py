@@ -14,6 +14,9 @@ _SETTLING_S = 1.0  # behind a damage, until most of the picture has been sent an
 _RESTART_S = 1.0  # of a clip is decoded in about the time that ffmpeg takes to begin
 
 
+Gap = tuple[float | None, float | None]  # last frame before a damage, first after it, in s; None for the clip's ends
+
+
 class Pass:
     """What is kept of the frames that `Video.frames` gave: times and checksums, 16 bytes a frame,
     and changes of size.
@@ -45,9 +48,9 @@ class Pass:
         i = bisect_left(self._times, frame.time_s)
         return frame.time_s not in self or self._checksums[i] == zlib.adler32(frame.data)
 
-    def size_wh(self, time_s: float) -> tuple[int, int] | None:
-        """The size of the frame at a time, in square pixels; None where there is no frame."""
-        return next((size_wh for begun_s, size_wh in reversed(self._sizes) if begun_s <= time_s), None)
+    def size_wh(self, time_s: float) -> tuple[int, int]:
+        """The size, in square pixels, of the frame that was given at a time."""
+        return next(size_wh for begun_s, size_wh in reversed(self._sizes) if begun_s <= time_s)
 
     def in_runs(self, times_s: Set[float]) -> list[set[float]]:
         """The times in groups: within each, decoding on costs less than beginning anew at a whole picture."""
@@ -73,7 +76,7 @@ class Sieve:
         self._exact, self._start_s, self._end_s, self._lenient = exact, start_s, end_s, lenient
         self.last_s: float | None = None  # time of the last frame given
         self.is_past_end = False  # of the span
-        self.gaps: list[tuple[float | None, float | None]] = []  # (last frame before, first after), None for the ends
+        self.gaps: list[Gap] = []
 
     def sound(self, decoder: ffmpeg.Decoder) -> Iterator[ffmpeg.Packet]:
         held: deque[ffmpeg.Packet] = deque()  # they may be found to be damaged yet
@@ -129,7 +132,7 @@ class Sieve:
             self.gaps.append((self.last_s, None))
 
 
-def gaps_line(gaps: Sequence[tuple[float | None, float | None]]) -> str:
+def gaps_line(gaps: Sequence[Gap]) -> str:
     spans = [_gap_words(*gap) for gap in gaps]
     places = ", ".join(spans[:3]) + (f" and in {len(gaps) - 3} more places" if len(gaps) > 3 else "")
     rest = "" if gaps[-1][1] is not None else " and everything behind"

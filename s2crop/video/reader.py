@@ -1,7 +1,7 @@
 """Read clips: upright frames with their true times, one after the other or exactly those that were chosen."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from s2crop.choices import MAX_PIXELS
 from s2crop.errors import VideoError
 from s2crop.files import pixels
 from s2crop.video import colours, ffmpeg, interlacing, tags
-from s2crop.video.passes import Pass, Sieve, gaps_line
+from s2crop.video.passes import Gap, Pass, Sieve, gaps_line
 from s2crop.video.probe import NoVideoError, Stream, probe
 
 _PREROLL_S = 10.0  # longer than most distances between whole pictures
@@ -103,8 +103,8 @@ class Video:
         keys_only: bool = False,
         more: bool = False,
         preroll_s: float | None = None,
-    ) -> Iterator[tuple[float, np.ndarray]]:
-        """Decode the clip once, from front to back; closing the iterator ends the decoder.
+    ) -> Generator[tuple[float, np.ndarray], None, None]:
+        """Decode the clip once, from front to back; closing the generator ends the decoder.
 
         Times rise strictly: a frame that is not later than the one before is left out. Where the stream is damaged,
         frames from there to the next whole picture are left out, and `warnings` says so. Frames all have the shape of
@@ -144,9 +144,12 @@ class Video:
         """
         found: dict[float, np.ndarray] = {}
         for seen in reversed(self._passes):
-            times = {time_s for time_s in times_s if time_s in seen} - found.keys()
-            for size_wh in {seen.size_wh(time_s) for time_s in times}:
-                found |= self._at_size({time_s for time_s in times if seen.size_wh(time_s) == size_wh}, seen, size_wh)
+            by_size: dict[tuple[int, int], set[float]] = {}
+            for time_s in times_s:
+                if time_s in seen and time_s not in found:
+                    by_size.setdefault(seen.size_wh(time_s), set()).add(time_s)
+            for size_wh, times in by_size.items():
+                found |= self._at_size(times, seen, size_wh)
         return _each(times_s, found)
 
     def _at_size(self, times_s: Set[float], seen: Pass, size_wh: tuple[int, int]) -> dict[float, np.ndarray]:
@@ -204,7 +207,7 @@ class Video:
         tell = ffmpeg.SHOW_FRAMES if self._tone_map else ffmpeg.TELL_FRAMES  # which is mapped by the side data
         return ["-map", self._stream.map, "-vf", f"{_IN_ORDER},{tell},{self._padded(seen.long_side)}"]
 
-    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, seen: Pass, gaps: list) -> None:
+    def _check_end(self, decoder: ffmpeg.Decoder, last: float | None, seen: Pass, gaps: list[Gap]) -> None:
         """Tell the end of the clip from a decoder that gave up; `last` is the time of the last frame, if any."""
         failure = decoder.failure()
         if last is None:
@@ -284,11 +287,11 @@ class Video:
         square_width, square_height = "iw*max(sar,1)", "ih*max(1/sar,1)"
         scale = f"min({width}/({square_width}),{height}/({square_height}))"
         usual = f"eq(iw,{stream.width})*eq(ih,{stream.height})*lt(abs(sar-{float(stream.pixel_aspect):.6f}),0.001)"
-        sides = [
+        across, down = (
             f"'if({usual},{usually},max(1,round({square}*{scale})))'"
             for usually, square in ((width, square_width), (height, square_height))
-        ]
-        picture = self._picture(*sides, width * height < stream.width * stream.height)
+        )
+        picture = self._picture(across, down, width * height < stream.width * stream.height)
         return f"{picture},pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
 
     def _picture(self, width: int | str, height: int | str, smaller: bool = False) -> str:
@@ -338,7 +341,7 @@ class _AnimatedWebP(Video):
         keys_only: bool = False,
         more: bool = False,
         preroll_s: float | None = None,
-    ) -> Iterator[tuple[float, np.ndarray]]:
+    ) -> Generator[tuple[float, np.ndarray], None, None]:
         last = -math.inf
         with self._opened() as image:
             for frame in ImageSequence.Iterator(image):

@@ -7,6 +7,7 @@ which frame there is still and sharp, and what lies in a fade.
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,19 +130,16 @@ class _Span:
             measures, samples, self._count, head=head, tail=tail, sparse=True, last_s=self._last_s
         )
         features = {float(measures.time_s[sample.frame]): sample.features for sample in samples}
-        found = [self._refined(winner, features) for winner in rough]
-        found = [winner for winner in found if winner]
+        refined = [self._refined(winner, features) for winner in rough]
+        found = [winner for winner in refined if winner is not None]
         found.sort(key=lambda winner: (-winner.length_s, winner.time_s))
         return Scan(found, KEY_FRAMES, len(measures)) if found else None
 
-    def _watch(self, strictly: bool = False, **given: bool) -> tuple[Measures, list[keyframes.Sample]] | None:
+    def _watch(self, strictly: bool = False, keys_only: bool = False) -> tuple[Measures, list[keyframes.Sample]] | None:
         length_s = self.length_s
         slot_s = UNKNOWN_SLOT_S if length_s is None else max(keyframes.SLOT_S, length_s / MAX_SLOTS)
-        frames = self._video.frames(start_s=self._start_s, end_s=self._end_s, **given)
-        try:
+        with closing(self._video.frames(start_s=self._start_s, end_s=self._end_s, keys_only=keys_only)) as frames:
             return keyframes.watch(_checked(frames) if strictly else frames, slot_s, self._on_time)
-        finally:
-            frames.close()
 
     def _is_mostly_lost(self, measures: Measures) -> bool:
         first_s = self._start_s or 0.0
@@ -170,14 +168,12 @@ class _Span:
         end_s = min(key_s + BEHIND_S, math.inf if self._end_s is None else self._end_s)
         # The container may tell only about where the I-frame is.
         for preroll_s in (0.0, None):
-            frames = self._video.frames(start_s=key_s, end_s=end_s, more=True, preroll_s=preroll_s)
             kept: list[tuple[float, np.ndarray]] = []
-            try:
+            with (
+                suppress(VideoError),
+                closing(self._video.frames(start_s=key_s, end_s=end_s, more=True, preroll_s=preroll_s)) as frames,
+            ):
                 kept = list(frames)
-            except VideoError:
-                pass
-            finally:
-                frames.close()
             if kept and abs(kept[0][0] - key_s) < 1e-3:
                 return _stillest(kept, winner, looks)
         return None
@@ -198,7 +194,9 @@ def _checked(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float
 
 def _stillest(frames: list[tuple[float, np.ndarray]], winner: Winner, looks: np.ndarray) -> Winner:
     """The winner moved to the stillest frame of the shot that the first of these frames begins."""
-    measures, _ = keyframes.watch(frames)
+    watched = keyframes.watch(frames)
+    assert watched is not None  # there is a frame at least
+    measures, _ = watched
     time_s, unstill = measures.time_s, shots.unstillness(measures)
     cuts = np.flatnonzero(measures.step[1:] >= shots.CUT_STEP) + 1
     shot = slice(0, int(cuts[0]) if len(cuts) else len(time_s))
@@ -206,7 +204,7 @@ def _stillest(frames: list[tuple[float, np.ndarray]], winner: Winner, looks: np.
     unknown = (time_s < time_s[0] + FADE_S) | (time_s > time_s[shot][-1] - FADE_S)  # whether they lie in a fade
     # Of two frames next to each other the sharper one counts as a little stiller.
     order = np.lexsort((unstill / np.maximum(measures.focus, 1e-3), unknown, bad))
-    order = [i for i in order if i < shot.stop]
+    order = order[order < shot.stop]
     chosen, found = order[0], looks
     for i in order:
         found = keyframes.features(frames[i][1])

@@ -69,7 +69,7 @@ class Measures:
         np.ndarray
     )  # float32 [F, 4], of black at the left, top, right and bottom: shares of width and height; 0 in black frames
     small: np.ndarray  # uint8 [F, h, w], grey thumbnails; [F, 0, 0] where they have served
-    blended: np.ndarray | None = None  # bool [F], within a fade or dissolve, once `keyframes.watch` has seen them all
+    blended: np.ndarray  # bool [F], within a fade or dissolve; all False until `keyframes.watch` has seen the frames
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -83,8 +83,7 @@ class Measures:
     @classmethod
     def joined(cls, parts: "Sequence[Measures]") -> "Measures":
         """Those of consecutive stretches, as one."""
-        columns = ([getattr(part, field.name) for part in parts] for field in fields(cls))
-        return cls(*(None if column[0] is None else np.concatenate(column) for column in columns))
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | None) -> Measures:
@@ -95,8 +94,8 @@ def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | No
         frames: uint8 [F, h, w, 3], RGB.
         before: uint8 [h, w, 3], the frame before; None at the start.
     """
-    first = before is None
-    frames = frames if first else np.concatenate([before[None], frames])
+    if before is not None:
+        frames = np.concatenate([before[None], frames])
     lack = [max(0, MIN_SIDE - side) for side in frames.shape[1:3]]
     if any(lack):
         frames = np.pad(frames, [(0, 0), (0, lack[0]), (0, lack[1]), (0, 0)], "edge")
@@ -120,7 +119,7 @@ def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | No
         small=_small(grey),
         blended=np.zeros(len(frames), bool),
     )
-    if first:
+    if before is None:
         return measures
     return Measures(measures.time_s, *(getattr(measures, field.name)[1:] for field in fields(Measures)[1:]))
 
@@ -170,15 +169,6 @@ def unstillness(measures: Measures) -> np.ndarray:
     return (measures.step + np.append(measures.step[1:], np.inf)) / 2
 
 
-def blends(measures: Measures) -> np.ndarray:
-    """Which frames, bool [F], lie within a fade or dissolve.
-
-    Those are the mean of what is shown shortly before and after, in picture but not in the energy of the edges: it
-    grows with the square of the contrast, and edges of two pictures do not add up.
-    """
-    return near(measures.time_s, measures.time_s[blend_centres(measures)])
-
-
 def near(time_s: np.ndarray, centres_s: np.ndarray) -> np.ndarray:
     """Which frames, bool [F], lie about a blend, of which these times are within."""
     found = np.zeros(len(time_s), bool)
@@ -189,7 +179,11 @@ def near(time_s: np.ndarray, centres_s: np.ndarray) -> np.ndarray:
 
 
 def blend_centres(measures: Measures) -> np.ndarray:
-    """Which frames, bool [F], have those around them at the ends of a fade or dissolve; they need the thumbnails."""
+    """Which frames, bool [F], have those around them at the ends of a fade or dissolve; they need the thumbnails.
+
+    Such a frame is the mean of what is shown shortly before and after, in picture but not in the energy of the edges:
+    it grows with the square of the contrast, and edges of two pictures do not add up.
+    """
     time_s, small, energy = measures.time_s, measures.small.reshape(len(measures), -1), measures.energy
     found = np.zeros(len(time_s), bool)
     for span_s in BLEND_SPANS_S:

@@ -1,0 +1,41 @@
+"""Parts of a network that a training needs, and that its configuration or its weights file may leave out."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from s2crop.errors import InputError
+from s2crop.models.choice import Choice
+from s2crop.models.proposals import ProposalHead
+from s2crop.models.s2cnet import S2CNetConfig
+from s2crop.models.scorer import Scorer
+from s2crop.models.subjects import SubjectHead
+from s2crop.models.weights import read_weights
+
+
+def proposal_head(model: Scorer) -> ProposalHead:
+    """Raises InputError: the network finds no proposals."""
+    if model.proposal_head is None:
+        raise InputError("this training needs a network that finds proposals: network.proposal_head is true")
+    return model.proposal_head
+
+
+def subject_head(model: Scorer) -> SubjectHead:
+    """Raises InputError: the network finds no subjects."""
+    if model.subject_head is None:
+        raise InputError("this training needs a network with a subject head, which the training of subjects gives it")
+    return model.subject_head
+
+
+def choice(model: Scorer) -> Choice:
+    """Raises InputError: the network has no choice among candidates."""
+    if model.choice is None:
+        raise InputError("this training needs a network with a subject head, which the training of subjects gives it")
+    return model.choice
+
+
+def read_s2cnet(path: Path) -> tuple[S2CNetConfig, dict[str, Tensor]]:
+    """Configuration and state of an S2CNet file. Raises WeightsError."""
+    config, state = read_weights(path, "s2cnet")
+    assert isinstance(config, S2CNetConfig)  # what files of that name hold
+    return config, state
