@@ -21,4 +21,4 @@ DEFAULT_TEMPLATE = "{stem}{cover}_{ratio}{rank}"
 MAX_PIXELS = 200_000_000  # 800 MB, as Pillow takes 4 bytes for RGB; larger pictures are refused before they are decoded
 MAX_SIDE = 65535  # pixels of an output; what a JPEG header can hold
 FOLDER = "/"  # what folders count under among the suffixes of files that are passed over
-OWN_OUTPUT = "//"  # likewise, what this tool made
+OWN_OUTPUT = "//"  # what pictures that this tool made count under there

@@ -18,24 +18,26 @@ Ray itself is not imported here. `examples/ray_batch.py` is a whole command. Ins
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s2crop import report
-from s2crop.choices import MAX_PIXELS
 from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import Crop, CropRequest
 from s2crop.files import sizes
-from s2crop.files.formats import ALPHA_FORMATS, FORMATS, can_hold_circles, either
-from s2crop.files.pad import BLUR, TRANSPARENT, checked
+from s2crop.files.formats import ALPHA_FORMATS, FORMATS, SAME, can_hold_circles, either
+from s2crop.files.pad import TRANSPARENT, checked
 from s2crop.files.picture import lift_pillow_limits
 from s2crop.files.sources import Source
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.report import Clock, Record
-from s2crop.run.work import BatchOptions, Job, Work, batch_size_on, rank
+from s2crop.run.job import Job
+from s2crop.run.work import BatchOptions, Work, batch_size_on, rank
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow
+
+_OF_OUTPUTS = frozenset(["no_upscale", "quality", "pad_with", "max_pixels"])  # fields of BatchOptions
 
 
 class CropActor:
@@ -45,17 +47,17 @@ class CropActor:
     GPU that each actor gets. Decoding takes more time than the network, so several actors share a GPU well.
 
     Args:
-        ratios, top, focus, keep, protect, keep_bars, min_scale, pad, pad_with: as `s2crop.Cropper.crop` has them.
+        ratios, top: as `s2crop.Cropper.crop` has them.
         size: output size, one side of it: "640" (width) or "x360" (height); the other follows from the ratio. Commas
             give several sizes of each crop.
-        no_upscale: leave crops that are smaller as they are.
-        circle: square crops with transparent corners.
         fmt: one of `s2crop.files.formats.FORMATS`; "same" is as the input, and PNG for what is not written.
-        quality: 1 to 100, for lossy formats.
         crops: give the encoded crops; False for boxes and scores alone.
-        max_pixels: larger pictures are refused.
         model, weights, device, precision, proposals: as `s2crop.Cropper` has them.
+        how: what else `s2crop.Cropper.crop` takes (focus, keep, protect, circle, pad, ...), and of outputs:
+            no_upscale, quality, pad_with, and max_pixels, above which pictures are refused, as
+            `s2crop.run.work.BatchOptions` has them.
     Raises:
+        TypeError: an option that there is not.
         ValueError: an option that makes no sense. WeightsError: weights that cannot be used. DeviceError: a device that
             is not there.
     """
@@ -66,24 +68,14 @@ class CropActor:
         top: int = 1,
         *,
         size: str | None = None,
-        no_upscale: bool = False,
-        circle: bool = False,
-        keep_bars: bool = False,
-        min_scale: float = 0.0,
-        pad: str = "never",
-        pad_with: str = BLUR,
-        fmt: str = "same",
-        quality: int = 90,
+        fmt: str = SAME,
         crops: bool = True,
-        focus: tuple[float, float] | None = None,
-        keep: tuple[float, float, float, float] | None = None,
-        protect: str = "all",
-        max_pixels: int = MAX_PIXELS,
         model: str = "s2cnet",
         weights: str | Path | None = None,
         device: str = "auto",
         precision: str = "auto",
         proposals: str = "auto",
+        **how: Any,
     ):
         asked = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
         parsed = sizes.parse_sizes(size) if size else ()
@@ -92,30 +84,14 @@ class CropActor:
                 raise ValueError(f"size '{one}' has two sides: give one, the other follows from the ratio")
         if fmt not in FORMATS:
             raise ValueError(f"fmt is one of {', '.join(FORMATS)}, not {fmt!r}")
-        if circle and (set(asked) != {"1:1"} or not can_hold_circles(fmt)):
+        of_outputs = {name: how.pop(name) for name in _OF_OUTPUTS & how.keys()}
+        request = CropRequest(ratios=tuple(asked.values()), top=top, **how)
+        self._options = BatchOptions(request=request, sizes=parsed, dry_run=not crops, **of_outputs)
+        if request.circle and (set(asked) != {"1:1"} or not can_hold_circles(fmt)):
             raise ValueError(f"circles are for ratios=['1:1'] and for {either(ALPHA_FORMATS)}")
-        if pad != "never" and checked(pad_with) == TRANSPARENT and not can_hold_circles(fmt):
+        if request.pad != "never" and checked(self._options.pad_with) == TRANSPARENT and not can_hold_circles(fmt):
             raise ValueError(f"transparent pads are for {either(ALPHA_FORMATS)}")
         self._fmt, self._crops = fmt, crops
-        self._options = BatchOptions(
-            request=CropRequest(
-                ratios=tuple(asked.values()),
-                top=top,
-                focus=focus,
-                keep=keep,
-                protect=protect,
-                circle=circle,
-                keep_bars=keep_bars,
-                min_scale=min_scale,
-                pad=pad,
-            ),
-            max_pixels=max_pixels,
-            sizes=parsed,
-            pad_with=pad_with,
-            no_upscale=no_upscale,
-            quality=quality,
-            dry_run=not crops,
-        )
         lift_pillow_limits()  # an actor has a process of its own
         self._cropper = Cropper(model, weights, device, precision=precision, proposals=proposals)
         # The same bound on the pixels that are kept as in a run with one job, however many pictures Ray gives at once.

@@ -36,22 +36,7 @@ def write_tiny_data(folder):
         json.dumps({n: rng.uniform(0, 1, (20, 2)).tolist() for n in ("1", "2")})
     )
     (folder / "teacher_boxes.json.gz").write_bytes(gzip.compress(json.dumps(boxes).encode()))
-    corner = rng.uniform(0, 0.3, (40, 15, 2))
-    (folder / "gaicd_boxes_mos_train.json").write_text(
-        json.dumps(
-            [
-                {
-                    "id": f"g{i}",
-                    "width": 800,
-                    "height": 600,
-                    "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
-                    "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(),
-                    "mos": rng.uniform(1, 5, 15).tolist(),
-                }
-                for i, c in enumerate(corner)
-            ]
-        )
-    )
+    (folder / "gaicd_boxes_mos_train.json").write_text(json.dumps(rated_boxes(rng, 40)))
 
 
 def made_up_gaicd(folder, count):
@@ -120,3 +105,18 @@ def write_subject_data(folder):
         for key in photos["fcdb"]
     ]
     (folder / "editor_rankings.json").write_text(json.dumps(rankings))
+
+
+def rated_boxes(rng: np.random.Generator, pictures: int) -> list[dict]:
+    """Rated crops of pictures that are not there, boxes in fractions."""
+    return [
+        {
+            "id": f"g{i}",
+            "width": 800,
+            "height": 600,
+            "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
+            "candidates": np.concatenate([corner, corner + 0.6], axis=1).tolist(),
+            "mos": rng.uniform(1, 5, 15).tolist(),
+        }
+        for i, corner in enumerate(rng.uniform(0, 0.3, (pictures, 15, 2)))
+    ]

@@ -24,6 +24,19 @@ CONFIG = S2CNetConfig(
     proposal_head=True,
     subject_head=True,
 )
+SIBLINGS = {  # of their configurations
+    "sfrc": dict(
+        reduced_dim=4,
+        align_size=3,
+        region_hidden_dim=16,
+        region_dim=12,
+        map_size=16,
+        first_dim=3,
+        second_dim=4,
+        spatial_dim=8,
+    ),
+    "asmnet": dict(map_stride=4, hidden_dim=8),
+}
 CHOICE = {"score": 2.0, "lost": -1.0, "head_cut": -2.0, "head_lost": -2.0, "eyes_lost": -1.0, "text_lost": -1.0}
 
 

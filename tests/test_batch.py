@@ -19,7 +19,9 @@ from s2crop.files.sizes import parse_size
 from s2crop.files.sources import find_sources
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.run import pipeline, work, writing
-from s2crop.run.pipeline import Interrupted, run
+from s2crop.run.incoming import Listed
+from s2crop.run.pipeline import run
+from s2crop.run.stopping import Interrupted
 from s2crop.run.work import BatchOptions
 
 WIDE, TALL = (48, 32), (32, 48)
@@ -53,8 +55,7 @@ class Batch:
             circle=False,
         )
         return run(
-            sources,
-            plans,
+            Listed(sources, plans),
             cropper or FakeCropper(),
             BatchOptions(request=self.request, **options),
             on_record or self.records.append,

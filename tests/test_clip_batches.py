@@ -15,7 +15,9 @@ from s2crop.files.names import plan_names
 from s2crop.files.sizes import parse_size
 from s2crop.files.sources import find_sources
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.run.pipeline import Interrupted, Interrupts, run
+from s2crop.run.incoming import Listed
+from s2crop.run.pipeline import run
+from s2crop.run.stopping import Interrupted, Interrupts
 from s2crop.run.work import BatchOptions
 from s2crop.video import ffmpeg
 from scenes import scene
@@ -78,8 +80,7 @@ def crop(
     records = []
     given = {key: options.pop(key) for key in ("interrupts", "on_progress") if key in options}
     run(
-        sources,
-        plans,
+        Listed(sources, plans),
         cropper or FakeCropper(),
         BatchOptions(request, covers=covers, **options),
         records.append,

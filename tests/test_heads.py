@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from made_up_data import made_up_gaicd, run_recipe, write_tiny_data
+from networks import SIBLINGS
 from s2crop.errors import InputError
 from s2crop.models import weights
 from s2crop.models.asmnet import ASMNet, ASMNetConfig, Features
@@ -16,19 +17,6 @@ from s2crop.models.sfrc import SFRC, SFRCConfig
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training import asmnet, gaic, heads, publish, sfrc
 
-NETWORKS = {
-    "sfrc": dict(
-        reduced_dim=4,
-        align_size=3,
-        region_hidden_dim=16,
-        region_dim=12,
-        map_size=16,
-        first_dim=3,
-        second_dim=4,
-        spatial_dim=8,
-    ),
-    "asmnet": dict(map_stride=4, hidden_dim=8),
-}
 OWN_LOSSES = {
     "sfrc": {"regression", "classifier", "voted", "consistency"},
     "asmnet": {"ranking", "saliency", "regression"},
@@ -64,7 +52,7 @@ def folder(tmp_path_factory):
 
 
 def train(folder, name, *more, **options):
-    changes = [f"network.{key}={value}" for key, value in NETWORKS[name].items()]
+    changes = [f"network.{key}={value}" for key, value in SIBLINGS[name].items()]
     changes += ["training.teacher=teacher", "training.candidates=12", *more]
     lines = []
     results = run_recipe(
@@ -74,7 +62,7 @@ def train(folder, name, *more, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SIBLINGS)
 def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monkeypatch):
     monkeypatch.setattr(
         heads, "score_as_they_are", lambda teacher, group, crops: 2 * torch.randn(crops.shape[:2])
@@ -96,7 +84,7 @@ def test_training_writes_a_network_with_the_teachers_backbone(name, folder, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SIBLINGS)
 def test_ten_photos_are_overfit(name, folder):
     results, _ = train(folder, name, sanity=True)
     assert results["pairs"] == 1.0  # all ten photos have the same votes
@@ -140,12 +128,12 @@ def test_proposals_need_the_backbone_that_they_were_trained_on(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SIBLINGS)
 def test_the_papers_own_training_learns_a_right_ranking(name, folder, tmp_path, monkeypatch):
     made_up_gaicd(tmp_path / "data", 24)
     changes = [
         "network.short_side=64",
-        *(f"network.{key}={value}" for key, value in NETWORKS[name].items()),
+        *(f"network.{key}={value}" for key, value in SIBLINGS[name].items()),
         "training.epochs=5",
         "training.crops=24",
         "training.rate=1e-3",
@@ -177,7 +165,7 @@ def test_vgg16_is_trained_from_a_file_alone(tmp_path):
 
 def test_sfrcs_losses_are_those_of_each_picture():
     torch.manual_seed(0)
-    model = SFRC(SFRCConfig(**NETWORKS["sfrc"]))
+    model = SFRC(SFRCConfig(**SIBLINGS["sfrc"]))
     rated = torch.randn(2, 5, 20)
     scores, targets = torch.randn(2, 5), torch.tensor([[0.0, 1, 2, 3, 4], [0, 0, 0, 0, 0]])  # the second has no pair
     found = sfrc.paper_losses(model, rated, scores, targets, 0.5, 99)
@@ -209,7 +197,7 @@ def test_asmnets_losses_are_weighted_and_margins_are_in_the_temperature():
 
 def test_scores_of_samples_are_those_of_the_network():
     torch.manual_seed(0)
-    model = ASMNet(ASMNetConfig(**NETWORKS["asmnet"])).eval()
+    model = ASMNet(ASMNetConfig(**SIBLINGS["asmnet"])).eval()
     image = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         features = model.features(image)
@@ -227,7 +215,7 @@ def test_a_finished_run_is_published_under_its_networks_name(folder, tmp_path, m
     run = tmp_path / "runs/any-name"
     run.mkdir(parents=True)
     torch.manual_seed(0)
-    save_weights(ASMNet(ASMNetConfig(**NETWORKS["asmnet"])), run / "weights.safetensors")
+    save_weights(ASMNet(ASMNetConfig(**SIBLINGS["asmnet"])), run / "weights.safetensors")
     (tmp_path / "manifest.json").write_text(json.dumps({"models": {"s2cnet": {"file": "s2cnet.safetensors"}}}))
     entry = publish.publish(run)
     manifest = json.loads((tmp_path / "manifest.json").read_text())

@@ -21,6 +21,7 @@ from s2crop.geometry.ratio import parse_ratio
 from s2crop.ray import CropActor
 from s2crop.report import Record
 from s2crop.run import pipeline
+from s2crop.run.incoming import Listed
 from s2crop.run.work import BatchOptions
 
 WIDE, ALL = ("16:9",), ("16:9", "1:1", "4:5", "free")
@@ -75,7 +76,7 @@ def run(folder: Path, cropper: Cropper, ratios, fmt, out, **options) -> Boxes:
         assert record.error is None and record.box is not None and record.ratio is not None, record
         found.setdefault(Path(record.input).name, {})[record.ratio] = record.box
 
-    pipeline.run(sources, plans, cropper, BatchOptions(request, overwrite=True, **{"jobs": 2} | options), note)
+    pipeline.run(Listed(sources, plans), cropper, BatchOptions(request, overwrite=True, **{"jobs": 2} | options), note)
     return found
 
 

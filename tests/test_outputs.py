@@ -14,8 +14,9 @@ from s2crop.files import names as names_module
 from s2crop.files import write as write_module
 from s2crop.files.encode import encode
 from s2crop.files.formats import TABLE, WRITTEN, format_of_name, output_suffix, suffix_for_name
-from s2crop.files.names import Plan, plan_names
+from s2crop.files.names import plan_names
 from s2crop.files.picture import Picture
+from s2crop.files.plan import Plan
 from s2crop.files.sizes import Size, output_size, parse_size
 from s2crop.files.sources import Kind, Source, find_sources
 from s2crop.files.write import write_atomic

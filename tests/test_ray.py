@@ -155,6 +155,11 @@ def test_options_that_make_no_sense(weights, options):
         CropActor(weights=weights, device="cpu", **options)
 
 
+def test_an_option_that_there_is_not(weights):
+    with pytest.raises(TypeError, match="min_size"):
+        CropActor(weights=weights, device="cpu", min_size=1)
+
+
 def test_weights_that_are_not_there(tmp_path):
     with pytest.raises(WeightsError):
         CropActor(weights=tmp_path / "none.safetensors", device="cpu")

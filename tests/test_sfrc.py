@@ -5,19 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from networks import SIBLINGS
 from s2crop.models import sfrc
 from s2crop.models.sfrc import SFRC, SFRCConfig, crop_masks
 
-SMALL = SFRCConfig(
-    reduced_dim=4,
-    align_size=3,
-    region_hidden_dim=16,
-    region_dim=12,
-    map_size=16,
-    first_dim=3,
-    second_dim=5,
-    spatial_dim=10,
-)
+SMALL = SFRCConfig(**SIBLINGS["sfrc"] | {"second_dim": 5, "spatial_dim": 10})
 ATOL = 1e-5  # float32 sums in another order
 
 

@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from networks import SIBLINGS
 from pictures import picture
 from s2crop import Cropper, CropRequest, cli
 from s2crop.files.picture import Picture
@@ -19,20 +20,8 @@ from s2crop.models.weights import save_weights
 
 COMMON = dict(short_side=64, padding="same", proposal_head=True)
 NETWORKS = {
-    "sfrc": lambda: SFRC(
-        SFRCConfig(
-            reduced_dim=4,
-            align_size=3,
-            region_hidden_dim=16,
-            region_dim=12,
-            map_size=16,
-            first_dim=3,
-            second_dim=4,
-            spatial_dim=8,
-            **COMMON,
-        )
-    ),
-    "asmnet": lambda: ASMNet(ASMNetConfig(map_stride=4, hidden_dim=8, **COMMON)),
+    "sfrc": lambda: SFRC(SFRCConfig(**SIBLINGS["sfrc"], **COMMON)),
+    "asmnet": lambda: ASMNet(ASMNetConfig(**SIBLINGS["asmnet"], **COMMON)),
 }
 SCORE_TOLERANCE = 1e-4  # float32, batched or not
 

@@ -24,7 +24,10 @@ from s2crop.geometry.ratio import parse_ratio
 from s2crop.models import header
 from s2crop.models.header import InputConfig, input_config
 from s2crop.models.weights import MODELS, load_model, save_weights
+from s2crop.report import Clock
 from s2crop.run import pipeline
+from s2crop.run.incoming import Listed
+from s2crop.run.stopping import Interrupts
 from s2crop.run.work import BatchOptions
 
 HERE = Path(__file__).parent
@@ -101,7 +104,7 @@ def test_pictures_are_prepared_while_the_network_is_loaded(tmp_path, shipped_cro
     got = []
     cropper = Watched("s2cnet", input_config("s2cnet", None), load)
     options = BatchOptions(CropRequest(ratios=tuple(ratios)), jobs=2, folder=tmp_path / "out", skip_existing=True)
-    pipeline.run(sources, plans, cropper, options, got.append)
+    pipeline.run(Listed(sources, plans), cropper, options, got.append)
     assert [record.status for record in got] == ["written", "skipped", "written"] and done.is_file()
     assert {record.device for record in got} == {"cpu"} and {record.model for record in got} == {"s2cnet"}
 
@@ -118,8 +121,9 @@ def test_a_network_that_cannot_be_loaded_ends_the_run(tmp_path, known):
         raise WeightsError("damaged")
 
     cropper = EarlyCropper("s2cnet", InputConfig(256, True) if known else None, load)
+    options = BatchOptions(CropRequest(ratios=tuple(ratios)), jobs=2)
     with pytest.raises(WeightsError, match="damaged"):
-        pipeline.run(sources, plans, cropper, BatchOptions(CropRequest(ratios=tuple(ratios)), jobs=2), pytest.fail)
+        pipeline.run(Listed(sources, plans), cropper, options, pytest.fail)
     assert not (tmp_path / "out").exists()
 
 
@@ -133,7 +137,7 @@ def test_batches_grow_when_the_device_turns_out_to_be_fast():
         device="cuda", model="s2cnet", config=InputConfig(64, True)
     ))  # fmt: skip
     options = BatchOptions(CropRequest(), jobs=3)
-    run = pipeline._Pipeline(cropper, options, pipeline.Interrupts(), pipeline.Clock(), lambda part: None)
+    run = pipeline._Pipeline(Listed([], []), cropper, options, Interrupts(), Clock(), lambda part: None)
     assert (run._options.batch_size, run._in_flight) == (2, 5)
     run._load()
     assert (run._options.batch_size, run._in_flight) == (8, 11)

@@ -327,6 +327,13 @@ def test_resumed_training_equals_one_that_was_not_stopped(tmp_path, monkeypatch)
 
 
 plain_cosine = run_module.cosine
+SMALL_PAPER = (  # a network that learns in seconds
+    "network.short_side=64",
+    "network.align_size=5",
+    "network.num_proposals=3",
+    "network.node_dim=32",
+    "network.mlp_dim=64",
+)
 FIRST = 8  # steps of one epoch: 32 photos and 32 ratings in batches of 8
 
 
@@ -334,11 +341,7 @@ FIRST = 8  # steps of one epoch: 32 photos and 32 ratings in batches of 8
 def test_the_papers_training_learns_a_right_ranking(tmp_path):
     made_up_gaicd(tmp_path / "data", 24)
     changes = [
-        "network.short_side=64",
-        "network.align_size=5",
-        "network.num_proposals=3",
-        "network.node_dim=32",
-        "network.mlp_dim=64",
+        *SMALL_PAPER,
         "training.epochs=4",
         "training.crops=24",
         "training.rate=1e-3",
@@ -373,11 +376,7 @@ def test_the_papers_training_learns_a_right_ranking(tmp_path):
 def test_sanity_overfits_ten_pictures(tmp_path):
     made_up_gaicd(tmp_path / "data", 12)
     changes = [
-        "network.short_side=64",
-        "network.align_size=5",
-        "network.num_proposals=3",
-        "network.node_dim=32",
-        "network.mlp_dim=64",
+        *SMALL_PAPER,
         "training.crops=24",
         "training.rate=5e-4",
     ]

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from made_up_data import rated_boxes
 from networks import make_weights
 from s2crop import cli
 from s2crop.choices import SPLITS
@@ -188,19 +189,7 @@ def test_gaic_prints_its_table_and_names_what_is_wrong(gaicd, weights, tmp_path)
 
 
 def test_boxes_alone_are_ranked_without_pictures(weights, tmp_path):
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 0.3, (5, 15, 2))
-    rows = [
-        {
-            "id": f"g{i}",
-            "width": 800,
-            "height": 600,
-            "proposals": [[0.1, 0.1, 0.5, 0.6]] * 10,
-            "candidates": np.concatenate([c, c + 0.6], axis=1).tolist(),
-            "mos": rng.uniform(1, 5, 15).tolist(),
-        }
-        for i, c in enumerate(corner)
-    ]
+    rows = rated_boxes(np.random.default_rng(0), 5)
     (tmp_path / "boxes.json").write_text(json.dumps(rows))
     out = CliRunner().invoke(
         cli.evaluate,

@@ -9,12 +9,14 @@ from typing import BinaryIO, cast
 
 import click
 
-from s2crop.cli.crop import check_protected, naming, received
+from s2crop.cli.handover import naming
+from s2crop.cli.inputs import check_protected, received
 from s2crop.cli.options import Options
 from s2crop.cli.settle import settle_covers
 from s2crop.files.boxes import Boxes, read_boxes
 from s2crop.files.given import Given, group
-from s2crop.files.names import STDOUT, Namer, Plan
+from s2crop.files.names import Namer
+from s2crop.files.plan import STDOUT, Plan
 from s2crop.geometry.ratio import Ratio
 from s2crop.report import ERROR, Record
 from s2crop.run.incoming import Listed

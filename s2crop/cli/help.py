@@ -1,11 +1,13 @@
-"""A command whose help lists its options in groups."""
+"""A command whose help lists its options in groups, and whose -h is one screen."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
-_REST = "Messages and help"  # heading of options without a group
+from s2crop.choices import VERSION
+
+MESSAGES = "Messages and help"  # heading of options without a group
 _COLUMN = 24  # characters for the options' names
 
 
@@ -17,7 +19,7 @@ class Option(click.Option):
         brief: its line on the one screen of -h; None to leave it to --help.
     """
 
-    def __init__(self, *args: Any, group: str = _REST, brief: str | None = None, **kwargs: Any):
+    def __init__(self, *args: Any, group: str = MESSAGES, brief: str | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.group, self.brief = group, brief
 
@@ -29,14 +31,14 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and (entry := param.get_help_record(ctx)):
-                groups.setdefault(getattr(param, "group", _REST), []).append(entry)
+                groups.setdefault(getattr(param, "group", MESSAGES), []).append(entry)
         for group, entries in groups.items():
             with formatter.section(group):
                 # padded, so that the second column starts at the same place in every group
                 formatter.write_dl([(first.ljust(_COLUMN), rest) for first, rest in entries], _COLUMN)
 
 
-def show_brief(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+def _show_brief(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Callback of -h: one screen with the options that most people need; --help has them all."""
     if not value or ctx.resilient_parsing:
         return
@@ -54,6 +56,24 @@ def show_brief(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     formatter.write(f"\n{ctx.command_path} --help lists all options, in groups.\n")
     click.echo(formatter.getvalue().rstrip("\n"))
     ctx.exit()
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"s2crop {VERSION}")
+        ctx.exit()
+
+
+ABOUT = (
+    click.option(
+        "-V", "--version", cls=Option, is_flag=True, is_eager=True, expose_value=False,
+        callback=_show_version, help="Show the version and exit.",
+    ),
+    click.option(
+        "-h", "brief_help", cls=Option, is_flag=True, is_eager=True, expose_value=False,
+        callback=_show_brief, help="Show the options that most people need, on one screen.",
+    ),
+)  # fmt: skip
 
 
 def with_options(options: Iterable[Callable]) -> Callable[[Callable], Callable]:

@@ -17,7 +17,7 @@ log = logging.getLogger("s2crop")
 class Signals:
     """The first interrupt or request to terminate becomes a KeyboardInterrupt; the next ones change nothing.
 
-    See `s2crop.run.pipeline.Interrupts`. An import may swallow the exception or make another of it: hence `received`.
+    See `s2crop.run.stopping.Interrupts`. An import may swallow the exception or make another of it: hence `received`.
     """
 
     def __init__(self) -> None:

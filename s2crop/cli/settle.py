@@ -4,7 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from s2crop.choices import DEFAULT_COVERS
+from s2crop.cli.declare import declared, is_given
 from s2crop.cli.options import Options, Target, flag
 from s2crop.files.formats import (
     ALPHA_FORMATS,
@@ -73,8 +74,7 @@ def settle(given: dict[str, Any]) -> Options:
     if options.to_stdout and options.as_json:
         raise click.UsageError("--json and the picture (--output -) cannot share standard output")
 
-    if options.no_upscale and not options.sizes:
-        raise click.UsageError("--no-upscale is about crops that are smaller than --size: give that too")
+    _check_needs(options)
     if options.quality is not None and not options.is_lossy:
         raise click.UsageError(f"--quality is for lossy formats, and {options.fmt} loses nothing: leave it out")
 
@@ -82,28 +82,28 @@ def settle(given: dict[str, Any]) -> Options:
         raise click.UsageError(f"--start {options.start_s:g} is not before --end {options.end_s:g}")
     if not options.inputs and not options.files_from and not options.boxes:
         raise click.UsageError("nothing to crop: give images, folders, globs, - or --files-from")
-    if options.null_separated and not options.files_from:
-        raise click.UsageError("-0 says how the list of --files-from is separated: give --files-from too")
     return options
-
-
-# What says how to choose, or among what, which is done where boxes are given.
-_OF_THE_CHOICE = (
-    "ratios", "top", "focus", "keep", "protect", "min_scale", "pad", "cover", "covers", "start_s", "end_s", "scan",
-    "heatmap", "recursive", "include", "exclude", "files_from", "null_separated", "device", "batch_size", "precision",
-    "model", "weights", "proposals",
-)  # fmt: skip
 
 
 def _check_boxes(options: Options) -> None:
     """Whether there is something to choose though boxes are given."""
-    usual = {about.name: about.default for about in fields(Options)}
-    given = [flag(name) for name in _OF_THE_CHOICE if getattr(options, name) != usual[name]]
+    given = [
+        flag(about.name) for about in declared(options) if about.metadata["chooses"] and is_given(options, about.name)
+    ]
     given += ["INPUT"] if options.inputs else []
     if given:
         *first, last = given
         names = f"{', '.join(first)} and {last}" if first else last
         raise click.UsageError(f"--boxes says what to crop, and how: leave out {names}")
+
+
+def _check_needs(options: Options) -> None:
+    """Whether options have beside them what they need to have an effect."""
+    for about in declared(options):
+        if about.metadata["needs"] and is_given(options, about.name):
+            needed, why = about.metadata["needs"]
+            if not any(is_given(options, name) for name in needed.split()):
+                raise click.UsageError(f"{flag(about.name)} {why}")
 
 
 def settle_covers(options: Options, sources: "Sequence[Source] | None") -> Options:
@@ -167,8 +167,6 @@ def _ratios(given: dict[str, Any]) -> tuple[Ratio, ...]:
 def _check_pads(options: Options) -> None:
     """Whether pads do something."""
     if options.pad == "never":
-        if options.pad_with is not None and not options.boxes:  # whose lines say what is filled up
-            raise click.UsageError("--pad-with says what pads are filled with: give --pad auto or always too")
         return
     if all(ratio.value is None for ratio in options.ratios):
         raise click.UsageError(f"--pad {options.pad} fills up to a ratio: give one, as --ratio 1:1")

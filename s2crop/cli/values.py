@@ -145,6 +145,9 @@ class Ground(click.ParamType):
         self.words = words
         self.name = "|".join((*words, "COLOUR"))
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from PIL import ImageColor
 

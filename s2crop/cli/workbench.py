@@ -30,10 +30,16 @@ def _run(job: Callable[[], None]) -> None:
         sys.exit(UNUSABLE if isinstance(error, (WeightsError, DeviceError)) else SOME_FAILED)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=_HELP)
 @click.version_option(__version__, "-V", "--version")
 def evaluate() -> None:
-    """Measure a model on labelled pictures. Prints a table; keeps figures in a JSON file if asked."""
+    """Measure a model on labelled pictures, print a table, and with --results keep the figures in a JSON file.
+
+    `s2crop-eval COMMAND --help` says what data a command reads.
+    """
 
 
 def _measure(
@@ -80,26 +86,30 @@ _SPLIT_OPTIONS = (
         type=click.Choice(SPLITS),
         default="validation",
         show_default=True,
-        help="Which photos: those that the shipped recipes keep aside, the others, or all.",
+        help="Photos to measure on: those that the shipped recipes hold out, the others, or all.",
     ),
-    click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is kept aside."),
+    click.option("--fold", type=click.IntRange(0, 6), default=0, show_default=True, help="Which part is held out."),
 )
 _MEASURE_OPTIONS = (
     click.option(
         "--results",
         type=click.Path(path_type=Path),
-        help="JSON file to keep the figures in, by what was measured and, but for s2cnet, the model.",
+        help="JSON file to keep the figures in, under the command's name and, except for s2cnet, the model's.",
     ),
-    click.option("--key", help="Name to keep the figures by, in place of what was measured."),
-    click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="Network."),
-    click.option("--weights", type=_FILE, help="A checkpoint of ours or a published S2CNet .pth."),
+    click.option("--key", help="Name to keep the figures under, in place of the command's."),
+    click.option("-m", "--model", type=click.Choice(MODELS), default="s2cnet", show_default=True, help="The network."),
+    click.option(
+        "--weights",
+        type=_FILE,
+        help="A checkpoint in place of the shipped weights: one of ours or a published S2CNet .pth.",
+    ),
     click.option(
         "-d",
         "--device",
         type=values.Device(),
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda, cuda:1 or mps.",
+        help="Where the network runs: auto (CUDA, else CPU), cpu, cuda, cuda:1, mps.",
     ),
 )
 _PIXEL_OPTIONS = (  # of what looks at pictures
@@ -111,24 +121,32 @@ _PIXEL_OPTIONS = (  # of what looks at pictures
         help="Where object proposals come from.",
     ),
     click.option(
-        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Of the backbone."
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Precision of the backbone's arithmetic.",
     ),
 )
 
 
-@evaluate.command()
+@evaluate.command(short_help="SRCC, PCC, ACC5 and ACC10 on a data set laid out as GAICD.")
 @click.argument("folder", type=_FOLDER)
 @click.option(
-    "--split", type=click.Choice(GAICD_SPLITS), default="test", show_default=True, help="Folder below images/."
+    "--split",
+    type=click.Choice(GAICD_SPLITS),
+    default="test",
+    show_default=True,
+    help="Which part of the data: a folder below images/.",
 )
-@click.option("--own-proposals", is_flag=True, help="Use the model's own proposals though there are some in bbox/.")
+@click.option("--own-proposals", is_flag=True, help="Use the model's own proposals even where bbox/ has some.")
 @with_options(_MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def gaic(folder: Path, **options: Any) -> None:
     """SRCC, PCC, ACC5 and ACC10 on a data set laid out as GAICD: images/, annotations/, bbox/."""
     _run(lambda: _measure("gaic", folder, **options))
 
 
-@evaluate.command()
+@evaluate.command(short_help="SRCC, PCC, ACC5 and ACC10 from boxes and proposals alone.")
 @click.argument("boxes", type=_FILE)
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS)
 def boxes(boxes: Path, **options: Any) -> None:
@@ -139,7 +157,7 @@ def boxes(boxes: Path, **options: Any) -> None:
     _run(lambda: _measure("boxes", boxes, **options))
 
 
-@evaluate.command()
+@evaluate.command(short_help="Agreement with the crops and votes of FCDB.")
 @click.argument("photos", type=_FOLDER)
 @click.argument("labels", type=_FILE)
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
@@ -151,31 +169,35 @@ def fcdb(photos: Path, labels: Path, **options: Any) -> None:
     _run(lambda: _measure("fcdb", photos, labels, **options))
 
 
-@evaluate.command()
+@evaluate.command(short_help="How often crops cut or lose faces, text, persons and subjects.")
 @click.argument("photos", type=_FOLDER)
 @click.argument("boxes", type=_FILE)
-@click.option("--masks", type=_FILE, help="An .npz with a mask of its subject for each photo.")
+@click.option("--masks", type=_FILE, help="An .npz with a mask of the subject of each photo.")
 @click.option(
-    "--pad", type=click.Choice(PADS), default="never", show_default=True, help="Measure crops that are filled up too."
+    "--pad",
+    type=click.Choice(PADS),
+    default="never",
+    show_default=True,
+    help="Pad crops as `s2crop --pad` does, and measure those.",
 )
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options: Any) -> None:
     """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons and subjects, beside others.
 
     BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo; or
-    {id: {heads: [{box, kind}, ...], head: box, person: box}} of human labels. PHOTOS is searched in depth.
+    {id: {heads: [{box, kind}, ...], head: box, person: box}} of human labels. PHOTOS is searched with its subfolders.
     """
     _run(lambda: _measure("integrity", photos, boxes, **options))
 
 
-@evaluate.command()
+@evaluate.command(short_help="Agreement with ranked or corrected crops.")
 @click.argument("rankings", type=_FILE)
 @click.argument("photos", type=_FOLDER)
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
-    help="Which photos: those that the shipped recipes keep aside (the default of rankings), the others, or all (that "
-    "of corrections).",
+    help="Photos to measure on: those that the shipped recipes hold out (the default for rankings), the others, or all "
+    "(the default for corrections).",
 )
 @with_options(_SPLIT_OPTIONS[1:] + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def editor(rankings: Path, photos: Path, **options: Any) -> None:
@@ -188,48 +210,49 @@ def editor(rankings: Path, photos: Path, **options: Any) -> None:
     _run(lambda: _measure("editor", rankings, photos, **options))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=_HELP)
 @click.argument("recipe")
 @click.option(
     "--data",
     type=_FOLDER,
     required=True,
-    help="Training data, laid out as s2crop/datasets/photos.py says; of tune, where fixes.jsonl and the photos are.",
+    help="Folder of training data, laid out as s2crop/datasets/photos.py says; for tune, the folder with fixes.jsonl "
+    "and the photos.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default="runs",
     show_default=True,
-    help="Folder of runs; the recipe's name is added.",
+    help="Folder for runs; each goes into a subfolder named after its recipe.",
 )
 @click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a choice of the recipe: network.num_proposals=8, training.seed=1. Repeatable.",
+    help="Change a setting of the recipe, such as network.num_proposals=8 or training.seed=1. Repeatable.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of this run.")
+@click.option("--resume", is_flag=True, help="Resume from the last checkpoint of this run.")
 @click.option(
     "-d",
     "--device",
     type=values.Device(),
     default="auto",
     show_default=True,
-    help="auto (CUDA, else CPU), cpu, cuda, cuda:1.",
+    help="Where to train: auto (CUDA, else CPU), cpu, cuda, cuda:1.",
 )
 @click.option(
     "--sanity",
     is_flag=True,
-    help="Learn ten pictures by heart, in about a minute: a training that cannot is broken. Not for proposals.",
+    help="Overfit ten pictures, in about a minute: a training that cannot is broken. Not for proposals.",
 )
 @click.option(
     "--folds",
     type=click.IntRange(2, 7),
-    help="Cross-validate: train so often, each time with other photos kept aside, and measure on those.",
+    help="Cross-validate: train this many times, each time with other photos held out, and measure on those.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; default is torch's choice.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: torch's choice.")
 @click.version_option(__version__, "-V", "--version")
 def train(
     recipe: str,
@@ -242,7 +265,11 @@ def train(
     folds: int | None,
     threads: int | None,
 ) -> None:
-    """Train RECIPE: the name of one of ours (tune, proposals, s2cnet, sfrc, asmnet, s2cnet-gaic) or a TOML file."""
+    """Train RECIPE, the name of a shipped recipe or a TOML file.
+
+    Shipped: proposals, subjects, s2cnet, sfrc, asmnet, choice; tune, for corrections made on a sheet; s2cnet-gaic,
+    sfrc-gaic and asmnet-gaic, for data in GAICD's layout.
+    """
 
     def job() -> None:
         from s2crop.evaluation import fcdb, gaic

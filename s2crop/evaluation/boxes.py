@@ -10,7 +10,11 @@ from s2crop.datasets.gaicd import read_gaicd_boxes, score_boxes
 from s2crop.datasets.metrics import acc_n, pcc, srcc
 from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
+from s2crop.evaluation import markdown
+from s2crop.evaluation.markdown import SCORER, Column
 from s2crop.models.s2cnet import S2CNet
+
+MEASURES = ("srcc", "pcc", "acc5", "acc10")
 
 
 def evaluate(
@@ -55,7 +59,7 @@ def evaluate(
         "rows": [
             {
                 "scorer": f"{cropper.model}, boxes alone",
-                **dict(zip(("srcc", "pcc", "acc5", "acc10"), map(float, mean), strict=True)),
+                **dict(zip(MEASURES, map(float, mean), strict=True)),
             }
         ],
     }
@@ -63,9 +67,5 @@ def evaluate(
 
 def table(result: dict) -> str:
     """The result as a Markdown table."""
-    lines = ["| scorer | SRCC | PCC | ACC5 | ACC10 |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {r['scorer']} | {r['srcc']:.3f} | {r['pcc']:.3f} | {r['acc5']:.3f} | {r['acc10']:.3f} |"
-        for r in result["rows"]
-    ]
-    return "\n".join(lines)
+    columns = [Column(name.upper(), name, ".3f") for name in MEASURES]
+    return markdown.table((SCORER, *columns), result["rows"])

@@ -13,7 +13,9 @@ from s2crop.datasets.fixes import is_fixes, read_fixes
 from s2crop.datasets.rankings import Ranking, check_size, input_path, read_rankings
 from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
+from s2crop.evaluation import markdown
 from s2crop.evaluation.baselines import baselines
+from s2crop.evaluation.markdown import SCORER, Column
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import iou_matrix
 from s2crop.geometry.ratio import FREE, parse_ratio
@@ -119,26 +121,23 @@ def judged_correction(ranking: Ranking, box: np.ndarray) -> np.ndarray:
 
 
 COLUMNS = (
-    ("pairs", "pairs ordered right"),
-    ("best", "own choice among the best"),
-    ("bad", "own choice refused"),
-    ("near", "IoU with the nearest ranked crop"),
+    Column("pairs ordered right", "pairs", ".3f"),
+    Column("own choice among the best", "best", ".3f"),
+    Column("own choice refused", "bad", ".3f"),
+    Column("IoU with the nearest ranked crop", "near", ".3f"),
 )
 COLUMNS_OF_CORRECTIONS = (
-    ("pairs", "pairs ordered right"),
-    ("best", "own choice nearest to the corrected frame"),
-    ("bad", "own choice nearest to the one that was given"),
-    ("near", "IoU with the corrected frame"),
+    Column("pairs ordered right", "pairs", ".3f"),
+    Column("own choice nearest to the corrected frame", "best", ".3f"),
+    Column("own choice nearest to the one that was given", "bad", ".3f"),
+    Column("IoU with the corrected frame", "near", ".3f"),
 )
 
 
 def table(result: dict) -> str:
     """The result as a Markdown table."""
     columns = COLUMNS_OF_CORRECTIONS if "corrections" in result else COLUMNS
-    lines = ["| scorer | " + " | ".join(title for _, title in columns) + " |", "|---|" + "---|" * len(columns)]
-    for row in result["rows"]:
-        cells = [f"{row[key]:.3f}" if key in row else "" for key, _ in columns]
-        lines.append(f"| {row['scorer']} | " + " | ".join(cells) + " |")
+    lines = [markdown.table((SCORER, *columns), result["rows"])]
     if "corrections" in result:
         lines += ["", result["corrections"]]
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from s2crop.datasets.fcdb import CropLabels, find_photo, read_fcdb
 from s2crop.datasets.metrics import displacement, iou, pair_agreement
 from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
+from s2crop.evaluation import markdown
+from s2crop.evaluation.markdown import SCORER, Column
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import Ratio
 
@@ -101,18 +103,14 @@ def _constant(name: str, box: np.ndarray, best: np.ndarray, wanted: list[CropLab
 
 
 COLUMNS = (
-    ("iou", "IoU", 3),
-    ("disp", "Disp", 4),
-    ("pairs", "pairs", 3),
-    ("pairs_3", "pairs, margin 3 and over", 3),
-    ("iou_ratio", "IoU at the chosen ratio", 3),
+    Column("IoU", "iou", ".3f"),
+    Column("Disp", "disp", ".4f"),
+    Column("pairs", "pairs", ".3f"),
+    Column("pairs, margin 3 and over", "pairs_3", ".3f"),
+    Column("IoU at the chosen ratio", "iou_ratio", ".3f"),
 )
 
 
 def table(result: dict) -> str:
     """The result as a Markdown table."""
-    lines = ["| scorer | " + " | ".join(title for _, title, _ in COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
-    for row in result["rows"]:
-        cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, _, digits in COLUMNS]
-        lines.append(f"| {row['scorer']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return markdown.table((SCORER, *COLUMNS), result["rows"])

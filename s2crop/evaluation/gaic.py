@@ -9,6 +9,8 @@ from s2crop.cropping.cropper import Cropper
 from s2crop.datasets.gaicd import read_gaic
 from s2crop.datasets.metrics import acc, acc_n, pcc, srcc
 from s2crop.errors import InputError
+from s2crop.evaluation import markdown
+from s2crop.evaluation.markdown import SCORER, Column
 from s2crop.files.picture import Picture
 
 
@@ -60,8 +62,5 @@ def evaluate(
 def table(result: dict) -> str:
     """The result as a Markdown table."""
     names = [name for name in result["rows"][0] if name != "scorer"]
-    titles = [name.upper().replace("_", "/") for name in names]
-    lines = [f"| scorer | {' | '.join(titles)} |", "|---|" + "---|" * len(names)]
-    for row in result["rows"]:
-        lines.append(f"| {row['scorer']} | " + " | ".join(f"{row[name]:.3f}" for name in names) + " |")
-    return "\n".join(lines)
+    columns = [Column(name.upper().replace("_", "/"), name, ".3f") for name in names]
+    return markdown.table((SCORER, *columns), result["rows"])

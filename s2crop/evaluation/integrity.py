@@ -16,7 +16,9 @@ from s2crop.datasets.fcdb import SUFFIXES
 from s2crop.datasets.lettering import letter
 from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
+from s2crop.evaluation import markdown
 from s2crop.evaluation.baselines import baselines
+from s2crop.evaluation.markdown import SCORER, Column
 from s2crop.files.picture import Picture
 from s2crop.geometry.boxes import inside_share, largest_of_ratio
 from s2crop.geometry.ratio import Ratio, parse_ratio
@@ -219,17 +221,20 @@ def _human(labels: dict) -> Iterator[tuple[str, list[float]]]:
             yield kind, labels[kind]
 
 
+COLUMNS = (
+    Column("kind", "kind"),
+    SCORER,
+    Column("boxes", "boxes"),
+    Column("cut", "cut", ".3f"),
+    Column("lost", "lost", ".3f"),
+    Column("cut or lost", lambda row: row["cut"] + row["lost"], ".3f"),
+    Column("missed of what fits together", "missed", ".3f"),
+)
+
+
 def table(result: dict) -> str:
     """The result as a Markdown table."""
-    lines = [
-        "| kind | scorer | boxes | cut | lost | cut or lost | missed of what fits together |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in result["rows"]:
-        lines.append(
-            f"| {row['kind']} | {row['scorer']} | {row['boxes']} | {row['cut']:.3f} | {row['lost']:.3f} "
-            f"| {row['cut'] + row['lost']:.3f} | {row['missed']:.3f} |"
-        )
+    lines = [markdown.table(COLUMNS, result["rows"])]
     for name, shares in result.get("padded", {}).items():
         told = ", ".join(f"{share:.3f} at {ratio}" for ratio, share in shares.items())
         lines += ["", f"Filled up, of {name}: {told}"]

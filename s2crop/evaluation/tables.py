@@ -8,141 +8,21 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from s2crop.evaluation import boxes, editor, fcdb, integrity
+from s2crop.evaluation import boxes, editor, fcdb, integrity, markdown
+from s2crop.evaluation.markdown import Column
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "weights" / "results.json"
 
 
-def network_table(result: dict) -> str:
-    """Times of the benchmark as a Markdown table."""
-    lines = [
-        "| network | batch | backbone, ms a picture | whole network / backbone | proposal head / backbone |",
-        "|---|---|---|---|---|",
-    ]
-    for row in result["rows"]:
-        lines.append(
-            f"| {row['network']} | {row['batch']} | {row['backbone_ms']:.1f} | {row['network_to_backbone']:.2f} "
-            f"| {row.get('proposals_to_backbone', '')} |"
-        )
-    return "\n".join(lines)
-
-
-def recall_table(result: dict) -> str:
-    """Recall of the proposal head as a Markdown table."""
-    kinds = result["recall"]
-    return (
-        f"| {' | '.join(kinds)} |\n|{'---|' * len(kinds)}\n| {' | '.join(f'{value:.3f}' for value in kinds.values())} |"
-    )
-
-
-def folds_table(result: dict) -> str:
-    """Figures of each fold of a cross-validation, and their mean over photos, as a Markdown table."""
-    rows = [{"scorer": f"fold {row['fold']}, {row['pictures']} photos"} | row for row in result["folds"]]
-    rows.append({"scorer": f"all, {result['pictures']} photos"} | result["mean"])
-    return fcdb.table({"rows": rows})
-
-
-# What their papers report, on the test parts of sets that other networks were trained on.
-PUBLISHED = {
-    "s2cnet": "GAICD (2020) SRCC 0.861, GAICD (2019) 0.793, UGCrop5K 0.502",
-    "sfrc": "GAICD (2020) SRCC 0.872 (transductive), 0.865; FCDB IoU 0.695, Disp 0.075",
-    "asmnet": "FCDB IoU 0.749, Disp 0.068; GAICD (2019) SRCC 0.766; FLMS IoU 0.849",
-}
-
-
-def models_table(results: dict) -> str:
-    """The networks side by side, on the same photos, as a Markdown table."""
-    kinds = ("face", "text", "lettering")
-    titles = [title for _, title, _ in fcdb.COLUMNS]
-    lines = [
-        f"| model | parameters | ms a picture | {' | '.join(titles)} | {', '.join(kinds)} cut or lost "
-        "| SRCC, boxes alone | published |",
-        "|---|---|---|" + "---|" * len(titles) + "---|---|---|",
-    ]
-    for model in results["models"]["rows"]:
-        name = model["model"]
-        row = next(row for row in results[key_of("fcdb", name)]["rows"] if row["scorer"] == name)
-        lost = {
-            row["kind"]: row["cut"] + row["lost"]
-            for row in results[key_of("integrity", name)]["rows"]
-            if row["scorer"] == name
-        }
-        alone = f"{results['boxes']['rows'][0]['srcc']:.3f}" if name == "s2cnet" else "sees pixels only"
-        cells = [f"{row[key]:.{digits}f}" for key, _, digits in fcdb.COLUMNS]
-        lines.append(
-            f"| {name} | {model['parameters'] / 1e6:.2f} M | {model['picture_ms']:.0f} | {' | '.join(cells)} "
-            f"| {', '.join(f'{lost[kind]:.3f}' for kind in kinds)} | {alone} | {PUBLISHED[name]} |"
-        )
-    return "\n".join(lines)
-
-
-def key_of(evaluation: str, model: str) -> str:
-    """The key under which `s2crop-eval --results` keeps the figures of a model."""
-    return evaluation if model == "s2cnet" else f"{evaluation}_{model}"
-
-
-def throughput_table(result: dict) -> str:
-    """Pictures a second, s2crop's and others', as a Markdown table."""
-    lines = ["| tool | pictures a second | s2crop's time as a multiple of its |", "|---|---|---|"]
-    lines += [
-        f"| {TOOLS[row['tool']]} | {row['pictures_per_second']:.1f} | {row['s2crop_time_to_its']:.2f} |"
-        for row in result["speed"]["rows"]
-    ]
-    return "\n".join(lines)
-
-
-def subjects_table(result: dict) -> str:
-    """How well the subject head finds what pictures are about, as a Markdown table."""
-    titles = {
-        "mask_iou": "mask, IoU at 0.5",
-        "mask_error": "mask, mean absolute error",
-        "look_auc": "fixations, AUC",
-        "look_nss": "fixations, NSS",
-        "head_recall": "heads found",
-        "person_recall": "persons found, IoU 0.8",
-    }
-    cells = [f"{result[key]:.3f}" for key in titles]
-    return f"| {' | '.join(titles.values())} |\n|{'---|' * len(titles)}\n| {' | '.join(cells)} |"
-
-
-def blind_table(rounds: Sequence[dict]) -> str:
-    """What a judge who did not know whose crops were whose said, as a Markdown table."""
-    titles = ("round", "sheets", "crops", "best", "refused", "preferred to the centre crop, the other way")
-    lines = [f"| {' | '.join(titles)} |", "|---|---|---|---|---|---|"]
-    for number, result in enumerate(rounds, start=1):
-        for row in result["rows"]:
-            duel = f"{row['better']}, {row['worse']}" if "better" in row else ""
-            lines.append(
-                f"| {number} | {result['sheets']} | {row['crops']} | {row['best']:.3f} "
-                f"| {row['refused']:.3f} | {duel} |"
-            )
-    return "\n".join(lines)
-
-
-def tools_table(results: dict) -> str:
-    """s2crop beside other tools, what they cut or lose and how fast they are, as a Markdown table."""
-    kinds = ("face", "text", "lettering")
-    speeds = {row["tool"]: f"{row['pictures_per_second']:.1f}" for row in results["throughput"]["speed"]["rows"]}
-    lines = [
-        f"| tool | {' | '.join(f'{kind} cut or lost' for kind in kinds)} | pictures a second |",
-        "|---|---|---|---|---|",
-    ]
-    for scorer, (title, tool) in OTHERS.items():
-        rows = {row["kind"]: row for row in results["integrity"]["rows"] if row["scorer"] == scorer}
-        shares = [f"{rows[kind]['cut'] + rows[kind]['lost']:.3f}" for kind in kinds]
-        lines.append(f"| {title} | {' | '.join(shares)} | {speeds.get(tool, '')} |")
-    return "\n".join(lines)
-
-
-# scorer of the integrity evaluation -> title, and tool of the throughput benchmark
-OTHERS = {
+KINDS = ("face", "text", "lettering")  # of what crops cut or lose, in tables of networks and tools
+OTHERS = {  # scorer of the integrity evaluation -> title, and tool of the throughput benchmark
     "s2cnet": ("s2crop", "s2crop"),
     "centre crop": ("centre crop", None),
     "smartcrop.py": ("smartcrop.py", "smartcrop"),
     "libvips attention": ("libvips, attention", "pyvips"),
 }
-TOOLS = {
+TOOLS = {  # of the throughput benchmark
     "s2crop": "s2crop",
     "default": "s2crop without options: one crop each, at its own size",
     "boxes": "s2crop, boxes given",
@@ -151,47 +31,149 @@ TOOLS = {
     "pyvips": "pyvips, attention",
     "smartcrop": "smartcrop.py",
 }
+PROCESSES = {  # of the benchmark of starts
+    "import torch": "`import torch` alone",
+    "help": "`s2crop --help`",
+    "one picture": "one picture to three ratios",
+    "again": "the same, which is there already",
+    "boxes": "the same from `--boxes`",
+    "60 pictures": "60 pictures",
+}
+PUBLISHED = {  # what their papers report, on the test parts of sets that other networks were trained on
+    "s2cnet": "GAICD (2020) SRCC 0.861, GAICD (2019) 0.793, UGCrop5K 0.502",
+    "sfrc": "GAICD (2020) SRCC 0.872 (transductive), 0.865; FCDB IoU 0.695, Disp 0.075",
+    "asmnet": "FCDB IoU 0.749, Disp 0.068; GAICD (2019) SRCC 0.766; FLMS IoU 0.849",
+}
+
+NETWORK = (
+    Column("network", "network"),
+    Column("batch", "batch"),
+    Column("backbone, ms a picture", "backbone_ms", ".1f"),
+    Column("whole network / backbone", "network_to_backbone", ".2f"),
+    Column("proposal head / backbone", "proposals_to_backbone"),
+)
+MODEL = (
+    Column("model", "model"),
+    Column("parameters", lambda row: f"{row['parameters'] / 1e6:.2f} M"),
+    Column("ms a picture", "picture_ms", ".0f"),
+    *fcdb.COLUMNS,
+    Column(f"{', '.join(KINDS)} cut or lost", lambda row: ", ".join(f"{row[kind]:.3f}" for kind in KINDS)),
+    Column("SRCC, boxes alone", "alone", ".3f"),
+    Column("published", lambda row: PUBLISHED[row["model"]]),
+)
+THROUGHPUT = (
+    Column("tool", lambda row: TOOLS[row["tool"]]),
+    Column("pictures a second", "pictures_per_second", ".1f"),
+    Column("s2crop's time as a multiple of its", "s2crop_time_to_its", ".2f"),
+)
+SUBJECTS = (
+    Column("mask, IoU at 0.5", "mask_iou", ".3f"),
+    Column("mask, mean absolute error", "mask_error", ".3f"),
+    Column("fixations, AUC", "look_auc", ".3f"),
+    Column("fixations, NSS", "look_nss", ".3f"),
+    Column("heads found", "head_recall", ".3f"),
+    Column("persons found, IoU 0.8", "person_recall", ".3f"),
+)
+BLIND = (
+    Column("round", "round"),
+    Column("sheets", "sheets"),
+    Column("crops", "crops"),
+    Column("best", "best", ".3f"),
+    Column("refused", "refused", ".3f"),
+    Column(
+        "preferred to the centre crop, the other way",
+        lambda row: f"{row['better']}, {row['worse']}" if "better" in row else "",
+    ),
+)
+TOOL = (
+    Column("tool", "title"),
+    *(Column(f"{kind} cut or lost", kind, ".3f") for kind in KINDS),
+    Column("pictures a second", "pictures_per_second", ".1f"),
+)
+MEMORY = (
+    Column("pictures", "pictures"),
+    Column("ms a picture", "ms_per_picture", ".0f"),
+    Column("peak memory, MB", "peak_mb"),
+)
+START = (
+    Column("process", lambda row: PROCESSES[row["what"]]),
+    Column("seconds", "seconds", ".2f"),
+    Column("times `import torch`", "to_import_torch", ".2f"),
+)
+VIDEO = (
+    Column("minutes", "minutes"),
+    Column("part", "part"),
+    Column("seconds", "wall_s", ".2f"),
+    Column("time / bare decoding", "wall_to_floor", ".2f"),
+    Column("processor time / bare decoding", "processor_to_floor", ".2f"),
+)
 
 
-def memory_table(result: dict) -> str:
-    """Cost and memory over the number of pictures as a Markdown table."""
-    lines = ["| pictures | ms a picture | peak memory, MB |", "|---|---|---|"]
-    lines += [f"| {row['pictures']} | {row['ms_per_picture']:.0f} | {row['peak_mb']} |" for row in result["memory"]]
-    return "\n".join(lines)
+def key_of(evaluation: str, model: str) -> str:
+    """The key under which `s2crop-eval --results` keeps the figures of a model."""
+    return evaluation if model == "s2cnet" else f"{evaluation}_{model}"
+
+
+def recall_table(result: dict) -> str:
+    """Recall of the proposal head, a column for each kind of proposal."""
+    kinds = result["recall"]
+    return markdown.table([Column(kind, kind, ".3f") for kind in kinds], [kinds])
+
+
+def folds_table(result: dict) -> str:
+    """Figures of each fold of a cross-validation, and their mean over photos."""
+    rows = [{"scorer": f"fold {row['fold']}, {row['pictures']} photos"} | row for row in result["folds"]]
+    rows.append({"scorer": f"all, {result['pictures']} photos"} | result["mean"])
+    return fcdb.table({"rows": rows})
+
+
+def models_table(results: dict) -> str:
+    """The networks side by side, on the same photos."""
+    rows = []
+    for model in results["models"]["rows"]:
+        name = model["model"]
+        scores = next(row for row in results[key_of("fcdb", name)]["rows"] if row["scorer"] == name)
+        alone = results["boxes"]["rows"][0]["srcc"] if name == "s2cnet" else "sees pixels only"
+        missed = _cut_or_lost(results[key_of("integrity", name)], name)
+        rows.append({**model, **scores, **missed, "alone": alone})
+    return markdown.table(MODEL, rows)
+
+
+def tools_table(results: dict) -> str:
+    """s2crop beside other tools: what they cut or lose, and how fast they are."""
+    speeds = {row["tool"]: row for row in results["throughput"]["speed"]["rows"]}
+    rows = [
+        {"title": title, **speeds.get(tool, {}), **_cut_or_lost(results["integrity"], scorer)}
+        for scorer, (title, tool) in OTHERS.items()
+    ]
+    return markdown.table(TOOL, rows)
+
+
+def _cut_or_lost(result: dict, scorer: str) -> dict[str, float]:
+    """Of each kind, the share that the crops of a scorer cut or lose."""
+    return {row["kind"]: row["cut"] + row["lost"] for row in result["rows"] if row["scorer"] == scorer}
+
+
+def blind_table(rounds: Sequence[dict]) -> str:
+    """What a judge who did not know whose crops were whose said."""
+    rows = [
+        {"round": number, "sheets": result["sheets"], **row}
+        for number, result in enumerate(rounds, start=1)
+        for row in result["rows"]
+    ]
+    return markdown.table(BLIND, rows)
 
 
 def start_table(result: dict) -> str:
-    """Seconds of whole processes, their start included, as a Markdown table."""
-    titles = {
-        "import torch": "`import torch` alone",
-        "help": "`s2crop --help`",
-        "one picture": "one picture to three ratios",
-        "again": "the same, which is there already",
-        "boxes": "the same from `--boxes`",
-        "60 pictures": "60 pictures",
-    }
-    lines = ["| process | seconds | times `import torch` |", "|---|---|---|"]
-    lines += [
-        f"| {titles[row['what']]} | {row['seconds']:.2f} | {row['to_import_torch']:.2f} |"
-        for row in result["rows"]
-        if row["what"] in titles
-    ]
-    return "\n".join(lines)
+    """Seconds of whole processes, their start included."""
+    return markdown.table(START, [row for row in result["rows"] if row["what"] in PROCESSES])
 
 
 def video_table(results: Sequence[dict]) -> str:
-    """What reading and looking through clips takes as a Markdown table."""
-    lines = [
-        "| minutes | part | seconds | time / bare decoding | processor time / bare decoding |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {result['minutes']} | {row['part']} | {row['wall_s']:.2f} | {row['wall_to_floor']:.2f}"
-        f" | {row['processor_to_floor']:.2f} |"
-        for result in results
-        for row in result["rows"]
-    ]
-    return "\n".join(lines)
+    """What reading and looking through clips takes."""
+    return markdown.table(
+        VIDEO, [{"minutes": result["minutes"], **row} for result in results for row in result["rows"]]
+    )
 
 
 TABLES: dict[str, Callable[[dict], str]] = {
@@ -203,13 +185,13 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "integrity": lambda results: integrity.table(results["integrity"]),
     "groups": lambda results: integrity.table(results["groups"]),
     "figures": lambda results: integrity.table(results["figures"]),
-    "subjects": lambda results: subjects_table(results["subjects"]),
+    "subjects": lambda results: markdown.table(SUBJECTS, [results["subjects"]]),
     "blind": lambda results: blind_table(results["blind"]),
-    "network": lambda results: network_table(results["network"]),
+    "network": lambda results: markdown.table(NETWORK, results["network"]["rows"]),
     "proposals": lambda results: recall_table(results["proposals"]),
     "folds": lambda results: folds_table(results["folds"]),
-    "throughput": lambda results: throughput_table(results["throughput"]),
-    "memory": lambda results: memory_table(results["throughput"]),
+    "throughput": lambda results: markdown.table(THROUGHPUT, results["throughput"]["speed"]["rows"]),
+    "memory": lambda results: markdown.table(MEMORY, results["throughput"]["memory"]),
     "start": lambda results: start_table(results["start"]),
     "video": lambda results: video_table(results["video"]),
 }

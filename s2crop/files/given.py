@@ -12,7 +12,7 @@ from pathlib import Path
 from s2crop.choices import DEFAULT_TEMPLATE, MAX_COVERS
 from s2crop.files.boxes import Boxes, Fault, Line
 from s2crop.files.formats import Kind
-from s2crop.files.names import cut_in
+from s2crop.files.lengths import cut_in
 from s2crop.files.sources import Source, place_of
 
 _TAG = re.compile(r"_(\d{1,9})", re.ASCII)  # a number that tells inputs of one name apart

@@ -47,7 +47,7 @@ class Mark:
     origin: Origin
     options: str  # digest
     crops: int | None = None  # how many there are of this ratio, where that is fewer than were asked for
-    covers: int | None = None  # likewise
+    covers: int | None = None  # how many covers the clip has, where these are fewer than asked for
     box: str | None = None  # digest of what was given, where nothing was chosen
 
     def __str__(self) -> str:

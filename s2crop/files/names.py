@@ -1,64 +1,27 @@
 """Name the outputs before anything is decoded."""
 
-import hashlib
 import os
-import string
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from s2crop.choices import DEFAULT_TEMPLATE
 from s2crop.errors import OutputError
 from s2crop.files import marks
 from s2crop.files.formats import Kind, either, suffix_for_name
-from s2crop.files.sizes import Size, sides_of, sizes_of
+from s2crop.files.lengths import cut, name_limit
+from s2crop.files.plan import Key, Plan, key_of
+from s2crop.files.sizes import Size, sizes_of
 from s2crop.files.sources import Source
+from s2crop.files.template import FRAME, Template
 from s2crop.geometry.ratio import Ratio
-
-STDOUT = Path("-")  # the output path that stands for standard output
-
-_FIELDS = ("stem", "cover", "ratio", "rank", "ext", "width", "height", "size")
-
-Key = tuple[str, int] | tuple[str, int, str]  # of a crop: ratio label, rank, and its size where several are asked for
-
-
-def key_of(ratio: str, rank: int, size: str | None = None) -> Key:
-    """What a crop's output is planned under. Args: size: as a record has it."""
-    return (ratio, rank) if size is None else (ratio, rank, size)
-
 
 _Crop = tuple[Ratio, int, Size | None, Key]  # what a crop is, and what its output is planned under
 _Only = Mapping[int | None, Iterable[tuple[str, int]]]  # ratio label and rank of crops, by cover; None for a picture
-
-_FRAME = "{stem}{cover}"  # of whole frames
-_NAME_BYTES = 255  # of a file name, where the file system does not tell
-_STEM_SHARE = 0.6  # of these, that a stem is cut to where a name would be too long
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where the outputs of a picture go, and of a clip those of each of its covers."""
-
-    crops: Mapping[Key, Path] = field(default_factory=dict)
-    overlay: Path | None = None  # for the input with its crops drawn on it
-    heatmap: Path | None = None  # for the input with what its scores rest on
-    frame: Path | None = None  # for the whole frame of a cover
-    covers: tuple["Plan", ...] = ()  # best first
-
-    def paths(self) -> Iterator[Path]:
-        """Of the picture itself, without those of covers."""
-        yield from self.crops.values()
-        yield from (path for path in (self.overlay, self.heatmap, self.frame) if path is not None)
-
-    def all_paths(self) -> Iterator[Path]:
-        """Of the picture and of the covers."""
-        yield from self.paths()
-        for cover in self.covers:
-            yield from cover.paths()
 
 
 def plan_names(sources: Sequence[Source], ratios: Sequence[Ratio], top: int, **how: Any) -> list[Plan]:
@@ -167,12 +130,15 @@ class Namer:
         remember: int | None = None,
     ):
         several = len(sizes) > 1
-        self._drawn_template = DEFAULT_TEMPLATE if template is None else template
-        self._template = f"{DEFAULT_TEMPLATE}_{{size}}" if template is None and several else self._drawn_template
-        self._fields = _check_template(self._template)
+        self._most_bytes = name_limit(folder)
+        usual = DEFAULT_TEMPLATE if template is None else template
+        named = f"{DEFAULT_TEMPLATE}_{{size}}" if template is None and several else usual
+        self._template, self._of_drawn, self._of_frames = (
+            Template(text, self._most_bytes) for text in (named, usual, FRAME)
+        )
         asked = {ratio: sizes_of(sizes, ratio) or (() if several else (None,)) for ratio in ratios}
         self._sides = {
-            (ratio.label, size): _sides(self._fields, ratio, size, exact) for ratio in ratios for size in asked[ratio]
+            (ratio.label, size): self._template.sides(ratio, size, exact) for ratio in ratios for size in asked[ratio]
         }
         self._crops = [
             (ratio, rank, size, key_of(ratio.label, rank, str(size) if several else None))
@@ -181,7 +147,6 @@ class Namer:
         self._top, self._folder, self._fmt, self._circle = top, folder, fmt, circle
         self._drawn = ["overlay"] * overlay + ["heatmap"] * heatmap
         self._covers, self._keep_frames, self._remember = covers, keep_frames, remember
-        self._most_bytes = _name_limit(folder)
         self._last_place: tuple[Path, Path] | None = None
         self._taken: set[str] = set()
         self._next_number: dict[str, int] = {}
@@ -240,7 +205,7 @@ class Namer:
         if len(keys) < len(paths):
             missing = ["{ratio}", "{rank}"] + ["{cover}"] * (source.kind != Kind.PICTURE)
             missing += ["{size}"] * any(len(key) > 2 for *_, key in self._crops)
-            raise ValueError(f"{self._template!r} gives crops of one input the same name: add {either(missing)}")
+            raise ValueError(f"{self._template.text!r} gives crops of one input the same name: add {either(missing)}")
         return keys
 
     def _plan(self, source: Source, tag: str, only: _Only | None = None) -> Plan:
@@ -260,126 +225,30 @@ class Namer:
         """For a source as a picture, or for a cover of it."""
         place = self._place(source.relative.parent)
         word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
+
+        def path(template: Template, end: str, ratio: str, rank: str = "", **sides: Any) -> Path:
+            return place / template.name(source, tag, end, cover=word, ratio=ratio, rank=rank, **sides)
+
         suffix = suffix_for_name(known, self._fmt, self._circle)
         planned = {}
         for ratio, rank, size, key in crops:
             number, sides = f"_{rank}" if self._top > 1 else "", self._sides[ratio.label, size]
-            planned[key] = place / self._name(source, tag, word, ratio, suffix, number, sides)
+            planned[key] = path(self._template, suffix, ratio.file_label, number, **sides)
         drawn: dict[str, Any] = {}
         first, _, size, _ = crops[0]
         sides = self._sides[first.label, size]
         for kind in self._drawn:
-            end = f"{'' if 'ratio' in self._fields else f'_{kind}'}.jpg"
-            name = self._name(source, tag, word, Ratio(kind, None), end, "", sides, self._drawn_template)
-            drawn[kind] = place / name
+            end = f"{'' if 'ratio' in self._template.fields else f'_{kind}'}.jpg"
+            drawn[kind] = path(self._of_drawn, end, kind, **sides)
         if self._keep_frames and cover is not None:
-            end = suffix_for_name("x.jpg", self._fmt, False)
-            drawn["frame"] = place / self._name(source, tag, word, first, end, "", {}, _FRAME)
+            drawn["frame"] = path(self._of_frames, suffix_for_name("x.jpg", self._fmt, False), "")
         return Plan(planned, **drawn)
 
     def _place(self, parent: Path) -> Path:
         """The folder that mirrors one of the inputs'; those of a folder come one after another."""
         if self._last_place is None or self._last_place[0] != parent:
-            self._last_place = parent, self._folder.joinpath(*(_cut(part, self._most_bytes) for part in parent.parts))
+            self._last_place = parent, self._folder.joinpath(*(cut(part, self._most_bytes) for part in parent.parts))
         return self._last_place[1]
-
-    def _name(
-        self,
-        source: Source,
-        tag: str,
-        word: str,
-        ratio: Ratio,
-        end: str,
-        rank: str,
-        sides: Mapping[str, int],
-        template: str | None = None,
-    ) -> PurePosixPath:
-        """A path below the folder that mirrors the source's, none of whose parts is too long."""
-        template = self._template if template is None else template
-        fields = {"stem"} if template == _FRAME else self._fields
-
-        def fill(stem: str) -> PurePosixPath:
-            name = _fill(template, fields, source, stem, tag, word, ratio, rank, sides)
-            return name.with_name(name.name + end)
-
-        def is_short(name: PurePosixPath) -> bool:
-            return all(len(os.fsencode(part)) <= self._most_bytes for part in name.parts)
-
-        stem = source.relative.stem
-        if is_short(name := fill(stem)) or is_short(name := fill(_cut(stem, int(self._most_bytes * _STEM_SHARE)))):
-            return name
-        *folders, last = name.parts
-        last = _cut(last.removesuffix(end), self._most_bytes - len(end)) + end
-        return PurePosixPath(*(_cut(part, self._most_bytes) for part in folders), last)
-
-
-def _check_template(template: str) -> set[str]:
-    """The fields of a template; ValueError where it cannot give names inside a folder."""
-    fields = set()
-    try:
-        for _, field, spec, conversion in string.Formatter().parse(template):
-            if field is not None:
-                fields.add(field)
-                if field not in _FIELDS or spec or conversion:
-                    raise ValueError(f"unknown field {{{field}}}")
-    except ValueError as error:
-        known = " ".join(f"{{{field}}}" for field in _FIELDS)
-        raise ValueError(f"bad template {template!r}: {error} (known: {known})") from None
-    for kind in (PurePosixPath, PureWindowsPath):  # one template means the same everywhere
-        if kind(template).anchor or ".." in kind(template).parts or "\0" in template:
-            raise ValueError(f"{template!r} leads outside of the output folder")
-    return fields
-
-
-def _sides(fields: set[str], ratio: Ratio, size: Size | None, exact: bool) -> dict[str, Any]:
-    """The {size}, {width} and {height} of the outputs of a ratio, as far as a template has them; ValueError where they
-    are not known before the crops are chosen."""
-    known: dict[str, Any] = {"width": None, "height": None, "size": None if size is None else str(size)}
-    if size and exact:
-        known["width"], known["height"] = sides_of(size, ratio.value) if ratio.value else (size.width, size.height)
-    wanted = {name: side for name, side in known.items() if name in fields}
-    for name, side in wanted.items():
-        if not side and name == "size":
-            raise ValueError("{size} is the size that is asked for: give one")
-        if not side:
-            raise ValueError(
-                f"{{{name}}} of {ratio.label} crops is not known beforehand: give a size that says it, and let crops "
-                "that are smaller be enlarged"
-            )
-    return wanted
-
-
-def _name_limit(folder: Path) -> int:
-    """How many bytes a name in a folder may have, which need not be there yet."""
-    if hasattr(os, "pathconf"):
-        for place in (folder, *folder.absolute().parents):
-            try:
-                limit = os.pathconf(place, "PC_NAME_MAX")
-                return min(limit, _NAME_BYTES) if limit > 0 else _NAME_BYTES
-            except (OSError, ValueError):
-                continue
-    return _NAME_BYTES
-
-
-def _cut(text: str, most: int) -> str:
-    """A name cut to so many bytes, between characters, with a hash of all of it at its end; whole if it fits."""
-    data = os.fsencode(text)
-    if len(data) <= most:
-        return text
-    end = _end_of_cut(data)
-    while len(os.fsencode(text)) > most - len(end):
-        text = text[:-1]
-    return text + end
-
-
-def _end_of_cut(data: bytes) -> str:
-    return f"~{hashlib.blake2b(data, digest_size=5).hexdigest()}"
-
-
-def cut_in(name: str, whole: str) -> str | None:
-    """What a name was cut to, where a name that begins with that is one of ours; None where it is not."""
-    start, end, _ = name.partition(_end_of_cut(os.fsencode(whole)))
-    return start + end if end and whole.startswith(start) else None
 
 
 def _tags(source: Source, next_number: dict[str, int], kept: Sequence[str]) -> Iterator[str]:
@@ -393,28 +262,6 @@ def _tags(source: Source, next_number: dict[str, int], kept: Sequence[str]) -> I
     while True:
         next_number[key] = next_number.get(key, 1) + 1
         yield f"_{next_number[key]}"
-
-
-def _fill(
-    template: str,
-    fields: set[str],
-    source: Source,
-    stem: str,
-    tag: str,
-    cover: str,
-    ratio: Ratio,
-    rank: str,
-    sides: Mapping[str, Any],
-) -> PurePosixPath:
-    extension = source.relative.suffix[1:]
-    name = template.format(stem=stem + tag, cover=cover, ratio=ratio.file_label, rank=rank, ext=extension, **sides)
-    if "stem" not in fields:
-        name += tag
-    path = PurePosixPath(name)
-    last = name.rpartition("/")[2]
-    if path.is_absolute() or ".." in path.parts or not last.strip("."):
-        raise ValueError(f"{template!r} gives {source.name} no name inside the output folder: {name!r}")
-    return path
 
 
 def _key(path: Path) -> str:

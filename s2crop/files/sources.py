@@ -62,7 +62,7 @@ def find_sources(
         inputs: files, folders, globs that the shell did not expand, or "-" for standard input.
         recursive: walk the folders inside folders too; links are followed, loops end.
         include: globs on the relative path, `/` between folders; with any, a file must match one.
-        exclude: globs likewise; a file must match none.
+        exclude: globs on the same path; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
         covers: animations are clips, and so are files with a suffix that is not known.
         passed_over: counts, by suffix, the files in folders that are of no kind that is read, under OWN_OUTPUT those

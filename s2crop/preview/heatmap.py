@@ -1,4 +1,4 @@
-"""What the scores rest on, drawn over a picture: for looking."""
+"""What drove the scores, drawn over a picture: for looking."""
 
 from collections.abc import Sequence
 from dataclasses import replace

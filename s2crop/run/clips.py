@@ -12,7 +12,7 @@ from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
 from s2crop.files.sources import content
 from s2crop.report import Record
-from s2crop.run.work import Job
+from s2crop.run.job import Job
 from s2crop.run.writing import Workers
 
 if TYPE_CHECKING:

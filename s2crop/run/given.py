@@ -20,7 +20,7 @@ from s2crop.geometry.pads import Pads, pads_around
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Record
 from s2crop.run.clips import ClipWorkers
-from s2crop.run.work import Job
+from s2crop.run.job import Job
 
 if TYPE_CHECKING:
     from s2crop.video.reader import Video

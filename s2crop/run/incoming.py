@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from s2crop.files.names import Plan
+from s2crop.files.plan import Plan
 from s2crop.files.sources import NameStream, Source
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Listed:
         self._stdin_error = stdin_error
 
     def take(self) -> Taken | None:
-        """See `Incoming`."""
+        """The next one; None at the end."""
         one = next(self._rest, None)
         self.ended = one is None
         if one is None:
@@ -125,11 +125,12 @@ class Streamed:
 
     @property
     def ended(self) -> bool:
-        """See `Incoming`."""
+        """Whether no more will come."""
         return self._names.ended and not self._found
 
     def take(self) -> Taken | None:
-        """See `Incoming`. Raises InputError: what comes is no list of names."""
+        """The next one; None where it is not there yet, or never will be. Raises InputError: what comes is no list of
+        names."""
         while True:
             while not self._found:
                 name = self._names.take()

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import fields
-from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +9,10 @@ from s2crop.errors import OutputError
 from s2crop.files import marks
 from s2crop.files.formats import format_to_write
 from s2crop.files.marks import Mark, Standing, State
-from s2crop.files.names import STDOUT
+from s2crop.files.plan import STDOUT
 from s2crop.files.sizes import Size
-from s2crop.run.work import BatchOptions, Job
+from s2crop.run.job import Job, Todo
+from s2crop.run.work import BatchOptions
 
 CROP, OVERLAY, HEATMAP, FRAME = "crop", "overlay", "heatmap", "frame"
 
@@ -23,14 +23,6 @@ _OF_NO_OUTPUT = frozenset(
 )  # fmt: skip
 _OF_SOME = frozenset(["quality", "overlay_proposals", "covers", "start_s", "end_s", "scan"])
 _OF_THE_CHOICE = frozenset(["weights", "proposals"])  # none of which is made where boxes are given
-
-
-class Todo(Enum):
-    """What is to be done about an output."""
-
-    MAKE = "make"  # nothing is there
-    REPLACE = "replace"  # what is there may go
-    LEAVE = "leave"  # it is done
 
 
 class What(NamedTuple):

@@ -3,33 +3,26 @@
 import math
 import threading
 from collections.abc import Callable, Container, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2crop import report
 from s2crop.choices import DEFAULT_QUALITY, MAX_PIXELS
-from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
+from s2crop.cropping.request import Crop, CropRequest
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import encode, metadata, pad, sizes
 from s2crop.files.formats import SAME, output_suffix
-from s2crop.files.marks import Origin
-from s2crop.files.names import Plan, key_of
 from s2crop.files.picture import Picture
+from s2crop.files.plan import key_of
 from s2crop.files.sizes import Layout, Size
-from s2crop.files.sources import Source
 from s2crop.geometry.boxes import object_position
-from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, failed
+from s2crop.run.job import Job
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
-    from s2crop.files.given import Given
-    from s2crop.run.resume import Todo
-    from s2crop.video.covers import Shown
-    from s2crop.video.reader import Video
 
 # One decode serves scoring and output where its pixels are kept between the two and fine enough for the crops. Where
 # there is no room left for them, a picture is decoded again to be written, which gives the same crops.
@@ -83,54 +76,6 @@ class BatchOptions:
     def clear(self) -> bool:
         """Outputs need transparency."""
         return self.circle or self.pad_with == pad.TRANSPARENT
-
-
-class Stopped(BaseException):
-    """Raised in a worker that is to go no further."""
-
-
-@dataclass(eq=False)
-class Job:
-    """One picture or clip on its way, or one cover of it; each stage fills in what the next one needs."""
-
-    index: int
-    source: Source
-    plan: Plan = field(default_factory=Plan)
-    about: dict[str, Any] = field(default_factory=dict)  # what its records say besides
-    contents: bytes | None = None  # of the file, where it is not to be opened
-    origin: Origin | None = None  # what tells the input, for marks
-    given: "Given | None" = None  # the boxes, where none are to be chosen
-    boxes: dict[tuple[str, int], tuple[int, ...]] | None = None  # of these, by ratio label and rank; pads behind them
-    todo: "dict[Path, Todo]" = field(default_factory=dict)  # about outputs, as far as it is known
-    few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
-    few_covers: int | None = None  # likewise
-    progress: float = 0.0  # how much of it was told of
-    notes: list[str] = field(default_factory=list)  # to tell the user
-    video: "Video | None" = None
-    shown: "list[Shown] | None" = None  # key frames of a clip, to be scored
-    preparing: Future[list[Record] | None] | None = None
-    picture: Picture | None = None
-    prepared: Prepared | None = None
-    proposals: list[tuple[tuple[float, float, float, float], float, str]] = field(default_factory=list)
-    heatmaps: list[Heatmap] = field(default_factory=list)
-    scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
-    room: int = 0  # bytes of decoded pixels that are kept for the crops
-    writing: Future[list[Record]] | None = None
-    news: threading.Event | None = None  # set when a worker is done, in a run that waits for more than workers
-    records: list[Record] | None = None  # set when nothing is left to do
-    thumbnails: list[Thumbnails] = field(default_factory=list)
-
-    @property
-    def opened(self) -> Picture:
-        """The picture, once it was loaded."""
-        assert self.picture is not None
-        return self.picture
-
-    @property
-    def ready(self) -> Prepared:
-        """The picture as the network takes it, once it was loaded."""
-        assert self.prepared is not None
-        return self.prepared
 
 
 class Room:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -16,14 +16,16 @@ from s2crop import report
 from s2crop.cropping.request import Crop
 from s2crop.errors import OutputError
 from s2crop.files import encode, metadata, pixels, write
-from s2crop.files.names import STDOUT, key_of
 from s2crop.files.picture import Picture
+from s2crop.files.plan import STDOUT, key_of
 from s2crop.preview import heatmap, overlay, sheet
 from s2crop.preview.overlay import Outline
 from s2crop.preview.sheet import Thumbnail, Thumbnails
 from s2crop.report import Clock, Record
-from s2crop.run.resume import CROP, FRAME, HEATMAP, OVERLAY, Resume, Todo, What
-from s2crop.run.work import BatchOptions, Job, Stopped, Work, batch_size_on
+from s2crop.run.job import Job, Todo
+from s2crop.run.resume import CROP, FRAME, HEATMAP, OVERLAY, Resume, What
+from s2crop.run.stopping import Stopped
+from s2crop.run.work import BatchOptions, Work, batch_size_on
 
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
@@ -47,6 +49,19 @@ class Workers(Work):
         for _ in range(self._options.jobs):
             self._gate.acquire()
         self._gate.release(self._options.jobs)
+
+    def guarded(self, work: Callable[..., Any], job: Job, *given: Any) -> Any:
+        """Do some of a worker's work; whatever goes wrong that it does not know of is of one picture.
+
+        Not every error is an `Exception`: those of libraries written in Rust are none.
+        """
+        try:
+            return work(job, *given)
+        except (Stopped, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except BaseException as error:
+            job.shown = job.prepared = None
+            return [self.failed(self.record(job), error)]
 
     def look(self, job: Job) -> list[Record] | None:
         """Look at what is there already; records if nothing is left to do."""

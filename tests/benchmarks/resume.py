@@ -20,7 +20,7 @@ from PIL import Image
 
 from s2crop.cropping.request import CropRequest
 from s2crop.files.encode import encode
-from s2crop.files.names import Plan
+from s2crop.files.plan import Plan
 from s2crop.files.sources import find_sources
 from s2crop.files.write import write_atomic
 from s2crop.geometry.ratio import FREE, Ratio

@@ -40,13 +40,14 @@ from s2crop.files.sources import find_sources
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.files.sizes import parse_size
 from s2crop.run import pipeline
+from s2crop.run.incoming import Listed
 from s2crop.run.work import BatchOptions
 cropper = load_cropper("s2cnet", None, "cpu", "auto", "auto", 2).load()
 ratios = tuple(map(parse_ratio, sys.argv[3].split(",")))
 sources = find_sources([sys.argv[1]])
 plans = plan_names(sources, ratios, 1, folder=Path(sys.argv[2]), fmt="same", circle=False)
 options = BatchOptions(CropRequest(ratios=ratios), jobs=2, sizes=(parse_size(sys.argv[4]),), overwrite=True)
-assert not pipeline.run(sources, plans, cropper, options, print).failed
+assert not pipeline.run(Listed(sources, plans), cropper, options, print).failed
 """
 
 

@@ -186,7 +186,7 @@ class S2Crop:
             assert record.error is None, record
             boxes.setdefault(Path(record.input).name, {})[record.ratio] = record.box
 
-        pipeline.run(self.sources, plans, self.cropper, settings, note)
+        pipeline.run(Listed(self.sources, plans), self.cropper, settings, note)
         return boxes
 
     def again(self, out: Path, boxes: Boxes) -> None:
@@ -201,7 +201,7 @@ class S2Crop:
         settings = BatchOptions(
             self.request, jobs=JOBS, sizes=(parse_size(str(WIDTH)),), quality=QUALITY, overwrite=True
         )
-        summary = pipeline.run_incoming(Listed(sources, plans, inputs), NoCropper(), settings, lambda record: None)
+        summary = pipeline.run(Listed(sources, plans, inputs), NoCropper(), settings, lambda record: None)
         assert summary.crops["written"] == len(sources) * len(RATIOS)
 
     def parts(self) -> dict[str, float]:
