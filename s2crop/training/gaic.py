@@ -25,11 +25,10 @@ from s2crop.models.backbone import turn_kernels
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
-from s2crop.models.scorer import Scorer
+from s2crop.models.scorer import Config, Scorer
 from s2crop.models.sfrc import SFRC
 from s2crop.models.weights import (
     MODELS,
-    Config,
     fold_mobilenet,
     load_model,
     name_of,
