@@ -10,8 +10,8 @@ import s2crop
 from networks import SCORE_TOLERANCE, make_weights
 from pictures import picture
 from s2crop import Cropper, CropRequest, DeviceError, InputError, WeightsError
-from s2crop.cropping.cropper import to_mos
 from s2crop.cropping.request import Crop, required
+from s2crop.cropping.selection import to_mos
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
@@ -164,9 +164,8 @@ def with_a_face(look, box):
 
 def test_protected_face_is_held_whole_unless_told_otherwise(cropper, monkeypatch):
     array = picture(900, 300)
-    monkeypatch.setattr(
-        cropper, "_score", lambda features, proposals, boxes, circle=False: [np.zeros(len(b)) for b in boxes]
-    )  # no taste
+    no_taste = lambda features, proposals, boxes, circle=False: np.zeros(len(boxes))  # noqa: E731
+    monkeypatch.setattr(cropper, "_score", no_taste)
     look, kept = cropper._look, 0
     for x in (0.02, 0.3, 0.6, 0.85):
         monkeypatch.setattr(cropper, "_look", with_a_face(look, (x, 0.3, x + 0.1, 0.6)))
@@ -291,8 +290,7 @@ class TestScoresThatAreNoNumbers:
             def spoilt(cropper, *given):
                 found = score(cropper, *given)
                 if taken(cropper):
-                    for row in found:
-                        row[len(row) // 2] = value
+                    found[len(found) // 2] = value
                 return found
 
             monkeypatch.setattr(Cropper, "_score", spoilt)
@@ -324,7 +322,7 @@ class TestScoresThatAreNoNumbers:
 
         def spoilt(own, features, proposals, boxes, circle=False):
             calls.append(len(calls))
-            return [row * (np.nan if len(calls) == 1 else 1) for row in score(own, features, proposals, boxes, circle)]
+            return score(own, features, proposals, boxes, circle) * (np.nan if len(calls) == 1 else 1)
 
         monkeypatch.setattr(Cropper, "_score", spoilt)
         prepared = [cropper.prepare(Picture.open(picture(320, 200, seed))) for seed in (1, 2)]

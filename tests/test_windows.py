@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from s2crop.cropping import windows
-from s2crop.cropping.request import Crop
+from s2crop.cropping.request import Crop, CropRequest
 from s2crop.errors import InputError
+from s2crop.files.picture import Picture
+from s2crop.geometry.ratio import parse_ratio
 
 SHORT_SIDE = 256  # of the network's input
 
@@ -96,6 +98,18 @@ def test_a_long_picture_between_bars_is_looked_at_in_windows_too(shipped_cropper
     framed.paste(panorama(), (0, 60))
     (crop,) = shipped_cropper.crop(framed, ratios=["1:1"])
     assert crop.box[1] >= 60 and crop.box[3] <= 260 and share(np.array(crop.box) - [0, 60, 0, 60]) > 0.9
+
+
+def test_a_long_picture_shows_the_same_things_in_any_company(shipped_cropper):
+    thin = panorama().resize((640, 31))  # not looked at in windows, and as large to the network as a panorama's whole
+    pano, thin = (shipped_cropper.prepare(Picture.open(image)) for image in (panorama(), thin))
+    assert pano.windows and not thin.windows and pano.shape == thin.shape
+    request = CropRequest(ratios=(parse_ratio("free"), parse_ratio("1:1")))
+    (alone,), (alone_found,) = shipped_cropper.rank_and_propose([pano], request)
+    (_, crops), (_, found) = shipped_cropper.rank_and_propose([thin, pano], request)
+    assert [crop.box for crop in crops] == [crop.box for crop in alone] and alone_found
+    assert [kind for *_, kind in found] == [kind for *_, kind in alone_found]
+    np.testing.assert_allclose([box for box, *_ in found], [box for box, *_ in alone_found], atol=0.1)
 
 
 def test_crops_of_windows_are_merged_by_the_scores_of_the_windows():

@@ -32,13 +32,13 @@ def contents(
     scale = np.array([size[1], size[0]] * 2)
     subject, looks = (part.float().cpu().numpy() for part in (subjects.subject, subjects.looks))
     found = [
-        (names, *(part.float().cpu().numpy() for part in (boxes, scores, kinds)))
-        for names, (boxes, scores, kinds) in ((KINDS, proposals), (FIGURES, subjects[2:]))
+        (names, [part.float().cpu().numpy() for part in parts])
+        for names, parts in ((KINDS, proposals), (FIGURES, subjects[2:]))
     ]
     result = []
     for row, size_wh in enumerate(sizes_wh):
         parts = {}
-        for names, boxes, scores, kinds in found:
+        for names, (boxes, scores, kinds) in found:
             for number, name in enumerate(names):
                 chosen = (kinds[row] == number) & (scores[row] >= MIN_SCORE[name])
                 parts[name] = boxes[row, chosen].astype(float) / scale, scores[row, chosen].astype(float)

@@ -15,12 +15,13 @@ from s2crop.errors import InputError
 from s2crop.files import pad
 from s2crop.files.picture import Picture
 from s2crop.files.sizes import layout
-from s2crop.geometry.boxes import object_position
+from s2crop.geometry.boxes import moved, object_position
 from s2crop.geometry.ratio import Ratio
 
 _ROUNDING = 1e-6  # pixels by which fractions may miss the picture's border
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
+Proposal = tuple[Box, float, str]  # box in pixels of the upright picture, score, kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,20 @@ class Crop:
     padded: tuple[int, int, int, int] | None = None
     pad_with: str = pad.BLUR  # what it is filled up with: see `files.pad.padded`
 
+    def moved(self, place: Sequence[int], part_wh: tuple[int, int], size_wh: tuple[int, int]) -> "Crop":
+        """The crop of a part of a picture as one of the picture.
+
+        Args:
+            place: where the part begins in the picture (x, y), or its box.
+            part_wh: of the part; size_wh: of the picture.
+        """
+        focus = self.focus
+        if focus is not None:
+            x, y = focus[0] * part_wh[0] + place[0], focus[1] * part_wh[1] + place[1]
+            focus = x / size_wh[0], y / size_wh[1]
+        cut, lost = ([Thing(one.kind, moved(one.box, place)) for one in things] for things in (self.cut, self.lost))
+        return replace(self, box=moved(self.box, place), cut=cut, lost=lost, focus=focus)
+
     @property
     def object_position(self) -> str:
         """The same crop for CSS with `object-fit: cover`: "37% 22%".
@@ -141,7 +156,7 @@ class Inside(NamedTuple):
     box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture
     prepared: Prepared  # that part, as a picture of its own
 
-    def holds(self, box: Sequence[float]) -> bool:
+    def holds(self, box: Sequence[float] | np.ndarray) -> bool:
         """Whether a box in pixels of the picture lies in it."""
         x1, y1, x2, y2 = self.box
         return bool(x1 <= box[0] and y1 <= box[1] and box[2] <= x2 and box[3] <= y2)
@@ -167,6 +182,11 @@ class Heatmap:
     values: np.ndarray  # float32 [h, w], on any scale
     marks: Sequence[tuple[Box, float, str]]  # proposals: box, share of the attention, kind
     place: Box  # that the map covers
+
+    def moved(self, place: Sequence[int]) -> "Heatmap":
+        """The heat map of a part of a picture as one of the picture. Args: where the part begins (x, y), or its box."""
+        marks = [(moved(box, place), share, kind) for box, share, kind in self.marks]
+        return replace(self, place=moved(self.place, place), marks=marks)
 
 
 def _are_numbers(given: object, count: int) -> bool:

@@ -19,6 +19,7 @@ from s2crop.files.metadata import Metadata
 from s2crop.files.reading import Facts
 from s2crop.files.sizes import decoder_scale, scoring_scale
 
+PictureLike = str | Path | bytes | Image.Image | np.ndarray  # what `Picture.open` takes
 MAX_TEXT_BYTES = 16 << 20  # of one text or profile in a PNG, unpacked; editors' histories fill megabytes
 
 # EXIF orientation -> what makes the stored pixels upright.
@@ -102,7 +103,7 @@ class Picture:
     @classmethod
     def open(
         cls,
-        source: str | Path | bytes | Image.Image | np.ndarray,
+        source: PictureLike,
         *,
         max_pixels: int = MAX_PIXELS,
         ground: str | None = None,

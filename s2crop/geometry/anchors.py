@@ -1,6 +1,8 @@
 """Candidates: the 90 grid anchors, and anchors of one ratio over scale and position."""
 
+from collections.abc import Callable
 from functools import lru_cache, wraps
+from typing import ParamSpec
 
 import numpy as np
 
@@ -16,22 +18,25 @@ RATIO_ANCHORS = 200  # candidates of a ratio: fine enough that what is cut is th
 SCALES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6, 0.52)  # of the largest box of a ratio
 
 
-def _kept(make):
-    """Keep what a function of this module made, not to be written to: a library has few sizes,
-    and many pictures of each.
-    """
+KEPT = 512  # results of each function here: a library has few sizes, and many pictures of each
 
-    @lru_cache(maxsize=512)
+_Given = ParamSpec("_Given")
+
+
+def _read_only(make: Callable[_Given, np.ndarray]) -> Callable[_Given, np.ndarray]:
+    """What a function made is not to be written to: it is kept."""
+
     @wraps(make)
-    def made(*args):
-        boxes = make(*args)
+    def made(*args: _Given.args, **kwargs: _Given.kwargs) -> np.ndarray:
+        boxes = make(*args, **kwargs)
         boxes.setflags(write=False)
         return boxes
 
     return made
 
 
-@_kept
+@lru_cache(maxsize=KEPT)
+@_read_only
 def grid_anchors(width: float, height: float) -> np.ndarray:
     """The grid anchors of Zeng et al. 2019 (sec. 3.1): 90 on a square picture.
 
@@ -60,7 +65,8 @@ def grid_anchors(width: float, height: float) -> np.ndarray:
     return boxes[chosen] * [width, height, width, height]
 
 
-@_kept
+@lru_cache(maxsize=KEPT)
+@_read_only
 def border_anchors(width: float, height: float) -> np.ndarray:
     """Large candidates of any ratio that touch the picture's border, as human crops often do.
 
@@ -80,7 +86,8 @@ def border_anchors(width: float, height: float) -> np.ndarray:
     return boxes * [width, height, width, height]
 
 
-@_kept
+@lru_cache(maxsize=KEPT)
+@_read_only
 def ratio_anchors(ratio: float, width: float, height: float, count: int = RATIO_ANCHORS) -> np.ndarray:
     """About `count` candidates of exactly one ratio, from the largest down to half its side.
 

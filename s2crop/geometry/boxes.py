@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 CIRCLE_POINTS = 8  # an axis of a box, to find its share inside a circle
+
+Number = TypeVar("Number", int, float)
 
 
 def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -54,6 +57,15 @@ def _overlap(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
 def area(boxes: np.ndarray) -> np.ndarray:
     """Areas of boxes [..., 4] -> [...]."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def moved(box: Sequence[Number], place: Sequence[Number]) -> tuple[Number, Number, Number, Number]:
+    """A box in pixels of a part of a picture, in pixels of the picture.
+
+    Args: place: where the part begins (x, y), or its box.
+    """
+    x, y = place[:2]
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
 
 def mirrored(boxes: np.ndarray, width: float = 1.0) -> np.ndarray:

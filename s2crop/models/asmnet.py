@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.proposals import Proposals
-from s2crop.models.scorer import Heat, Scorer, check_image
+from s2crop.models.scorer import Config, Heat, Scorer
 
 CIRCLE_CELLS = 36  # a circle is pooled in at least so many cells an axis
 CIRCLE_SAMPLES = 16  # points an axis in each of them, to find its share inside the circle
@@ -57,22 +57,14 @@ PATTERNS = {
 
 
 @dataclass(frozen=True)
-class ASMNetConfig:
-    """Every choice in the network and its input; kept with each weights file."""
+class ASMNetConfig(Config):
+    """Every choice in the network and its input."""
 
-    # input
-    short_side: int = 256  # pixels; both sides are then rounded to multiples of 32
-    pixel_scale: float = 255.0
-    antialias: bool = True
-    # features
     backbone: str = "mobilenetv2"  # or "vgg16", as published
-    padding: str = "one"  # of MobileNetV2: "one" (torchvision) or "same" (TensorFlow)
     pattern: str = "cross-rectangle"  # how a crop is divided: one of PATTERNS
-    # deviations from the paper, all off by default
+    # deviations from the paper, off by default
     map_stride: int = 1  # input pixels for each cell of the score map
     hidden_dim: int = 0  # channels mixed over neighbouring cells before the score map; 0 for none
-    proposal_head: bool = False  # object, face and text proposals from the same backbone map
-    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -262,8 +254,10 @@ def _look_up(integral: Tensor, channels: Tensor, points: Tensor) -> Tensor:
     return (1 - down) * torch.lerp(top_left, top_right, right) + down * torch.lerp(low_left, low_right, right)
 
 
-class ASMNet(Scorer):
+class ASMNet(Scorer[Features]):
     """The network of Tu et al., AAAI 2020 (fig. 2)."""
+
+    config: ASMNetConfig
 
     def __init__(self, config: ASMNetConfig = ASMNetConfig()):
         super().__init__(config)
@@ -275,8 +269,7 @@ class ASMNet(Scorer):
 
     def features(self, image: Tensor) -> Features:
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
-        check_image(image)
-        maps = self.backbone(image.to(next(self.backbone.parameters()).dtype))
+        maps = self.backbone(self.backbone_input(image))
         return self.head_features(tuple(m.float() for m in maps), (image.shape[-2], image.shape[-1]))
 
     def head_features(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Features:

@@ -51,7 +51,7 @@ class ProposalHead(nn.Module):
     BLOCKS = 2
     PRIOR = 0.05  # heat at the start of training, so that the background does not swamp it
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         fine, *coarser = CUTS.values()
         self.fine = nn.Conv2d(fine, self.CHANNELS, 2, stride=2)
@@ -59,20 +59,21 @@ class ProposalHead(nn.Module):
         self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
         self.sides = nn.Conv2d(self.CHANNELS, 4 * len(KINDS), 1)
+        assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR, device="cpu")).item())
 
-    def forward(self, maps: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps of the backbone -> heat logits [B, 3, h, w] and box sides [B, 3, 4, h, w] at stride 8.
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The backbone's four maps -> heat logits [B, 3, h, w] and box sides [B, 3, 4, h, w] at stride 8.
 
         Sides are distances (left, top, right, bottom) from the cell's centre, in input pixels.
         """
         return self.outputs(self.trunk(maps))
 
-    def trunk(self, maps: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-        """The maps joined and mixed at stride 8, [B, 96, h, w]; what other heads build on too."""
-        fine, *maps = maps
-        x = self.lateral[2](maps[2])
-        for lateral, finer in ((self.lateral[1], maps[1]), (self.lateral[0], maps[0])):
+    def trunk(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """The four maps joined and mixed at stride 8, [B, 96, h, w]; what other heads build on too."""
+        fine, *coarser = maps
+        x = self.lateral[2](coarser[2])
+        for lateral, finer in ((self.lateral[1], coarser[1]), (self.lateral[0], coarser[0])):
             x = lateral(finer) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         x = x + self.fine(fine)
         for block in self.mix:
@@ -143,8 +144,8 @@ def suppress(boxes: Tensor, kinds: Tensor) -> Tensor:
     )
     shared = overlap.clamp(min=0).prod(-1)
     areas = sides.prod(-1)
-    rivals = (shared > NMS_IOU * (areas[:, None] + areas - shared)) & (kinds[:, None] == kinds)
-    rivals = rivals.cpu().numpy()
+    overlaps = (shared > NMS_IOU * (areas[:, None] + areas - shared)) & (kinds[:, None] == kinds)
+    rivals = overlaps.cpu().numpy()
     stays = [True] * len(rivals)
     for i, row in enumerate(rivals):
         if stays[i]:

@@ -10,27 +10,24 @@ from torch import Tensor, nn
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import Backbone, MultiScale
 from s2crop.models.graph import AttentionGraph, OverlapMessages
-from s2crop.models.proposals import Proposals
-from s2crop.models.scorer import Heat, Scorer, check_image
+from s2crop.models.proposals import KINDS, Proposals
+from s2crop.models.scorer import Config, Heat, Scorer
 
 MOS_MEAN, MOS_STD = 2.95, 0.8  # the networks' scores are MOS less this mean, over this deviation
-NUM_KINDS = 3  # object, face, text
 
 
 @dataclass(frozen=True)
-class S2CNetConfig:
-    """Every choice in the network and its input; kept with each weights file.
+class S2CNetConfig(Config):
+    """Every choice in the network and its input.
 
     The defaults are the paper's. `GAICv1` and `GAICv2`, the published checkpoints, differ in
     align size, number of proposals and head. The switches give the paper's tables 1 to 3.
     """
 
     # input
-    short_side: int = 256  # pixels; both sides are then rounded to multiples of 32
     pixel_scale: float = 256.0  # S2CNet divides pixels by 256, not 255
     antialias: bool = False  # the reference resizes bilinearly without antialiasing
     # features
-    padding: str = "one"  # "one" (torchvision, published S2CNet) or "same" (TensorFlow)
     reduced_dim: int = 8  # channels C of the multi-scale map
     align_size: int = 15  # A; GAICv1 was published with 9
     num_proposals: int = 10  # D (N in the paper's table 2)
@@ -49,10 +46,8 @@ class S2CNetConfig:
     # deviations from the paper, all off by default
     node_geometry: bool = False  # nodes know their box, kind and detector score
     overlap_messages: bool = False  # a crop is told how it holds or cuts each proposal
-    proposal_head: bool = False  # object, face and text proposals from the same backbone map
-    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, allowed in (
             ("padding", ("one", "same")),
             ("spatial_edges", ("disemb", "disdrop")),
@@ -70,7 +65,7 @@ class S2CNetConfig:
 class Features(NamedTuple):
     """What one backbone pass gives for a batch of pictures."""
 
-    maps: tuple[Tensor, Tensor, Tensor, Tensor]  # strides 4, 8, 16, 32
+    maps: tuple[Tensor, ...]  # of the backbone, strides 4, 8, 16 and 32
     reduced: Tensor  # [B, C, H/16, W/16]
     size: tuple[int, int]  # (height, width) of the network input
 
@@ -88,7 +83,7 @@ class NodeEmbedding(nn.Module):
         self.geometry = self.kinds = None
         if config.node_geometry:
             self.geometry = nn.Linear(self.GEOMETRY, config.node_dim, bias=False)
-            self.kinds = nn.Linear(NUM_KINDS + 1, config.node_dim, bias=False)
+            self.kinds = nn.Linear(len(KINDS) + 1, config.node_dim, bias=False)
 
     def forward(
         self, reduced: Tensor | None, crops: Tensor, proposals: Tensor, size: tuple[int, int], attributes: Tensor | None
@@ -117,12 +112,15 @@ class NodeEmbedding(nn.Module):
         return F.relu(self.norm(nodes))
 
 
-class S2CNet(Scorer):
+class S2CNet(Scorer[Features]):
     """The network of Su et al., AAAI 2024 (fig. 2).
 
     `forward` takes what the published reference takes. Callers that score several sets of
     candidates of one picture call `features` once and `rate` or `score` for each set.
     """
+
+    config: S2CNetConfig
+    backbone: Backbone
 
     def __init__(self, config: S2CNetConfig = S2CNetConfig()):
         super().__init__(config)
@@ -132,6 +130,7 @@ class S2CNet(Scorer):
         self.add_sight()
         self.nodes = NodeEmbedding(config)
         self.graph = AttentionGraph(config)
+        self.head: nn.Module
         if config.head == "crop":
             self.head = nn.Linear(config.node_dim, 1)
         else:  # the published 16x16, 1x1 and 1x1 convolutions over [D+1, 16, 16], as linear layers
@@ -145,11 +144,8 @@ class S2CNet(Scorer):
 
     def features(self, image: Tensor) -> Features:
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
-        check_image(image)
-        weight = self.backbone.layers[0].weight
-        maps = self.backbone(image.to(weight.dtype))
-        maps = tuple(m.float() for m in maps)
-        return Features(maps, self.multi_scale(maps), tuple(image.shape[-2:]))
+        maps = tuple(m.float() for m in self.backbone(self.backbone_input(image)))
+        return Features(maps, self.multi_scale(maps), (image.shape[-2], image.shape[-1]))
 
     def rate(self, features: Features, crops: Tensor, proposals: Proposals, circle: bool = False) -> Tensor:
         """See `Scorer.rate`; a circle is scored as its square."""
@@ -160,18 +156,19 @@ class S2CNet(Scorer):
         """The attention that the crop's node pays to each proposal (eq. 6), mean over layers and heads.
         See `Scorer.explain`.
         """
-        weights = []  # the crop's row in each layer, [1, 1, D+1, heads], its own entry first
+        weights: list[Tensor] = []  # the crop's row in each layer, [1, 1, D+1, heads], its own entry first
         hooks = [
-            layer.softmax.register_forward_hook(lambda module, given, made: weights.append(made[:, :, 0]))
-            for layer in self.graph.layers
+            module.register_forward_hook(lambda module, given, made: weights.append(made[:, :, 0]))
+            for module in self.graph.modules()
+            if isinstance(module, nn.Softmax)  # each layer has one
         ]
         try:
             self.rate(features, crop, proposals)
         finally:
             for hook in hooks:
                 hook.remove()
-        own, *shares = torch.stack(weights).mean(dim=(0, -1)).flatten()
-        shares = torch.stack(shares)
+        attention = torch.stack(weights).mean(dim=(0, -1)).flatten()
+        own, shares = attention[0], attention[1:]
         real = shares * (proposals.scores[0] > 0)
         values = (real[:, None, None] * box_bumps(proposals.boxes[0], features.size)).sum(dim=0)
         return [Heat(f"Attention of the crop to what was found; {float(own):.0%} to itself", values, shares)]

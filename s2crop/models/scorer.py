@@ -1,6 +1,7 @@
 """What search and batch need of a network, whichever it is."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,36 @@ from s2crop.models.proposals import ProposalHead, Proposals
 from s2crop.models.subjects import SubjectHead, Subjects
 
 
+@dataclass(frozen=True)
+class Config:
+    """What the configuration of every network says; it is kept with each weights file."""
+
+    # input
+    short_side: int = 256  # pixels; both sides are then rounded to multiples of 32
+    pixel_scale: float = 255.0
+    antialias: bool = True
+    padding: str = "one"  # of MobileNetV2: "one" (torchvision, published S2CNet) or "same" (TensorFlow)
+    # deviations from the papers, off by default
+    proposal_head: bool = False  # object, face and text proposals from the same backbone map
+    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
+
+
+class AnyFeatures(Protocol):
+    """What one backbone pass gives for a batch of pictures: a NamedTuple of each network's own, with at least these."""
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """Of the backbone, finest first; proposals are found on them."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the network input."""
+
+
+BatchT = TypeVar("BatchT")
+FeaturesT = TypeVar("FeaturesT", bound=AnyFeatures)
+
+
 class Heat(NamedTuple):
     """A map of what a score rests on, for looking."""
 
@@ -19,20 +50,19 @@ class Heat(NamedTuple):
     shares: Tensor | None = None  # [D] of each proposal, of 1 in all, where the map is made of them
 
 
-class Scorer(nn.Module):
+class Scorer(nn.Module, Generic[FeaturesT]):
     """A network that scores crop candidates from one backbone pass over a picture.
 
-    Subclasses give `backbone`, `features`, `rate` and `explain`, and call `add_sight` where the configuration asks for
-    it. What `features` returns has at least `maps`, on which proposals are found, and `size`, the
-    (height, width) of the network input.
-
-    Args:
-        config: with `short_side`, `pixel_scale` and `antialias` of the input.
+    Subclasses give `backbone`, `features`, `rate` and `explain`, and call `add_sight`. Who has a `Scorer` and does not
+    know which one gives its features to it alone, as they are.
     """
 
+    backbone: nn.Module
     num_proposals = 0  # how many proposals `rate` looks at
+    _input_scale: Tensor
+    _input_offset: Tensor
 
-    def __init__(self, config):
+    def __init__(self, config: Config):
         super().__init__()
         self.config = config
         self.proposal_head: ProposalHead | None = None
@@ -44,14 +74,20 @@ class Scorer(nn.Module):
         self.register_buffer("_input_offset", offset.view(1, 3, 1, 1), persistent=False)
 
     def add_sight(self) -> None:
-        """Give the network what it shares with its siblings: proposals, subjects, and the choice among candidates."""
+        """Give the network what it shares with its siblings, where its configuration asks for it: proposals, subjects,
+        and the choice among candidates.
+        """
         if self.config.proposal_head:
             self.proposal_head = ProposalHead()
         if self.config.subject_head:
             self.subject_head, self.choice = SubjectHead(), Choice()
 
     def see(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Proposals, Subjects]:
-        """What pictures show, from the backbone's maps. Args: size (height, width) of the input."""
+        """What pictures show, from the backbone's maps, where the network has both heads for it.
+
+        Args: size (height, width) of the input.
+        """
+        assert self.proposal_head is not None and self.subject_head is not None
         trunk = self.proposal_head.trunk(maps)
         return self.proposal_head.propose_on(trunk, size), self.subject_head.look(maps, trunk, size)
 
@@ -59,11 +95,17 @@ class Scorer(nn.Module):
         """uint8 [B, 3, H, W] -> the network's input, float32."""
         return (pixels * self._input_scale - self._input_offset).contiguous(memory_format=torch.channels_last)
 
-    def features(self, image: Tensor) -> NamedTuple:
+    def backbone_input(self, image: Tensor) -> Tensor:
+        """An image [B, 3, H, W] in the backbone's type of numbers. Raises ValueError: it has another shape."""
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
+            raise ValueError(f"image is [B, 3, H, W] with H and W multiples of 32, not {list(image.shape)}")
+        return image.to(next(self.backbone.parameters()).dtype)
+
+    def features(self, image: Tensor) -> FeaturesT:
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
         raise NotImplementedError
 
-    def rate(self, features: NamedTuple, crops: Tensor, proposals: Proposals, circle: bool = False) -> Tensor:
+    def rate(self, features: FeaturesT, crops: Tensor, proposals: Proposals, circle: bool = False) -> Tensor:
         """Score candidates on one backbone pass.
 
         Args:
@@ -77,7 +119,7 @@ class Scorer(nn.Module):
         """
         raise NotImplementedError
 
-    def explain(self, features: NamedTuple, crop: Tensor, proposals: Proposals) -> list[Heat]:
+    def explain(self, features: FeaturesT, crop: Tensor, proposals: Proposals) -> list[Heat]:
         """What the score of a crop rests on.
 
         Args:
@@ -108,9 +150,18 @@ class Scorer(nn.Module):
         return out
 
 
-def check_image(image: Tensor) -> None:
-    if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
-        raise ValueError(f"image is [B, 3, H, W] with H and W multiples of 32, not {list(image.shape)}")
+def of_picture(batch: BatchT, row: int) -> BatchT:
+    """One picture's part of a NamedTuple that was made of a batch: of its tensors [B, ...], and of tuples of them; the
+    numbers in it belong to all.
+    """
+    assert isinstance(batch, tuple)
+    return type(batch)(*(_row(value, row) for value in batch))
+
+
+def _row(value: Tensor | tuple[Tensor | int, ...], row: int) -> Tensor | tuple[Tensor | int, ...]:
+    if isinstance(value, Tensor):
+        return value[row : row + 1]
+    return tuple(part[row : row + 1] if isinstance(part, Tensor) else part for part in value)
 
 
 def unknown(boxes: Tensor) -> Proposals:

@@ -10,23 +10,18 @@ from torch import Tensor, nn
 from s2crop.models.align import rod_align_avg, roi_align_avg
 from s2crop.models.backbone import CUTS, LAYERS, Backbone, MultiScale
 from s2crop.models.proposals import Proposals
-from s2crop.models.scorer import Heat, Scorer, check_image
+from s2crop.models.scorer import Config, Heat, Scorer
 
 CHUNK = 128  # candidates encoded at once: their first maps stay small enough for a processor's cache
 
 
 @dataclass(frozen=True)
-class SFRCConfig:
-    """Every choice in the network and its input; kept with each weights file.
+class SFRCConfig(Config):
+    """Every choice in the network and its input.
 
     The defaults are the paper's where it names them (its sec. 4.2).
     """
 
-    # input
-    short_side: int = 256  # pixels; both sides are then rounded to multiples of 32
-    pixel_scale: float = 255.0
-    antialias: bool = True
-    padding: str = "one"  # of MobileNetV2: "one" (torchvision) or "same" (TensorFlow)
     # region feature
     reduced_dim: int = 32  # channels of the multi-scale map
     align_size: int = 9  # h
@@ -38,9 +33,6 @@ class SFRCConfig:
     first_dim: int = 8  # channels of the encoder's convolutions; not named
     second_dim: int = 16
     spatial_dim: int = 256  # d_s
-    # deviations from the paper, all off by default
-    proposal_head: bool = False  # object, face and text proposals from the same backbone map
-    subject_head: bool = False  # subject map, heads, persons and the choice among candidates
 
     def __post_init__(self) -> None:
         if self.padding not in ("one", "same"):
@@ -125,8 +117,11 @@ class SpatialEncoder(nn.Module):
         return F.relu(self.out(x.flatten(1)))
 
 
-class SFRC(Scorer):
+class SFRC(Scorer[Features]):
     """The network of Wang et al., CVPR 2023 (fig. 2)."""
+
+    config: SFRCConfig
+    backbone: Backbone
 
     def __init__(self, config: SFRCConfig = SFRCConfig()):
         super().__init__(config)
@@ -149,7 +144,6 @@ class SFRC(Scorer):
 
     def features(self, image: Tensor) -> Features:
         """One backbone pass. Args: image [B, 3, H, W], normalised; H and W multiples of 32."""
-        check_image(image)
         maps, responses = self.look(image)
         return self.head_features(maps, responses, (image.shape[-2], image.shape[-1]))
 
@@ -159,7 +153,7 @@ class SFRC(Scorer):
         Each layer's map is max-pooled over channels and resized (sec. 3.2, F-bar).
         """
         maps, responses = [], []
-        for number, x in enumerate(self.backbone.activations(image.to(next(self.backbone.parameters()).dtype))):
+        for number, x in enumerate(self.backbone.activations(self.backbone_input(image))):
             responses.append(self._response(self.backbone.upright(x.amax(dim=1, keepdim=True)).float()))
             if number in CUTS:
                 maps.append(self.backbone.upright(x).float())

@@ -8,8 +8,8 @@ import hashlib
 import json
 import mmap
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,13 +22,16 @@ from s2crop.models.asmnet import ASMNet, ASMNetConfig
 from s2crop.models.backbone import fold_batch_norm
 from s2crop.models.header import FORMAT, MAX_SIZE, shipped_file, weights_folder
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
-from s2crop.models.scorer import Scorer
+from s2crop.models.scorer import Config, Scorer
 from s2crop.models.sfrc import SFRC, SFRCConfig
 
 SHARED = "shared.safetensors"  # beside a weights file that says so: what it has in common with its siblings
 SHARED_PARTS = ("backbone.", "proposal_head.", "subject_head.")
-MODELS = {"s2cnet": (S2CNet, S2CNetConfig), "sfrc": (SFRC, SFRCConfig), "asmnet": (ASMNet, ASMNetConfig)}
-Config = S2CNetConfig | SFRCConfig | ASMNetConfig
+MODELS: dict[str, tuple[type[Scorer], type[Config]]] = {
+    "s2cnet": (S2CNet, S2CNetConfig),
+    "sfrc": (SFRC, SFRCConfig),
+    "asmnet": (ASMNet, ASMNetConfig),
+}
 MAX_BYTES = 1 << 30  # no network of ours is near this size; a larger file is something else
 
 
@@ -48,7 +51,7 @@ def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: 
     config, state = read_weights(path, name)
     model = _without_values(name, config)
     model.load_state_dict(state, strict=True, assign=True)
-    return model.eval().to(device=device, memory_format=torch.channels_last)
+    return model.eval().to(device).to(memory_format=torch.channels_last)
 
 
 def read_weights(path: Path, name: str = "s2cnet") -> tuple[Config, dict[str, Tensor]]:
@@ -102,13 +105,19 @@ class _WithoutValues(TorchFunctionMode):
     takes as long as torch itself. Buffers are made as always.
     """
 
-    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
-        if func is torch.empty:
-            return func(*args, **kwargs | {"device": "meta"})
         target = args[0] if args else kwargs.get("tensor")  # of what changes a tensor: fill_, nn.init.kaiming_uniform_
         if isinstance(target, Tensor) and target.is_meta and func.__name__.endswith("_") and func.__name__[0] != "_":
             return target
+        if func is torch.empty:
+            kwargs = kwargs | {"device": "meta"}
         return func(*args, **kwargs)
 
 
@@ -323,7 +332,8 @@ class _Taken:
             raise WeightsError(f"not an S2CNet checkpoint as published: {left[0]} is unknown ({len(left)} such keys)")
 
 
-def _fold_backbone(taken: _Taken, keys: dict[str, tuple[str, str]]):
+def _fold_backbone(taken: _Taken, keys: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Tensor]]:
+    """Our weights and biases, by name, of convolutions with their BatchNorm folded."""
     for ours, (convolution, norm) in keys.items():
         weight, bias = fold_batch_norm(taken(f"{convolution}.weight"), taken.norm(norm))
         yield f"{ours}.weight", weight

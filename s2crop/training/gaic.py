@@ -26,10 +26,10 @@ from s2crop.models.backbone import turn_kernels
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
+from s2crop.models.scorer import Config
 from s2crop.models.sfrc import SFRC
 from s2crop.models.weights import (
     MODELS,
-    Config,
     fold_mobilenet,
     load_model,
     name_of,
@@ -110,7 +110,8 @@ def train(
     where = find_device(device)
     torch.manual_seed(recipe.seed)
     name = name_of(config)
-    model: Network = MODELS[name][0](config)
+    model = MODELS[name][0](config)
+    assert isinstance(model, Network)
     load_pretrained(model, recipe.backbone)
     model = model.to(where).to(memory_format=torch.channels_last)
     pictures = read_gaic(data, "train")

@@ -106,6 +106,7 @@ def run_recipe(
     Raises:
         InputError: a recipe or data that cannot be used.
     """
+    from s2crop.models.s2cnet import S2CNetConfig
     from s2crop.models.weights import MODELS
     from s2crop.training import choice, gaic, graph, heads, proposals, subjects
     from s2crop.training.asmnet import ASMNetHead
@@ -136,6 +137,7 @@ def run_recipe(
     common: dict[str, Any] = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
+            assert isinstance(config, S2CNetConfig)
             return proposals.train(choices, config, data, folder, **common)
         if recipe["kind"] == "subjects":
             return subjects.train(choices, data, folder, **common)

@@ -1,0 +1,251 @@
+"""The crops of one picture: the best of its candidates in each ratio, or what is filled up in their place."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from s2crop.cropping.content import Content
+from s2crop.cropping.features import columns, measure, with_scores
+from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box
+from s2crop.cropping.protect import cut_and_lost, focus_of
+from s2crop.cropping.request import Crop, CropRequest, Prepared, required
+from s2crop.errors import InputError
+from s2crop.geometry.boxes import iou_matrix, to_pixels
+from s2crop.geometry.pads import Pads, pads_around
+from s2crop.geometry.ratio import Ratio
+from s2crop.geometry.search import SAME_CROP_IOU, SearchConfig, candidates, choose, neighbours, scales, worth
+from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
+
+ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
+SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
+
+OfBoxes = Callable[[np.ndarray], np.ndarray]  # something of each of boxes [N, 4] in pixels of a picture: [N, ...]
+
+
+class NotFiniteError(Exception):
+    """A score is no number, which half precision may be the cause of."""
+
+
+class _Rated(NamedTuple):
+    """Candidates of a ratio that the network has rated."""
+
+    boxes: np.ndarray  # [K, 4]
+    scores: np.ndarray  # [K], normalised
+    worths: np.ndarray  # [K]
+
+
+class _Chosen(NamedTuple):
+    """A crop before it is described."""
+
+    box: tuple[int, int, int, int]
+    score: float | None  # normalised; None where the network has not rated it yet
+    worth: float
+    padded: Pads | None = None
+
+
+class Candidates:
+    """The candidates of one picture from which its search begins, by ratio.
+
+    Raises:
+        InputError: what is asked for cannot be met.
+    """
+
+    def __init__(self, picture: Prepared, request: CropRequest, search: SearchConfig):
+        self.size_wh = picture.width, picture.height
+        self.request, self.search = request, search
+        self.must = required(request, self.size_wh)
+        self.ratios: list[tuple[Ratio, float | None]] = []  # and what each is on this picture
+        self.boxes: list[np.ndarray] = []  # [N, 4] of each
+        self.too_narrow: list[tuple[Ratio, float]] = []  # ratios of which no crop holds what is required
+        for ratio in request.ratios:
+            value = ratio.for_size(*self.size_wh)
+            try:
+                boxes = self._first(value)
+            except InputError:
+                if request.pad == "never" or ratio.value is None:
+                    raise
+                self.too_narrow.append((ratio, ratio.value))
+                continue
+            self.ratios.append((ratio, value))
+            self.boxes.append(boxes)
+
+    def near(self, boxes: np.ndarray, ratio: float | None) -> np.ndarray:
+        """Those around good ones of a ratio, [M, 4]."""
+        return self._large(neighbours(boxes, ratio, self.size_wh, self.must))
+
+    def _first(self, ratio: float | None) -> np.ndarray:
+        boxes = self._large(candidates(ratio, self.size_wh, self.must, self.search.method))
+        if not len(boxes):  # the published grid stops short of the borders
+            boxes = self._large(candidates(ratio, self.size_wh, self.must))
+        return boxes
+
+    def _large(self, boxes: np.ndarray) -> np.ndarray:
+        """Those boxes that are as large as was asked for."""
+        least = self.request.min_scale
+        return boxes if not least else boxes[scales(boxes, self.size_wh) >= least - ROUNDING]
+
+
+class Selection:
+    """The choice among the candidates of one picture.
+
+    Scores are taken to SCORE_STEP, so that a ratio's crops do not depend on which others are rated with it.
+
+    Args:
+        content: what was found in the picture.
+        score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
+        weights: of the features, for ratios that are given (False) and free (True).
+    """
+
+    def __init__(self, of: Candidates, content: Content, score: OfBoxes, weights: dict[bool, np.ndarray]):
+        self._candidates, self._request, self._size_wh = of, of.request, of.size_wh
+        self._content, self._weights = content, weights
+        self._score: OfBoxes = lambda boxes: np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
+
+    def crops(self) -> list[Crop]:
+        """The best crops of each ratio.
+
+        Raises:
+            NotFiniteError: a score is no number.
+        """
+        of, request = self._candidates, self._request
+        rated = self._rated()
+        if not all(np.isfinite(one.scores).all() and np.isfinite(one.worths).all() for one in rated):
+            raise NotFiniteError
+        crops: list[Crop] = []
+        for (ratio, value), found in zip(of.ratios, rated, strict=True):
+            chosen = [
+                _Chosen(self._to_pixels(found.boxes[i], value), float(found.scores[i]), float(found.worths[i]))
+                for i in choose(found.boxes, found.worths, request.top)
+            ]
+            if request.pad != "never" and ratio.value is not None:
+                first = self._instead(chosen[0], ratio.value, found)
+                if request.pad == "always":
+                    chosen = [first]
+                elif first is not chosen[0]:
+                    others = [one for one in chosen if _overlap(one.box, first.box) < SAME_CROP_IOU]
+                    chosen = [first, *others][: request.top]
+            crops += self._told(ratio, chosen)
+        for ratio, needs in of.too_narrow:
+            crops += self._told(ratio, [self._filled_up(needs, 0.0)])
+        return crops
+
+    def _rated(self) -> list[_Rated]:
+        """Of each ratio the candidates that the network rated, their scores and what they are worth."""
+        of = self._candidates
+        if not of.ratios:
+            return []
+        if of.search.method == "argmax":
+            return [_Rated(*pair, pair[1]) for pair in zip(of.boxes, _each(self._score, of.boxes), strict=True)]
+        weights = [self._weights[value is None] * columns(self._request.protect) for _, value in of.ratios]
+        with np.errstate(invalid="ignore"):
+            return self._expected(weights)
+
+    def _expected(self, weights: list[np.ndarray]) -> list[_Rated]:
+        """Those of the highest expected agreement with the editor's crop.
+
+        All ratios are measured and rated in one call for the candidates, and in one for neighbours of the best.
+
+        Args: weights: of each ratio.
+        """
+        of, search = self._candidates, self._candidates.search
+
+        def worths() -> list[np.ndarray]:
+            return [
+                worth(part, with_scores(known, marks) @ own, search.temperature)
+                for part, known, marks, own in zip(boxes, features, scores, weights, strict=True)
+            ]
+
+        boxes, features = list(of.boxes), _each(self._measured, of.boxes)
+        for k, (_, ratio) in enumerate(of.ratios):
+            if ratio is not None:
+                first = np.sort(np.argsort(-(features[k] @ weights[k]), kind="stable")[: search.rated])
+                boxes[k], features[k] = boxes[k][first], features[k][first]
+        scores = _each(self._score, boxes)
+        near = []
+        for part, values, (_, ratio) in zip(boxes, worths(), of.ratios, strict=True):
+            near.append(of.near(part[np.argsort(-values, kind="stable")[: search.refined]], ratio))
+        if any(map(len, near)):
+            for parts, found in (
+                (boxes, near),
+                (features, _each(self._measured, near)),
+                (scores, _each(self._score, near)),
+            ):
+                parts[:] = [np.concatenate(pair) for pair in zip(parts, found, strict=True)]
+        return list(map(_Rated, boxes, scores, worths()))
+
+    def _measured(self, boxes: np.ndarray) -> np.ndarray:
+        """Features of boxes [N, 4], the score's column left at 0: [N, F]."""
+        sizes = scales(boxes, self._size_wh)
+        return measure(self._content, boxes / np.tile(self._size_wh, 2), sizes, self._request.circle)
+
+    def _instead(self, best: _Chosen, ratio: float, rated: _Rated) -> _Chosen:
+        """What takes the place of the best crop of a ratio, and its worth, where that misses what matters or all is
+        asked for; else that crop.
+        """
+        protect, circle = self._request.protect, self._request.circle
+        if self._request.pad == "always":
+            return self._filled_up(ratio, best.worth)
+        if not misses(self._content, np.array([best.box]), protect, circle)[0]:
+            return best
+        hold = np.flatnonzero(~misses(self._content, rated.boxes, protect, circle))
+        if len(hold):  # another crop of the ratio holds it all
+            i = hold[choose(rated.boxes[hold], rated.worths[hold], 1)[0]]
+            return _Chosen(self._to_pixels(rated.boxes[i], ratio), float(rated.scores[i]), best.worth)
+        return self._filled_up(ratio, best.worth)
+
+    def _filled_up(self, ratio: float, worth: float) -> _Chosen:
+        """A crop that holds what matters, or all, with pads if it needs any."""
+        request, size_wh, must = self._request, self._size_wh, self._candidates.must
+        if request.pad == "always":
+            box = np.array([0, 0, *size_wh], float)
+        else:
+            need, all_of_it = (
+                around([needed(self._content, request.protect, least), must]) for least in (MATTERS, HELD)
+            )
+            assert need is not None and all_of_it is not None  # it is missed, or required
+            if not request.circle and fits(need, size_wh, ratio):
+                return _Chosen(self._to_pixels(largest_around(need, size_wh, ratio), ratio), None, worth)
+            box = padded_box(all_of_it, size_wh, ratio, request.circle, request.min_scale * min(size_wh))
+        x1, y1, x2, y2 = whole = self._to_pixels(box, None)
+        pads = pads_around((x2 - x1, y2 - y1), ratio, request.circle)
+        return _Chosen(self._to_pixels(box, ratio) if pads is None else whole, None, worth, pads)
+
+    def _told(self, ratio: Ratio, chosen: Sequence[_Chosen]) -> list[Crop]:
+        """Crops of a ratio, best first, with what is told of each."""
+        crops = []
+        for rank, one in enumerate(chosen, start=1):
+            mark = self._score(np.array([one.box], float))[0] if one.score is None else one.score
+            cut, lost = cut_and_lost(self._content, one.box, self._request.protect)
+            crops.append(
+                Crop(
+                    one.box,
+                    float(to_mos(mark)),
+                    ratio.label,
+                    rank,
+                    worth=one.worth,
+                    cut=cut,
+                    lost=lost,
+                    focus=focus_of(self._content, one.box),
+                    padded=one.padded,
+                )
+            )
+        return crops
+
+    def _to_pixels(self, box: np.ndarray, ratio: float | None) -> tuple[int, int, int, int]:
+        return to_pixels(box, self._size_wh, ratio, self._candidates.must)
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    return float(iou_matrix(np.array([a], float), np.array([b], float))[0, 0])
+
+
+def _each(function: OfBoxes, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a function of boxes gives for each of several sets, in one call."""
+    return np.split(function(np.concatenate(parts)), np.cumsum([len(part) for part in parts])[:-1])
+
+
+def to_mos(scores: np.ndarray | float, clip: bool = True) -> np.ndarray:
+    """Normalised network scores to the MOS scale, 1 to 5."""
+    mos = np.asarray(MOS_MEAN + MOS_STD * scores)
+    return np.clip(mos, 1.0, 5.0) if clip else mos
