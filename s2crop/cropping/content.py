@@ -1,15 +1,18 @@
 """What one picture is about, as crops are judged by it: maps and boxes in fractions of the picture."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from s2crop.geometry.boxes import inside_share
+from s2crop.geometry.integral import Integral
 from s2crop.models.proposals import KINDS, Proposals
 from s2crop.models.subjects import FACE_MARGIN, FIGURES, Subjects
 
 MIN_SCORE = {"text": 0.3, "object": 0.3, "face": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
 EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
+TOP_SHARE = 0.25  # of a subject's mass, from above: a head, a roof, a masthead
 SAME_HEAD = 0.5  # of a face inside a head that was found already
 
 
@@ -23,6 +26,30 @@ class Content:
     parts: dict[
         str, tuple[np.ndarray, np.ndarray]
     ]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
+
+    @cached_property
+    def subject_sums(self) -> Integral:
+        """The subject map, of 1 where it fills the picture."""
+        return Integral(self.subject[None].astype(float) / self.subject.size)
+
+    @cached_property
+    def looks_sums(self) -> Integral:
+        """The map of looks."""
+        return Integral(self.looks[None].astype(float))
+
+    @cached_property
+    def moment_sums(self) -> Integral:
+        """The subject map as it is, times the column of each place and times its row, in fractions; and its top."""
+        subject = self.subject.astype(float)
+        rows, columns = ((np.arange(n) + 0.5) / n for n in subject.shape)
+        return Integral(np.stack([subject, subject * columns, subject * rows[:, None], self.top]) / subject.size)
+
+    @cached_property
+    def top(self) -> np.ndarray:
+        """The subject map down to where TOP_SHARE of it lies, 0 below: [h, w]."""
+        subject = self.subject.astype(float)
+        down = subject.sum(axis=1).cumsum()
+        return subject * (np.arange(len(down)) <= np.searchsorted(down, TOP_SHARE * down[-1]))[:, None]
 
 
 def contents(

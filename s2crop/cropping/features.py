@@ -7,11 +7,10 @@ call.
 import numpy as np
 
 from s2crop.cropping.content import Content
-from s2crop.geometry.integral import Integral, area_shares, held_shares, strips
+from s2crop.geometry.integral import area_shares, held_shares, strips
 
 CONFIDENT_SHARE = 0.02  # of the picture that a subject map covers: below, the map says less and less
 EDGE_FRAC = 0.02  # of the picture's longer side: thickness of the strip inside a border that is asked for what it cuts
-TOP_SHARE = 0.25  # of a subject's mass, from above: a head, a roof, a masthead
 TIGHT_FRAC = 0.06  # of the crop's side: thickness of the strip in which a subject is said to touch the border
 MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's area, cuts no more
 PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
@@ -110,23 +109,18 @@ def _place(boxes: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:
 def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
     """Of the subject map and the map of looks. Args: boxes that count as inside; crops whose borders are asked."""
     width, height = content.size_wh
-    subject = content.subject.astype(float)
-    total = subject.mean()
+    total = content.subject.astype(float).mean()
     sure = float(np.clip(total / CONFIDENT_SHARE, 0, 1))  # near zero means "don't know", not "nothing worth keeping"
-    rows, columns_ = ((np.arange(n) + 0.5) / n for n in subject.shape)
-    down = subject.sum(axis=1).cumsum()
-    top = subject * (np.arange(len(rows)) <= np.searchsorted(down, TOP_SHARE * down[-1]))[:, None]
-    summed = Integral(np.stack([subject, subject * columns_, subject * rows[:, None], top]) / subject.size)
-    held, held_x, held_y, held_top = summed.over(boxes).T
+    held, held_x, held_y, held_top = content.moment_sums.over(boxes).T
     share = held / max(total, 1e-6)
     found = {"lost": sure * (1 - share), "lost_most": sure * (1 - share) ** 2}
-    found["top_lost"] = sure * (1 - held_top / max(top.mean(), 1e-6))
+    found["top_lost"] = sure * (1 - held_top / max(content.top.mean(), 1e-6))
 
     edge = EDGE_FRAC * max(width, height) / np.array([width, height])
     root = np.sqrt(max(total, 0.005) * width * height)  # pixels
     lengths = np.array([height, width, height, width])[:, None]
     both = np.concatenate([crops, [[0, 0, 1, 1.0]]])  # the picture's own borders last
-    looks = Integral(content.looks[None].astype(float))
+    summed, looks = content.subject_sums, content.looks_sums
     edges = strips(both, edge)  # [4, N+1, 4]
     thickness = np.tile(edge, 2)[:, None]
     cuts = summed.over(edges.reshape(-1, 4))[:, 0].reshape(4, -1) / thickness * lengths
@@ -163,8 +157,7 @@ def weights_of(content: Content, kind: str) -> np.ndarray:
     if kind == "person":
         return scores * np.clip(size / PROMINENT_PERSON**0.5, 0.1, 1)
     if kind == "object":  # an object matters as far as it belongs to the subject
-        subject = content.subject.astype(float)
-        filled = Integral(subject[None] / subject.size).over(boxes)[:, 0] / area_shares(boxes)
+        filled = content.subject_sums.over(boxes)[:, 0] / area_shares(boxes)
         weights = scores * size * np.clip(1.5 * filled, 0, 1)
     else:
         weights = scores * (0.25 + 0.75 * np.clip(size / PROMINENT_AREA**0.5, 0, 1))  # one of a crowd matters less

@@ -11,8 +11,8 @@ from s2crop.errors import OutputError
 from s2crop.geometry.pads import Pads, pads_in
 from s2crop.geometry.ratio import Ratio
 
-# Where the JPEG decoder makes a picture smaller, this much of the shrinking is left to the Lanczos filter. On 24 sharp
-# photos the result is 43 dB from a full decode's; a bicubic filter's is 45 dB from it.
+# Where the JPEG decoder, or means of blocks, make a picture smaller, this much of the shrinking is left to the Lanczos
+# filter. On 24 sharp photos the result is 43 dB from that of the filter alone; a bicubic filter's is 45 dB from it.
 LEFT_TO_LANCZOS = 1.5
 
 SCORED_SHORT_SIDE = 768  # pixels that the JPEG decoder leaves of a picture's short side for scoring, if it has them

@@ -19,21 +19,29 @@ class Integral:
 
     def over(self, boxes: np.ndarray) -> np.ndarray:
         """What boxes [N, 4] in fractions of the picture hold of each map: [N, C]; cells count by their share inside."""
-        x1, y1, x2, y2 = boxes.T
-        return self._corner(x2, y2) - self._corner(x1, y2) - self._corner(x2, y1) + self._corner(x1, y1)
+        (left, right), (top, bottom) = (
+            (_places(near, cells), _places(far, cells))
+            for near, far, cells in zip(boxes.T[:2], boxes.T[2:], (self.width, self.height), strict=True)
+        )
+        corners = self._corner(right, bottom), self._corner(left, bottom), self._corner(right, top)
+        return corners[0] - corners[1] - corners[2] + self._corner(left, top)
 
-    def _corner(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Sums over [0, x] times [0, y], bilinear between cells: [N, C]."""
-        x, y = np.clip(x, 0, 1) * self.width, np.clip(y, 0, 1) * self.height
-        column = np.minimum(x.astype(np.intp), self.width - 1)
-        row = np.minimum(y.astype(np.intp), self.height - 1)
-        right, down = (x - column)[:, None], (y - row)[:, None]
+    def _corner(self, x: tuple[np.ndarray, np.ndarray], y: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Sums from the first cell to `_places` x and y, bilinear between cells: [N, C]."""
+        (column, right), (row, down) = x, y
         flat = self.sums.reshape(-1, self.sums.shape[-1])
         start = row * (self.width + 1) + column
         upper = flat[start] * (1 - right) + flat[start + 1] * right
         start += self.width + 1
         lower = flat[start] * (1 - right) + flat[start + 1] * right
         return upper * (1 - down) + lower * down
+
+
+def _places(edges: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Edges [N] in fractions as numbers of cells [N], and how far into these they lie [N, 1]."""
+    edges = np.clip(edges, 0, 1) * cells
+    cell = np.minimum(edges.astype(np.intp), cells - 1)
+    return cell, (edges - cell)[:, None]
 
 
 def strips(boxes: np.ndarray, thickness: np.ndarray) -> np.ndarray:

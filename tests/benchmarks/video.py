@@ -1,9 +1,11 @@
 """Time and memory of reading a clip and choosing its covers, against ffmpeg's bare decoding, side by side in one run.
 
-    python tests/benchmarks/video.py [--minutes 1 60] [--rounds 5] [--results weights/results.json]
+    python tests/benchmarks/video.py [--minutes 1 60] [--rounds 5] [--long-rounds 1] [--results weights/results.json]
 
-Each clip is looked through by both scans, all frames and I-frames alone; --minutes takes several lengths. The clip is
-1280x720, 30 frames a second, H.264, made here. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo` into nowhere.
+Each clip is looked through by both scans, all frames and I-frames alone; --minutes takes several lengths. Of clips of
+ten minutes and more, which are not decoded whole unless that is asked for, the scan of all frames is left out, and one
+round is enough. The clip is 1280x720, 30 frames a second, H.264, made here; long ones repeat its first minute, and are
+joined without encoding. The floor is `ffmpeg -i clip -vf scale=160:-2 -f rawvideo` into nowhere.
 All parts run in turn, so that a busy machine slows all; a ratio is the median over rounds of paired times: wall, and
 processor time of ffmpeg and Python together, which a busy machine disturbs less.
 """
@@ -34,6 +36,7 @@ SCENES = (
     "gradients=size=1280x720:rate=30:speed=0.02",
 )
 SCENE_S = 5
+LONG_MINUTES = 10
 
 
 def make_clip(path: Path, minutes: int) -> Path:
@@ -142,6 +145,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=int, nargs="+", default=[1, 60])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--long-rounds", type=int, default=1, help=f"those of clips of {LONG_MINUTES} minutes and more")
+    parser.add_argument("--full-long", action="store_true", help="all frames of those too")
     parser.add_argument("--keyframes-only", action="store_true", help="leave out the full scan, for its memory")
     parser.add_argument("--results", type=Path, help='JSON file to keep the rows in, under "video"')
     options = parser.parse_args()
@@ -151,8 +156,11 @@ def main() -> None:
         # A process of its own, so that the encoder that made the clip does not count, nor the clip before.
         with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as apart:
             path = make_clip(Path(folder, "clip.mp4"), minutes)
-            rows = apart.submit(measure, path, options.rounds, not options.keyframes_only).result()
-            measured.append({"minutes": minutes, **rows})
+            is_long = minutes >= LONG_MINUTES
+            rounds = options.long_rounds if is_long else options.rounds
+            full = not options.keyframes_only and (options.full_long or not is_long)
+            rows = apart.submit(measure, path, rounds, full).result()
+            measured.append({"minutes": minutes, "rounds": rounds, **rows})
     if options.results:
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
         results["video"] = measured
