@@ -156,7 +156,11 @@ def fcdb(photos: Path, labels: Path, **options: Any) -> None:
 @click.argument("boxes", type=_FILE)
 @click.option("--masks", type=_FILE, help="An .npz with a mask of its subject for each photo.")
 @click.option(
-    "--pad", type=click.Choice(PADS), default="never", show_default=True, help="Measure crops that are filled up too."
+    "--pad",
+    type=click.Choice(PADS),
+    default="never",
+    show_default=True,
+    help="Measure crops that are filled up, in place of others'.",
 )
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options: Any) -> None:

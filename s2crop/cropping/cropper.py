@@ -14,7 +14,7 @@ from s2crop.cropping import windows
 from s2crop.cropping.content import Content, contents
 from s2crop.cropping.early import prepare
 from s2crop.cropping.features import columns, measure, with_scores
-from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box
+from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Inside, Prepared, Thing, required
 from s2crop.errors import InputError, WeightsError
@@ -593,7 +593,7 @@ class _Candidates:
         if not misses(content, np.array([best.box]), request.protect, request.circle)[0]:
             return best
         boxes, scores, worths = rated
-        hold = np.flatnonzero(~misses(content, boxes, request.protect, request.circle))
+        hold = np.flatnonzero(replaces(content, boxes, np.array(best.box), request.protect, request.circle))
         if len(hold):  # another crop of the ratio holds it all
             i = hold[choose(boxes[hold], worths[hold], 1)[0]]
             return _Chosen(to_pixels(boxes[i], self.size_wh, ratio, self.must), scores[i], best.worth)

@@ -92,6 +92,24 @@ def throughput_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def padding_table(result: dict) -> str:
+    """What is cut or lost with and without pads, and how often there are any, as two Markdown tables."""
+    rows = {(row["kind"], row["scorer"]): row for row in result["rows"]}
+    lines = ["| kind | boxes | cut or lost | with `--pad auto` | missed of what fits together | with `--pad auto` |"]
+    lines.append("|---|---|---|---|---|---|")
+    for (kind, scorer), auto in rows.items():
+        if scorer.endswith(pad := ", --pad auto"):
+            plain = rows[kind, scorer.removesuffix(pad)]
+            shares = [f"{row['cut'] + row['lost']:.3f}" for row in (plain, auto)]
+            shares += [f"{row['missed']:.3f}" for row in (plain, auto)]
+            lines.append(f"| {kind} | {auto['boxes']} | {' | '.join(shares)} |")
+    ratios = integrity.RATIOS
+    lines += ["", f"| filled up | {' | '.join(ratios)} |", "|---|" + "---|" * len(ratios)]
+    for name, padded in result["padded"].items():
+        lines.append(f"| {name} | {' | '.join(f'{padded[ratio]:.3f}' for ratio in ratios)} |")
+    return "\n".join(lines)
+
+
 def subjects_table(result: dict) -> str:
     """How well the subject head finds what pictures are about, as a Markdown table."""
     titles = {
@@ -203,6 +221,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "integrity": lambda results: integrity.table(results["integrity"]),
     "groups": lambda results: integrity.table(results["groups"]),
     "figures": lambda results: integrity.table(results["figures"]),
+    "padding": lambda results: padding_table(results["padding"]),
     "subjects": lambda results: subjects_table(results["subjects"]),
     "blind": lambda results: blind_table(results["blind"]),
     "network": lambda results: network_table(results["network"]),
