@@ -274,3 +274,19 @@ def test_tables_are_filled_between_their_marks():
     filled = tables.filled(text, results)
     assert filled == "a\n<!-- table: proposals -->\n| object | face |\n|---|---|\n| 0.500 | 0.250 |\n<!-- end -->\nb"
     assert tables.filled(filled, results) == filled
+
+
+def test_the_table_of_padding_sets_crops_with_pads_beside_those_without():
+    row = {"kind": "face", "boxes": 8, "cut": 0.25, "lost": 0.125, "holdable": 8, "missed": 0.25}
+    rows = [
+        row | {"scorer": "s2cnet"},
+        row | {"scorer": "s2cnet, --pad auto", "cut": 0.0, "lost": 0.125, "missed": 0.0},
+    ]
+    padded = {"photos": dict(zip(integrity.RATIOS, (0.1, 0.2, 0.3, 0.4), strict=True))}
+    lines = tables.padding_table({"rows": rows, "padded": padded}).splitlines()
+    assert lines[2] == "| face | 8 | 0.375 | 0.125 | 0.250 | 0.000 |" and len(lines) == 7
+    assert lines[4:] == [
+        "| filled up | 1:1 | 16:9 | 9:16 | 4:5 |",
+        "|---|---|---|---|---|",
+        "| photos | 0.100 | 0.200 | 0.300 | 0.400 |",
+    ]
