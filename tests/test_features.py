@@ -6,7 +6,7 @@ import pytest
 from s2crop.choices import PROTECT
 from s2crop.cropping.content import Content, with_faces
 from s2crop.cropping.features import ALL_NAMES, NAMES, columns, measure, with_scores
-from s2crop.cropping.protect import cut_and_lost, focus_of, mask_inside, subject_box
+from s2crop.cropping.protect import cut_and_lost, focus_of, mask_at_borders, mask_inside, subject_box
 from s2crop.geometry.integral import Integral, strips
 from s2crop.models.choice import FEATURES
 
@@ -146,6 +146,11 @@ def test_a_border_through_a_mask_is_measured_in_roots_of_its_area():
     mask = blob(4, 2, 8, 6) > 0  # 40x40 pixels
     assert mask_inside(mask, np.array([0.0, 0, 0.5, 1]), (120, 80)) == pytest.approx((0.5, 1.0))
     assert mask_inside(mask, np.array([0.0, 0, 1, 1]), (120, 80)) == pytest.approx((1.0, 0.0))
+    crops = np.array([[0.0, 0, 0.5, 1], [0, 0, 1, 1], [0.3, 0.2, 0.6, 0.9]])
+    held, through = mask_at_borders(mask, crops, (120, 80))
+    assert (held.shape, through.shape) == ((3,), (3, 4))
+    for crop, share, ways in zip(crops, held, through, strict=True):
+        assert mask_inside(mask, crop, (120, 80)) == pytest.approx((share, ways.max()))
     np.testing.assert_allclose(subject_box(mask), [1 / 3, 0.25, 2 / 3, 0.75])
     assert subject_box(np.zeros((8, 12), bool)) is None
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from s2crop.cropping.content import Content
-from s2crop.cropping.padding import HELD, MARGIN, MATTERS, fits, largest_around, misses, needed, padded_box
+from s2crop.cropping.padding import HELD, MARGIN, MATTERS, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.request import CropRequest
 from s2crop.errors import InputError
 
@@ -67,6 +67,19 @@ def test_a_subject_matters_where_much_of_it_is_cut_off():
     assert not missed(car, (0, 0, 1300, 900)), "a twelfth of it"
     assert not missed(car, (0, 0, 800, 900), protect="face")
     assert not missed(content(), (0, 0, 100, 100))
+
+
+def test_no_subject_is_given_up_for_a_text():
+    bird, mark = (100, 200, 600, 800), (1150, 820, 1500, 870)
+    best, others = np.array([0, 0, 900, 900.0]), np.array([[650, 0, 1550, 900], [520, 0, 1420, 900.0]])
+    found = content(texts=[mark], subject=bird)
+    assert missed(found, best) and not missed(found, others[0])
+    assert not replaces(found, others, best, "all").any()
+    assert replaces(found, others, best, "text").tolist() == [True, False]
+    assert replaces(content(texts=[mark]), others, best, "all").tolist() == [True, False]
+    small = content(texts=[mark], subject=(500, 200, 700, 800))  # a quarter of it is outside of the other crop
+    assert not replaces(small, np.array([[550, 0, 1550, 900.0]]), best, "all").any()
+    assert replaces(small, np.array([[530, 0, 1530, 900.0]]), best, "all").all()
 
 
 def test_circles_hold_less():

@@ -108,7 +108,26 @@ def test_integrity_tells_what_pads_save_and_how_often_there_are_any(data, weight
     filled = result["padded"]["photos"]
     assert set(filled) == set(integrity.RATIOS) and filled["9:16"] == filled["1:1"] == 1.0
     assert "Filled up, of lettered copies: 1.000 at 1:1" in integrity.table(result)
+    assert {row["scorer"] for row in result["rows"]} == {"s2cnet", "s2cnet, --pad always"}
     assert "padded" not in integrity.evaluate(cropper, data, data / "boxes.json.gz", split="all")
+
+
+@pytest.mark.slow
+def test_with_pads_faces_and_lines_that_are_large_count_once_more(data, weights, tmp_path):
+    boxes = {
+        f"p{i}": [
+            {"box": [0.4, 0.4, 0.4 + width, 0.5], "score": 0.9, "kind": "face"},
+            {"box": [0.2, 0.9, 0.4, 0.9 + height], "score": 0.9, "kind": "text"},
+        ]
+        for i, (width, height) in enumerate([(0.03, 0.1), (0.05, 0.03)])
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    cropper = Cropper(weights=weights, device="cpu")
+    found = integrity.evaluate(cropper, data, tmp_path / "boxes.json", split="all", pad="always")
+    counts = {row["kind"]: row["boxes"] for row in found["rows"] if row["scorer"] == "s2cnet"}
+    assert (counts["face"], counts["face, prominent"], counts["text"], counts["text, prominent"]) == (8, 4, 8, 4)
+    plain = integrity.evaluate(cropper, data, tmp_path / "boxes.json", split="all")
+    assert not any("prominent" in row["kind"] for row in plain["rows"])
 
 
 def test_missed_boxes_are_counted_against_what_fits_together():
@@ -244,3 +263,19 @@ def test_tables_are_filled_between_their_marks():
     filled = tables.filled(text, results)
     assert filled == "a\n<!-- table: proposals -->\n| object | face |\n|---|---|\n| 0.500 | 0.250 |\n<!-- end -->\nb"
     assert tables.filled(filled, results) == filled
+
+
+def test_the_table_of_padding_sets_crops_with_pads_beside_those_without():
+    row = {"kind": "face", "boxes": 8, "cut": 0.25, "lost": 0.125, "holdable": 8, "missed": 0.25}
+    rows = [
+        row | {"scorer": "s2cnet"},
+        row | {"scorer": "s2cnet, --pad auto", "cut": 0.0, "lost": 0.125, "missed": 0.0},
+    ]
+    padded = {"photos": dict(zip(integrity.RATIOS, (0.1, 0.2, 0.3, 0.4), strict=True))}
+    lines = tables.padding_table({"rows": rows, "padded": padded}).splitlines()
+    assert lines[2] == "| face | 8 | 0.375 | 0.125 | 0.250 | 0.000 |" and len(lines) == 7
+    assert lines[4:] == [
+        "| filled up | 1:1 | 16:9 | 9:16 | 4:5 |",
+        "|---|---|---|---|---|",
+        "| photos | 0.100 | 0.200 | 0.300 | 0.400 |",
+    ]

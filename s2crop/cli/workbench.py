@@ -178,7 +178,7 @@ def fcdb(photos: Path, labels: Path, **options: Any) -> None:
     type=click.Choice(PADS),
     default="never",
     show_default=True,
-    help="Pad crops as `s2crop --pad` does, and measure those.",
+    help="Measure crops that are padded as by `s2crop --pad`, in place of others'.",
 )
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options: Any) -> None:

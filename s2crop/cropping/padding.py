@@ -3,8 +3,9 @@
 What matters was chosen on the best crops that people drew freely on photos of FCDB, which crop well by definition, and
 on crops that an editor refused for a head, lettering or a subject that was cut or lost (`datasets/rankings.py`): of the
 former 4 in 100 miss a head by the measure here, 4 lettering and 3 the subject, of the latter 65, 63 and 36. Most of
-those few leave out a passer-by, a sign at the border, or a part of a subject that has no clear end. Of 500 photos 51
-crops of 1:1 were found to miss something; 46 of them were tried, 21 became filled up, and of one the crop was as good.
+those few leave out a passer-by, a sign at the border, or a part of a subject that has no clear end. Of 80 crops of 40
+photos of signs and groups, at 1:1 and 9:16, 36 were found to miss something; 30 became filled up, and of three the crop
+was as good.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ from s2crop.geometry.boxes import inside_circle_share, largest_of_ratio
 from s2crop.geometry.integral import area_shares, held_shares
 
 MATTERS = {"face": 0.4, "text": 0.35}  # score times prominence of a head or text, above which a crop is not to miss it
-HELD = {"face": 0.25, "text": 0.25}  # the same of what is held once a picture is filled up anyway
-MISSED = 0.25  # of a head or text outside of a crop counts as missing all of it, and less in proportion
-CROWD = 15, 45  # heads that matter, or are to be held: of more of them, none does by itself
+HELD = {"face": 0.15, "text": 0.15}  # the same of what is held once a picture is filled up anyway
+MISSED = {"face": 0.25, "text": 0.15}  # of one outside of a crop counts as missing all of it, less in proportion
+CROWD = {0.4: 15, 0.25: 45}  # score times prominence: of more heads above it than this, none matters by itself
 SUBJECT_MATTERS = 0.42  # of a subject that is outside while a border runs through it as long, in roots of its area
 BOTH_SIDES = 0.2  # the same where opposite borders run through the subject, which then does not fit
+SUBJECT_LESS = 0.2  # of a subject that the best crop holds: a crop without more of it does not take its place
 TAIL = 0.01  # of a subject on each side that a box need not hold
 MARGIN = 0.04  # of the picture's longer side, around what a box is to hold
 LEAST_PAD = 0.08  # of a side: a box is widened, where it can be, until its pads together take as much
@@ -44,20 +46,34 @@ def misses(content: Content, boxes: np.ndarray, protect: str, circle: bool = Fal
     for kind in KINDS:
         things, weights = _things(content, kind, protect)
         if len(things):
-            outside = np.clip((1 - held_shares(crops, things, circle)) / MISSED, 0, 1)
+            outside = np.clip((1 - held_shares(crops, things, circle)) / MISSED[kind], 0, 1)
             found |= (outside * weights).max(axis=1) > MATTERS[kind]
     mask = content.subject > SUBJECT_LEVEL
     if protect in ("subject", "all") and subject_box(mask) is not None:
-        rows, columns = np.nonzero(mask)
-        cells = np.stack([columns, rows, columns + 1, rows + 1], axis=1) / np.tile(mask.shape[::-1], 2)
-        for i, crop in enumerate(crops):
-            if circle:
-                lost = float((inside_circle_share(crop[None], cells) < 0.5).mean())
-            else:
-                held, through = mask_at_borders(mask, crop, content.size_wh)
-                lost = min(1 - held, through.max())
-                found[i] |= min(1 - held, np.minimum(through[:2], through[2:]).max()) > BOTH_SIDES
-            found[i] |= lost > SUBJECT_MATTERS
+        if circle:
+            rows, columns = np.nonzero(mask)
+            cells = np.stack([columns, rows, columns + 1, rows + 1], axis=1) / np.tile(mask.shape[::-1], 2)
+            for i, crop in enumerate(crops):  # one at a time: of many cells and crops the points fill memory
+                found[i] |= (inside_circle_share(crop[None], cells) < 0.5).mean() > SUBJECT_MATTERS
+        else:
+            held, through = mask_at_borders(mask, crops, content.size_wh)
+            both_sides = np.minimum(through[:, :2], through[:, 2:]).max(axis=1)
+            found |= np.minimum(1 - held, through.max(axis=1)) > SUBJECT_MATTERS
+            found |= np.minimum(1 - held, both_sides) > BOTH_SIDES
+    return found
+
+
+def replaces(content: Content, boxes: np.ndarray, best: np.ndarray, protect: str, circle: bool = False) -> np.ndarray:
+    """Which crops hold what matters where the best one, [4], misses some, and no less of the subject: bool [N].
+
+    A sign or a watermark is not worth a subject that the best crop holds.
+    """
+    found = ~misses(content, boxes, protect, circle)
+    if protect in ("subject", "all") and subject_box(mask := content.subject > SUBJECT_LEVEL) is not None:
+        held, _ = mask_at_borders(
+            mask, np.concatenate([best[None], boxes]) / np.tile(content.size_wh, 2), content.size_wh
+        )
+        found &= held[1:] >= held[0] - SUBJECT_LESS
     return found
 
 
@@ -132,9 +148,7 @@ def _things(content: Content, kind: str, protect: str) -> tuple[np.ndarray, np.n
     """Heads ("face") or texts [M, 4] that are protected, and how much each matters [M]; none of a crowd."""
     things, scores = content.parts[KINDS[kind]]
     weights = prominence(things, scores)
-    is_crowd = kind == "face" and any(
-        (weights > least[kind]).sum() > most for least, most in zip((MATTERS, HELD), CROWD, strict=True)
-    )
+    is_crowd = kind == "face" and any((weights > least).sum() > most for least, most in CROWD.items())
     return (things[:0], weights[:0]) if is_crowd or protect not in (kind, "all") else (things, weights)
 
 

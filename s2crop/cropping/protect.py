@@ -56,19 +56,20 @@ def mask_inside(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) ->
         Share of the mask inside, and the longest way through it of a border that is not the picture's, in roots of its
         area.
     """
-    held, through = mask_at_borders(mask, crop, size_wh)
-    return held, float(through.max())
+    held, through = mask_at_borders(mask, crop[None], size_wh)
+    return float(held[0]), float(through.max())
 
 
-def mask_at_borders(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) -> tuple[float, np.ndarray]:
-    """The same with the way of each border, left, top, right and bottom: [4]."""
+def mask_at_borders(mask: np.ndarray, crops: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of crops [N, 4], with the way of each border, left, top, right and bottom: [N] and [N, 4]."""
     width, height = size_wh
     summed = Integral(mask[None] / mask.size)
-    held = summed.over(crop[None])[0, 0] / mask.mean()
+    held = summed.over(crops)[:, 0] / mask.mean()
     edge = EDGE_FRAC * max(width, height) / np.array([width, height])
-    along = summed.over(strips(crop[None], edge)[:, 0])[:, 0] / np.tile(edge, 2) * [height, width, height, width]
-    inner = np.concatenate([crop[:2] > 1e-3, crop[2:] < 1 - 1e-3])
-    return float(held), inner * along / np.sqrt(mask.mean() * width * height)
+    along = summed.over(strips(crops, edge).reshape(-1, 4)).reshape(4, -1).T  # [N, 4]
+    along = along / np.tile(edge, 2) * [height, width, height, width]
+    inner = np.concatenate([crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1)
+    return held, inner * along / np.sqrt(mask.mean() * width * height)
 
 
 def _thing(kind: str, box: np.ndarray) -> Thing:

@@ -7,7 +7,7 @@ import numpy as np
 
 from s2crop.cropping.content import Content
 from s2crop.cropping.features import columns, measure, with_scores
-from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box
+from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Prepared, required
 from s2crop.errors import InputError
@@ -188,7 +188,7 @@ class Selection:
             return self._filled_up(ratio, best.worth)
         if not misses(self._content, np.array([best.box]), protect, circle)[0]:
             return best
-        hold = np.flatnonzero(~misses(self._content, rated.boxes, protect, circle))
+        hold = np.flatnonzero(replaces(self._content, rated.boxes, np.array(best.box), protect, circle))
         if len(hold):  # another crop of the ratio holds it all
             i = hold[choose(rated.boxes[hold], rated.worths[hold], 1)[0]]
             return _Chosen(self._to_pixels(rated.boxes[i], ratio), float(rated.scores[i]), best.worth)

@@ -25,6 +25,8 @@ from s2crop.geometry.ratio import Ratio, parse_ratio
 
 RATIOS = ("1:1", "16:9", "9:16", "4:5")
 MIN_SCORE = {"face": 0.75, "text": 0.75}  # teachers' boxes below are too often false alarms
+PROMINENT = {"face": 0, "text": 1, "lettering": 1}  # kinds, and the side that is compared with the picture's
+PROMINENT_FRAC = 0.04  # of the picture's width or height, from which a face's width or a line's height is prominent
 LAYOUTS = ("banner", "title", "subtitle", "lyrics")  # of the composites
 MEASURES = ("boxes", "cut", "lost", "holdable", "missed")
 
@@ -44,6 +46,8 @@ def evaluate(
 
     Only boxes that fit into the largest crop of a ratio count for that ratio. "Lettering" are the
     lines of banners, titles, subtitles and lyrics drawn over copies of the photos that show a face or text.
+    With a pad, faces from 4 % of the picture's width and lines from 4 % of its height count once more as
+    "prominent": pads are for those, as `cropping.padding.MATTERS` has it, and passers-by are left to the crop.
 
     Args:
         photos: folder of `<id>.webp|jpg|jpeg|png`, however deep.
@@ -51,7 +55,7 @@ def evaluate(
             labels {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}.
         masks: .npz of a uint8 mask of its subject for each photo.
         split: "validation", "training" or "all", as in `fcdb`.
-        pad: "auto" or "always" measures crops that may be filled up too.
+        pad: "auto" or "always" measures crops that may be filled up, in place of other croppers.
     Returns:
         {"data", "split", "pictures", "rows": [{"scorer", "kind", "boxes", "cut", "lost", "holdable", "missed"}],
         "padded"}. cut, lost: shares of the boxes. holdable: how many boxes of a kind a crop can hold at once, summed
@@ -79,8 +83,9 @@ def evaluate(
             lettered, lines, _ = letter(pixels, rng, layout=LAYOUTS[done % len(LAYOUTS)])
             shown.append((lettered, {"lettering": lines}, None))
         for image, image_parts, mask in shown:
-            scored = _crops(cropper, image, ratios)
+            scored = _crops(cropper, image, ratios, alone=pad != "never")
             if pad != "never":
+                image_parts |= _prominent(image_parts, scale)
                 crops, was_filled = _padded(cropper, image, ratios, pad)
                 scored.append((f"{cropper.model}, --pad {pad}", crops))
                 filled["lettered copies" if "lettering" in image_parts else "photos"].append(was_filled)
@@ -164,17 +169,23 @@ def _read_masks(path: Path | None) -> dict[str, np.ndarray]:
         return {name: masks[name] > 255 * SUBJECT_LEVEL for name in masks.files}
 
 
-def _crops(cropper: Cropper, pixels: np.ndarray, ratios: tuple[Ratio, ...]) -> list[tuple[str, list[np.ndarray]]]:
-    """Each scorer's crops [4] of a picture, one for each ratio."""
+def _crops(
+    cropper: Cropper, pixels: np.ndarray, ratios: tuple[Ratio, ...], alone: bool
+) -> list[tuple[str, list[np.ndarray]]]:
+    """Each scorer's crops [4] of a picture, one for each ratio. Args: alone leaves other croppers out."""
     prepared = cropper.prepare(Picture.open(pixels))
     found = []
-    for name, protect in ((cropper.model, "all"), (f"{cropper.model}, --protect none", "none")):
+    for name, protect in ((cropper.model, "all"), (f"{cropper.model}, --protect none", "none"))[: 1 if alone else 2]:
         (crops,) = cropper.rank([prepared], CropRequest(ratios=ratios, protect=protect))
         if isinstance(crops, InputError):
             raise crops
         found.append((name, [np.array(crop.box, float) for crop in crops]))
     values = [ratio.value for ratio in ratios if ratio.value is not None]
-    return found + [(name, [crop(pixels, value) for value in values]) for name, crop in baselines().items()]
+    return (
+        found
+        if alone
+        else found + [(name, [crop(pixels, value) for value in values]) for name, crop in baselines().items()]
+    )
 
 
 def _padded(
@@ -184,6 +195,16 @@ def _padded(
     (crops,) = cropper.rank([cropper.prepare(Picture.open(pixels))], CropRequest(ratios=ratios, pad=pad))
     assert not isinstance(crops, InputError)  # nothing is required of the crops
     return [np.array(crop.box, float) for crop in crops], [crop.padded is not None for crop in crops]
+
+
+def _prominent(parts: dict[str, np.ndarray], scale: np.ndarray) -> dict[str, np.ndarray]:
+    """Of faces, text and lettering, boxes [K, 4] in pixels, those that are large. Args: scale [4] of the picture."""
+    return {
+        f"{kind}, prominent": large
+        for kind, axis in PROMINENT.items()
+        if kind in parts
+        and len(large := parts[kind][parts[kind][:, axis + 2] - parts[kind][:, axis] >= PROMINENT_FRAC * scale[axis]])
+    }
 
 
 def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path, dict[str, np.ndarray]]:

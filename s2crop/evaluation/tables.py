@@ -100,6 +100,14 @@ START = (
     Column("seconds", "seconds", ".2f"),
     Column("times `import torch`", "to_import_torch", ".2f"),
 )
+PADDING = (
+    Column("kind", "kind"),
+    Column("boxes", "boxes"),
+    Column("cut or lost", lambda row: row["plain"]["cut"] + row["plain"]["lost"], ".3f"),
+    Column("with `--pad auto`", lambda row: row["cut"] + row["lost"], ".3f"),
+    Column("missed of what fits together", lambda row: row["plain"]["missed"], ".3f"),
+    Column("with `--pad auto`", "missed", ".3f"),
+)
 VIDEO = (
     Column("minutes", "minutes"),
     Column("part", "part"),
@@ -154,6 +162,15 @@ def _cut_or_lost(result: dict, scorer: str) -> dict[str, float]:
     return {row["kind"]: row["cut"] + row["lost"] for row in result["rows"] if row["scorer"] == scorer}
 
 
+def padding_table(result: dict) -> str:
+    """What is cut or lost with and without pads, and how often there are any: two tables."""
+    plain = {row["kind"]: row for row in result["rows"] if "," not in row["scorer"]}
+    rows = [row | {"plain": plain[row["kind"]]} for row in result["rows"] if row["scorer"].endswith("--pad auto")]
+    filled = [{"of": name} | shares for name, shares in result["padded"].items()]
+    ratios = [Column(ratio, ratio, ".3f") for ratio in integrity.RATIOS]
+    return markdown.table(PADDING, rows) + "\n\n" + markdown.table([Column("filled up", "of"), *ratios], filled)
+
+
 def blind_table(rounds: Sequence[dict]) -> str:
     """What a judge who did not know whose crops were whose said."""
     rows = [
@@ -185,6 +202,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "integrity": lambda results: integrity.table(results["integrity"]),
     "groups": lambda results: integrity.table(results["groups"]),
     "figures": lambda results: integrity.table(results["figures"]),
+    "padding": lambda results: padding_table(results["padding"]),
     "subjects": lambda results: markdown.table(SUBJECTS, [results["subjects"]]),
     "blind": lambda results: blind_table(results["blind"]),
     "network": lambda results: markdown.table(NETWORK, results["network"]["rows"]),
