@@ -129,7 +129,9 @@ class Options:
         brief="what not to cut through",
     )
     keep_bars: bool = _option(
-        _CROPS, "--keep-bars", "Black or white bars at the edges count as picture. Default: crops leave them out."
+        _CROPS,
+        "--keep-bars",
+        "Even bars at the edges count as picture: black, white, grey. Default: crops leave them out.",
     )
     min_scale: float = _option(
         _CROPS,

@@ -228,7 +228,7 @@ def _facts_of_tiff(image: TiffImagePlugin.TiffImageFile, facts: Facts) -> Facts:
 
 
 def _pages(image: TiffImagePlugin.TiffImageFile) -> Iterator[int]:
-    """Turn to each page in order, up to the first that is damaged or of a kind that is not read, then to those below."""
+    """Turn to each page in order, up to the first that is damaged or not read, then to those in directories below."""
     below: list[int] = []
     number = 0
     while number < _MAX_PAGES:
