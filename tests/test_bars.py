@@ -36,7 +36,10 @@ def whole(image):
     return (0, 0, pixels.shape[1], pixels.shape[0])
 
 
-@pytest.mark.parametrize("colour", ["black", "white", (16, 16, 16)])
+GREYS = [(16, 16, 16), (36, 36, 40), (128, 128, 128), (245, 245, 245)]
+
+
+@pytest.mark.parametrize("colour", ["black", "white", *GREYS])
 @pytest.mark.parametrize(
     "size, at",
     [((320, 240), (0, 30)), ((400, 180), (40, 0)), ((420, 260), (50, 40)), ((320, 500), (0, 120))],
@@ -59,6 +62,15 @@ def test_a_frame_is_found_beside_a_white_sky_that_runs_into_it():
 def test_jpeg_blurs_the_edge_by_lines_only(quality, at, size):
     found = find_bars(as_jpeg(on_page(PHOTO, size, "black", at), quality))
     assert np.abs(np.subtract(found, (at[0], at[1], at[0] + 320, at[1] + 180))).max() <= 3
+
+
+@pytest.mark.parametrize("colour", GREYS)
+@pytest.mark.parametrize("size, at", [((480, 400), (0, 65)), ((640, 270), (80, 0)), ((600, 390), (60, 60))])
+def test_noise_and_jpeg_in_bars_are_passed_over(colour, size, at):
+    page = noisy(on_page(PHOTO.resize((480, 270)), size, colour, at), 3)
+    seen = Picture.open(pictures.encoded(Image.fromarray(page), quality=75, subsampling="4:2:0")).reduced(180)
+    place = np.array([at[0], at[1], at[0] + 480, at[1] + 270]) * len(seen) / size[1]
+    assert np.abs(find_bars(seen) - place).max() <= 3
 
 
 def test_lettering_in_the_bars_of_a_telephone_is_passed_over():
@@ -96,7 +108,7 @@ def product(corner):
         pictures.photo(320, 200),
         Image.new("RGB", (200, 100)), Image.new("RGB", (200, 100), "white"),
         on_page(PHOTO, (320, 240), "black", (0, 0)),  # a bar at one side only
-        on_page(PHOTO, (320, 240), (120, 30, 30), (0, 30)),  # neither black nor white
+        on_page(PHOTO, (320, 240), (120, 30, 30), (0, 30)),  # no black, white or grey
         on_page(PHOTO, (320, 184), "black", (0, 2)),  # too thin
         Image.new("RGB", (1, 1)), Image.new("RGB", (5, 3000)),
     ],
@@ -104,6 +116,45 @@ def product(corner):
 )  # fmt: skip
 def test_dark_skies_white_studios_and_others_have_none(image):
     assert find_bars(np.asarray(image)) == whole(image)
+
+
+def drawing(kind, ground):
+    """A drawing with margins, in a frame of its own, at the size of thumbnails."""
+    page, ink = Image.new("RGB", (380, 256), ground), "white" if sum(ground) < 380 else "black"
+    draw = ImageDraw.Draw(page)
+    box = (38, 26, 342, 230)
+    if kind == "curve":
+        draw.rectangle(box, outline=ink)
+        draw.line([(x, 128 + 70 * np.sin(x / 25)) for x in range(38, 342)], fill=(200, 30, 30), width=2)
+    elif kind == "grid":
+        for x in range(38, 343, 16):
+            draw.line((x, 26, x, 230), fill="grey")
+        for y in range(26, 231, 12):
+            draw.line((38, y, 342, y), fill="grey")
+    else:
+        draw.rectangle(box, outline=ink, width=4)
+        draw.text((60, 110), "A framed text", fill=ink, font_size=30)
+    return page
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255), (235, 235, 235), (40, 44, 52), (0, 0, 0)])
+@pytest.mark.parametrize("kind", ["curve", "grid", "text"])
+def test_drawings_with_margins_are_no_framed_pictures(kind, ground):
+    page = drawing(kind, ground)
+    assert find_bars(np.asarray(page)) == whole(page)
+
+
+def test_lights_along_a_dark_shore_are_no_letterbox():
+    page = on_page(Image.fromarray(noisy(pictures.photo(400, 40), 6)), (400, 256), (5, 5, 8), (0, 110))
+    assert find_bars(np.asarray(page)) == whole(page)
+
+
+@pytest.mark.parametrize("grey", [40, 128, 215, 245])
+def test_products_on_a_grey_ground_are_no_framed_pictures(grey):
+    for corner in (0, 4, 30):
+        ground = Image.new("RGB", (360, 360), (grey,) * 3)
+        item = np.asarray(product(corner)).astype(int) + grey - 255
+        assert find_bars(np.asarray(item.clip(0, 255).astype(np.uint8))) == whole(ground)
 
 
 @pytest.mark.parametrize("lettered", [False, True])

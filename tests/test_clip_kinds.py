@@ -2,7 +2,10 @@
 in which shape and colours.
 """
 
+import base64
 import random
+import struct
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,11 @@ import clips
 from commands import s2crop
 from fake_cropper import FakeCropper
 from s2crop.errors import InputError, VideoError
+from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
+from s2crop.files.sound import has_picture
+from s2crop.files.sources import find_sources
 from s2crop.video import covers, ffmpeg, interlacing, scan, tags
 from s2crop.video.reader import Video
 from test_covers import FPS, REQUEST, flat, shot
@@ -111,6 +117,55 @@ def test_the_cover_of_a_sound_file_is_taken(tmp_path):
     assert frame.time_s is None and frame.image.size == (300, 200)
     with pytest.raises(VideoError, match="^no video in it, only sound$"):
         chosen(sound)
+
+
+def music(folder, name, with_picture):
+    """A sound file of a second, by its suffix, in a folder."""
+    cover, path = folder.parent / "cover.jpg", folder / name
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(scene(7, (200, 300))).save(cover, quality=95)
+    tone = ["-f", "lavfi", "-i", "sine=duration=1"]
+    if not with_picture:
+        options = []
+    elif path.suffix in (".ogg", ".opus"):  # which have it among their texts, as FLAC has it in a block
+        kind, picture = b"image/jpeg", cover.read_bytes()
+        block = struct.pack(">II", 3, len(kind)) + kind + bytes(20) + struct.pack(">I", len(picture)) + picture
+        options = ["-metadata", f"METADATA_BLOCK_PICTURE={base64.b64encode(block).decode()}"]
+    else:
+        options = ["-i", cover, "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic"]
+    codecs = {".m4a": "aac", ".opus": "libopus", ".ogg": "libvorbis"}
+    codec = ["-c:a", codecs[path.suffix]] if path.suffix in codecs else []
+    clips.run_ffmpeg(*tone, *options, *codec, path)
+    return path
+
+
+SOUNDS = ["a.mp3", "a.m4a", "a.flac", "a.ogg", "a.opus"]
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("with_picture", [True, False])
+def test_in_folders_sound_with_a_picture_is_looked_at_where_covers_are_asked_for(tmp_path, name, with_picture):
+    path = music(tmp_path / "in", name, with_picture)
+    for covers_asked in (True, False):
+        passed_over = Counter()
+        found = find_sources([str(path.parent)], covers=covers_asked, passed_over=passed_over)
+        taken = with_picture and covers_asked
+        assert [(one.path, one.kind) for one in found] == ([(path, Kind.CLIP)] if taken else [])
+        assert dict(passed_over) == ({} if taken else {path.suffix: 1})
+    if with_picture:
+        (frame,) = chosen(path)
+        assert np.abs(np.asarray(frame.image, int) - scene(7, (200, 300))).mean() < 6
+
+
+def test_damaged_sound_has_no_picture_or_is_one_clear_error(tmp_path):
+    for name in SOUNDS:
+        data = music(tmp_path / "in", name, True).read_bytes()
+        for part in (3, 12, 60, 400):
+            cut = tmp_path / name
+            cut.write_bytes(data[:part])
+            if has_picture(cut):
+                with pytest.raises(VideoError):
+                    chosen(cut)
 
 
 # Fields

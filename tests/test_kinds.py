@@ -11,7 +11,7 @@ from PIL import Image
 
 import pictures
 from s2crop.errors import InputError
-from s2crop.files import jxl, raw, reading
+from s2crop.files import jxl, metadata, raw, reading
 from s2crop.files.picture import Picture
 from s2crop.files.sniff import CLIP, HEAD_BYTES, RAW, sniff
 from test_cli import draw, records, s2crop  # noqa: F401
@@ -317,6 +317,22 @@ class TestJpegs:
         assert words in reason and "not supported" in reason
 
 
+PREVIEW = Image.new("RGB", (80, 50), "gray")
+
+
+def tiff_with_below(pages, extratags=(), byteorder="<", **layout):
+    """A TIFF whose first page has the others in directories below it; each with its NewSubfileType."""
+    tifffile = pytest.importorskip("tifffile")
+    data = io.BytesIO()
+    (first, kind), *below = pages
+    with tifffile.TiffWriter(data, byteorder=byteorder) as writer:
+        options = {"photometric": "rgb", "metadata": None}
+        writer.write(np.asarray(first), subfiletype=kind, subifds=len(below), extratags=extratags, **options, **layout)
+        for image, kind in below:
+            writer.write(np.asarray(image), subfiletype=kind, **options, **layout)
+    return data.getvalue()
+
+
 class TestTiff:
     def test_largest_page_is_the_picture(self):
         preview = Image.new("RGB", (80, 50), "gray")
@@ -330,6 +346,51 @@ class TestTiff:
         pages = [Image.new("RGB", size, colour) for size, colour in (((100, 80), "red"), ((102, 81), "blue"))]
         picture = Picture.open(pictures.encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
         assert (picture.width, picture.height) == (100, 80) and tuple(picture.reduced(80)[40, 40]) == (255, 0, 0)
+
+    @pytest.mark.parametrize("layout", [{}, {"compression": "zlib"}, {"tile": (64, 64)}, {"byteorder": ">"}])
+    def test_the_picture_may_lie_in_a_directory_below_its_preview(self, layout):
+        data = tiff_with_below([(PREVIEW, 1), (UPRIGHT, 0)], **layout)
+        picture = Picture.open(data)
+        assert (picture.width, picture.height, picture.frames, picture.is_preview) == (320, 200, 2, False)
+        assert difference(picture.reduced(200), UPRIGHT) == 0
+        assert difference(picture.crop((9, 9, 99, 99)), UPRIGHT.crop((9, 9, 99, 99))) == 0
+        assert refused(data, max_pixels=320 * 200 - 1) == "320x200 is over 63999 pixels (max_pixels)"
+
+    def test_smaller_copies_below_a_page_are_not_the_picture(self):
+        copies = [(UPRIGHT.reduce(2), 1), (UPRIGHT.reduce(4), 1)]
+        picture = Picture.open(tiff_with_below([(UPRIGHT, 0), *copies]))
+        assert (picture.width, picture.height, picture.page) == (320, 200, 0)
+        assert difference(picture.reduced(200), UPRIGHT) == 0
+
+    def test_a_mask_below_a_page_is_not_the_picture(self):
+        def directory(number, kind, width, height):
+            layout = {258: (8,), 259: (1,), 262: (1,), 273: (("at", number),), 277: (1,), 278: (height,)}
+            return {254: (kind,), 256: (width,), 257: (height,), 279: (width * height,), **layout}
+
+        directories = [directory(0, 1, 80, 50), directory(1, 4, 320, 200), directory(2, 0, 160, 100)]
+        directories[0][330] = (("sub", 1), ("sub", 2))
+        picture = Picture.open(pictures.tiff(directories, [bytes(80 * 50), bytes(320 * 200), b"x" * 160 * 100]))
+        assert (picture.width, picture.height) == (160, 100) and picture.reduced(50).mean() == ord("x")
+
+    @pytest.mark.parametrize("orientation", [1, 3, 6])
+    def test_what_the_first_directory_says_holds_for_the_picture_below(self, orientation):
+        stored = pictures.STORED[orientation]
+        turned = UPRIGHT if stored is None else UPRIGHT.transpose(stored)
+        tags = [(274, "H", 1, orientation, True), (315, "s", 0, "Ann", True), (33432, "s", 0, "All hers", True)]
+        picture = Picture.open(tiff_with_below([(PREVIEW, 1), (turned, 0)], extratags=tags))
+        assert (picture.width, picture.height) == (320, 200)
+        assert difference(picture.reduced(200), UPRIGHT) == 0
+        exif = Image.Exif()
+        exif.load(metadata.kept(picture.metadata, "rights", (320, 200)).exif)
+        assert (exif[315], exif[33432]) == ("Ann", "All hers")
+
+    def test_a_directory_that_is_damaged_is_no_page(self):
+        data = bytearray(pictures.encoded(UPRIGHT, "TIFF", save_all=True, append_images=[PREVIEW]))
+        first = struct.unpack_from("<I", data, 4)[0]
+        following = first + 2 + 12 * struct.unpack_from("<H", data, first)[0]
+        for place in (len(data) - 3, len(data) + 1000, first + 5):
+            struct.pack_into("<I", data, following, place)
+            assert difference(Picture.open(bytes(data)).reduced(200), UPRIGHT) == 0
 
     def test_deep_grey_in_which_nought_is_white(self):
         tifffile = pytest.importorskip("tifffile")

@@ -523,15 +523,18 @@ def test_frames_damaged_in_the_middle_are_left_out_and_told(tmp_path, name):
     assert numbers(video.frames_at([times[i] for i in chosen])) == [got[i] for i in chosen]
 
 
-def test_a_clip_that_is_cut_short_says_where_it_ends(tmp_path):
+@pytest.fixture
+def cut_short(tmp_path) -> Path:
+    """The first five of ten seconds."""
     path = clips.numbered_clip(tmp_path / "a.mkv", 250, codec=X264)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    for _ in range(6):  # one in ten times ffmpeg is through before it has said what is missing
-        video, times, frames = read(path)
-        assert numbers(frames)[:100] == list(range(100))
-        if video.warnings:
-            break
+    return path
+
+
+def test_a_clip_that_is_cut_short_says_where_it_ends(cut_short):
+    video, times, frames = read(cut_short)
+    assert numbers(frames)[:100] == list(range(100))
     (warning,) = video.warnings
     assert warning == f"ends at {times[-1]:.1f} s instead of 10.0 s: damaged or cut short"
 
@@ -594,6 +597,55 @@ def fake_ffmpeg(tmp_path: Path, monkeypatch, body: str) -> None:
     script.write_text(f"#!/bin/sh\nFFMPEG='{imageio_ffmpeg.get_ffmpeg_exe()}'\n{body}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(script))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for ffmpeg")
+class TestWhatFfmpegSaysInPieces:
+    """Its threads share a line where one of them says it in pieces: what comes in between has no level of its own."""
+
+    def mixed(self, tmp_path, monkeypatch, mix):
+        """Let the lines of what it says be mixed: `mix`, in Python, changes `line`, which is then passed on."""
+        (tmp_path / "mix.py").write_text(
+            f"import re, sys\nlate = None\nfor line in sys.stdin:\n{mix}\n    print(line, end='', flush=True)"
+        )
+        said = f"""{{ "$FFMPEG" "$@" 2>&1 >&3 | '{sys.executable}' '{tmp_path}/mix.py' >&2; }} 3>&1"""
+        fake_ffmpeg(tmp_path, monkeypatch, f'case "$*" in *"-f nut"*) {said}; exit;; esac; exec "$FFMPEG" "$@"')
+
+    @pytest.mark.parametrize("piece", ["type:. ", "color_range:tv", "color_primaries:unknown"])
+    def test_an_error_among_what_is_told_of_a_frame_counts(self, tmp_path, monkeypatch, cut_short, piece):
+        _, whole, _ = read(cut_short)
+        mix = f"""
+    if "File ended" in line:
+        late = line.rpartition("] ")[2]
+        continue
+    if late and (found := re.match("(.*info. )(.*{piece})(.*)", line, re.DOTALL)):
+        line, late = found[1] + found[2] + late + found[1] + found[3], None"""
+        self.mixed(tmp_path, monkeypatch, mix)
+        video, times, frames = read(cut_short)
+        assert times == whole and numbers(frames)[:100] == list(range(100))
+        assert video.warnings == [f"ends at {times[-1]:.1f} s instead of 10.0 s: damaged or cut short"]
+
+    def test_a_frame_told_of_in_the_list_of_what_is_written_counts(self, tmp_path, monkeypatch):
+        path = clips.numbered_clip(tmp_path / "a.mkv", 30, codec=X264, options=["-metadata", f"title={FRAME_TOLD}"])
+        mix = """
+    if "Output #0" in line:
+        late = ""
+    elif late == "" and "Stream #0:0" in line:
+        late = line
+        continue
+    elif late and "iskey:" in line:
+        line, late = late[:20] + line.rpartition("[info] ")[2] + late[20:], None"""
+        video = Video.open(path)
+        told = []
+        for mixed in (False, True):
+            if mixed:
+                self.mixed(tmp_path, monkeypatch, mix)
+            with video._decoder(None, video._outputs(video._passes[0])) as decoder:
+                told.append([packet.told for packet in decoder.packets()])
+        assert told[0] == told[1] and [one.is_whole for one in told[0]] == [i % 12 == 0 for i in range(30)]
+
+
+FRAME_TOLD = "n:   0 pts:      0 pts_time:0 fmt:yuv420p sar:1/1 s:8x8 i:P iskey:1 type:I "
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for ffmpeg")

@@ -123,7 +123,7 @@ class Options:
     keep_bars: bool = option(
         _CROPS,
         "--keep-bars",
-        "Black or white bars at the edges count as part of the picture. Default: crops leave them out.",
+        "Even bars at the edges, black, white or grey, count as part of the picture. Default: crops leave them out.",
     )
     min_scale: float = _choosing(
         _CROPS,

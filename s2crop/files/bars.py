@@ -3,7 +3,7 @@
 import numpy as np
 
 _EVEN = 10.0  # grey levels: how far a bar's pixels may lie from its colour; JPEG rings by as much
-_BLACK, _WHITE = 24, 231  # bars are darker or lighter than this
+_GREY_SPREAD = 12.0  # grey levels between the colours of what is black, white or grey
 _MIN_FRAC = 0.02  # of the side: thinner ones are no bars
 _MAX_FRAC = 0.85  # of the side that the bars of it may take together
 _ALIKE = 0.4  # of the wider of two opposite bars: the other one is at least so wide
@@ -14,18 +14,22 @@ _EDGE_SHARE = 0.7  # of the picture's first line that is not of the bar's colour
 _INNER_SHARE = 0.5  # the same of bars beside what lies between others of their colour, where there is less doubt
 _PLAIN_SHARE = 0.7  # of what lies inside has one colour: that is no picture
 _PLAIN_STEP = 40.0  # grey levels at least from that colour to the ground's
+_GROUND_SHARE = 0.6  # of what lies inside has the colour of the bars: a drawing on their ground, and no picture
+_MAX_ASPECT = 4.5  # of the sides of what lies inside: lights along a dark shore are longer
 _EDGE_LINES = 3  # from the last line of a bar to the first one of the picture: blur and blocks of JPEG
+_RINGING_LINES = 8  # of a bar beside the picture: a block of JPEG
+_RINGING_SHARE = 0.03  # of these, in the mean, has another colour
 _EDGE_STEP = 12.0  # grey levels between a bar and the picture's first line, in the mean: a sky fades instead
 
 Box = tuple[int, int, int, int]
 
 
 def find_bars(pixels: np.ndarray) -> Box:
-    """What of a picture lies inside its even black or white bars.
+    """What of a picture lies inside its even bars of black, white or grey.
 
     Bars lie at two opposite sides or all around, have one colour and similar widths, and end at a straight edge along
     most of the picture. A dark night sky fades and has no bar opposite; what stands on the white ground of a studio has
-    no straight edges; and what is of one colour in the main is a sign, and no picture.
+    no straight edges; what is of one colour in the main is a sign, and what is of the ground's own a drawing.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -34,16 +38,24 @@ def find_bars(pixels: np.ndarray) -> Box:
     """
     height, width = pixels.shape[:2]
     box = _inside_bars(pixels) if min(height, width) >= 16 else None
-    return (0, 0, width, height) if box is None or _is_plain(pixels, box) else box
+    return box if box is not None and _is_picture(pixels, box) else (0, 0, width, height)
 
 
-def _is_plain(pixels: np.ndarray, box: Box) -> bool:
-    """Whether most of a box is of one colour far from the ground's: a sign or a logo, and no picture."""
+def _is_picture(pixels: np.ndarray, box: Box) -> bool:
+    """Whether a box may hold a picture: no line, no drawing on the ground around it, and no sign or logo, of which most
+    is of one colour far from the ground's."""
     x1, y1, x2, y2 = box
-    inside, ground = pixels[y1:y2, x1:x2].reshape(-1, 3).astype(np.int16), pixels[0, 0].astype(np.int16)
+    sides = sorted((x2 - x1, y2 - y1))
+    inside, ground = pixels[y1:y2, x1:x2].reshape(-1, 3).astype(np.int16), _ground(pixels, box)
     colour = np.median(inside, axis=0)
-    alike = (np.abs(inside - colour).max(axis=1) <= _EVEN).mean()
-    return bool(alike >= _PLAIN_SHARE and np.abs(colour - ground).max() >= _PLAIN_STEP)
+    as_ground, alike = ((np.abs(inside - one).max(axis=1) <= _EVEN).mean() for one in (ground, colour))
+    is_plain = alike >= _PLAIN_SHARE and np.abs(colour - ground).max() >= _PLAIN_STEP
+    return sides[1] <= _MAX_ASPECT * sides[0] and as_ground < _GROUND_SHARE and not is_plain
+
+
+def _ground(pixels: np.ndarray, box: Box) -> np.ndarray:
+    """The colour of the bars."""
+    return np.median(pixels[0] if box[1] else pixels[:, 0], axis=0)
 
 
 def _inside_bars(pixels: np.ndarray) -> Box | None:
@@ -65,9 +77,9 @@ def _inside_bars(pixels: np.ndarray) -> Box | None:
 
 
 def _colour(first: np.ndarray, last: np.ndarray) -> np.ndarray | None:
-    """The colour of two opposite edges, if it is black or white and that of both."""
+    """The colour of two opposite edges, if it is black, white or grey, and that of both."""
     a, b = np.median(first, axis=0), np.median(last, axis=0)
-    if np.abs(a - b).max() > _EVEN or not (a.max() <= _BLACK or a.min() >= _WHITE):
+    if np.abs(a - b).max() > _EVEN or np.ptp(a) > _GREY_SPREAD:
         return None
     return a
 
@@ -86,10 +98,13 @@ def _between_bars(apart: np.ndarray, share: float = _EDGE_SHARE) -> tuple[int, i
     start, end = int(np.argmax(edge)), len(edge) - int(np.argmax(edge[::-1]))
     if not _alike(start, len(edge) - end, len(edge)):
         return None
-    before, behind = other[:start], other[end:]
-    ends_sharply = min(before[-_EDGE_LINES:]) <= 1 - _BAR_SHARE and min(behind[:_EDGE_LINES]) <= 1 - _BAR_SHARE
-    bars = before[:-_EDGE_LINES].mean() <= 1 - _BAR_SHARE and behind[_EDGE_LINES:].mean() <= 1 - _BAR_SHARE
-    return (start, end) if ends_sharply and bars else None
+    return (start, end) if _is_bar(other[:start]) and _is_bar(other[end:][::-1]) else None
+
+
+def _is_bar(other: np.ndarray) -> bool:
+    """Whether lines, the one beside the picture last, are a bar: by the share of each that is not of its colour."""
+    ends_sharply = min(other[-_EDGE_LINES:]) <= 1 - _BAR_SHARE or other[-_RINGING_LINES:-1].mean() <= _RINGING_SHARE
+    return bool(ends_sharply and other[:-_EDGE_LINES].mean() <= 1 - _BAR_SHARE)
 
 
 def _inside_frame(apart: np.ndarray) -> Box | None:

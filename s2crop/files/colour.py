@@ -14,12 +14,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from s2crop.files import iso
+
 PQ, HLG = 16, 18  # transfer characteristics
 WHITE_NITS = 203.0  # of diffuse white in HDR pictures: ITU-R BT.2408
 _PEAK_NITS = 1000.0  # of the screen that HLG is meant for; brighter PQ is squeezed into the same range
 _KNEE = 0.75  # of white: what is darker stays as it is
 _ROWS = 64  # at once, so that the arithmetic in floating point takes little memory
-_MAX_BOXES = 200
 
 # Colour primaries -> x and y of red, green, blue; all of them have the white D65.
 _PRIMARIES = {
@@ -85,14 +86,8 @@ def coding_of_boxes(file: BinaryIO) -> Coding | None:
     """What the colour box (nclx) of an AVIF or HEIF says. The file is left where it was."""
     position = file.tell()
     try:
-        file.seek(0, 2)
-        path, start, end = [b"meta", b"iprp", b"ipco"], 0, file.tell()
-        for name in path:
-            inside = next(((s, e) for kind, s, e in _boxes(file, start, end) if kind == name), None)
-            if inside is None:
-                return None
-            start, end = inside[0] + (4 if name == b"meta" else 0), inside[1]  # behind version and flags
-        for kind, at, _ in _boxes(file, start, end):
+        place = iso.find(file, (b"meta", b"iprp", b"ipco"))
+        for kind, at, _ in iso.boxes(file, *place) if place else ():
             if kind == b"colr":
                 file.seek(at)
                 data = file.read(8)
@@ -258,15 +253,3 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             yield kind, data
     finally:
         file.seek(position)
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of a span: kind, where the content begins, where it ends."""
-    for _ in range(_MAX_BOXES):
-        file.seek(start)
-        head = file.read(8)
-        length = int.from_bytes(head[:4], "big")
-        if len(head) < 8 or length < 8 or start + length > end:
-            return
-        yield head[4:], start + 8, start + length
-        start += length

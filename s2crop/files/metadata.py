@@ -60,6 +60,14 @@ def read(image: Image.Image) -> Metadata:
     return Metadata(*limited)
 
 
+def joined(first: Metadata, other: Metadata) -> Metadata:
+    """What the first says, and what only the other does."""
+    exif = Image.Exif()
+    for data in (other.exif, first.exif):
+        _copy(_loaded(data), exif)
+    return Metadata(_bytes_of(exif), first.xmp or other.xmp, first.iptc or other.iptc)
+
+
 def kept(metadata: Metadata, policy: str, size_wh: tuple[int, int]) -> Metadata:
     """What an output of this size gets under a policy: "none", "rights" or "all".
 
@@ -183,20 +191,25 @@ def _exif_of_rights(data: bytes | None, rights: Rights) -> bytes | None:
 def _whole_exif(data: bytes | None, size_wh: tuple[int, int]) -> bytes | None:
     if not data:
         return None
-    old, exif = _loaded(data), Image.Exif()
+    exif = Image.Exif()
+    _copy(_loaded(data), exif)
+    exif[_ORIENTATION] = 1
+    exif.get_ifd(_EXIF_IFD).update({_WIDTH: size_wh[0], _HEIGHT: size_wh[1]})
+    return _bytes_of(exif)
+
+
+def _copy(old: Image.Exif, new: Image.Exif) -> None:
+    """Put what is not about how pixels are stored into the new one."""
     for tag, value in old.items():
         if tag not in _OF_STORAGE and tag not in (_EXIF_IFD, _GPS_IFD):
-            exif[tag] = _storable(value)
-    exif[_ORIENTATION] = 1
+            new[tag] = _storable(value)
     for number in (_EXIF_IFD, _GPS_IFD):
         try:
             values = old.get_ifd(number)
         except Exception:  # damaged
             continue
         if values:
-            exif.get_ifd(number).update({tag: _storable(value) for tag, value in values.items() if tag != _INTEROP_IFD})
-    exif.get_ifd(_EXIF_IFD).update({_WIDTH: size_wh[0], _HEIGHT: size_wh[1]})
-    return _bytes_of(exif)
+            new.get_ifd(number).update({tag: _storable(value) for tag, value in values.items() if tag != _INTEROP_IFD})
 
 
 def _exif_with_software(data: bytes, software: str) -> bytes:

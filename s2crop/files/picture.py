@@ -95,7 +95,7 @@ class Picture:
             self.format = "JPEG" if image.format == "MPO" else image.format
             # A HEIC holds a burst, of which the first is as good as any, or parts of one picture.
             with self._reading():
-                self.frames = 1 if image.format == "HEIF" else getattr(image, "n_frames", 1)
+                self.frames = facts.pages if image.format in ("HEIF", "TIFF") else getattr(image, "n_frames", 1)
             self.is_preview, self.notes, self.page = facts.raw, facts.notes, facts.page
             self._orientation = facts.orientation or _orientation(image)
         self.width, self.height = self._turned(width, height)
@@ -265,6 +265,8 @@ class Picture:
                     scale = 1
                 loaded = reading.loaded(image, facts)
                 self.metadata = metadata.read(loaded.image)
+                if facts.first_says is not None:
+                    self.metadata = metadata.joined(facts.first_says, self.metadata)
             self.notes = tuple(dict.fromkeys(self.notes + loaded.notes))
             image = reading.in_known_colours(loaded, facts)
             image = pixels.natural(image)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from s2crop.errors import InputError
+from s2crop.files import iso
 
 MAX_PREVIEW_BYTES = 96 << 20
 _MAX_DIRECTORIES, _MAX_ENTRIES = 40, 1000  # of a file; damaged ones would go round in circles
@@ -153,7 +154,7 @@ class _Tiff:
 def _of_boxes(file: BinaryIO, size: int) -> tuple[list[tuple[int, int]], int | None]:
     """What may be a JPEG in a CR3, and the orientation."""
     places, orientation = [], None
-    for kind, start, end in _boxes(file, 0, size):
+    for kind, start, end in iso.boxes(file, 0, size):
         if kind == b"uuid" and (at := _read(file, start + 16, 4096).find(b"PRVW")) >= 0:
             # version, unknown, width, height, unknown: the JPEG's length, and the JPEG
             header = _read(file, start + 16 + at, 24)
@@ -161,9 +162,9 @@ def _of_boxes(file: BinaryIO, size: int) -> tuple[list[tuple[int, int]], int | N
                 places.append((start + 16 + at + 20, struct.unpack_from(">I", header, 16)[0]))
         if kind != b"moov":
             continue
-        for inner, inner_start, inner_end in _boxes(file, start, end):
+        for inner, inner_start, inner_end in iso.boxes(file, start, end):
             if inner == b"uuid" and _read(file, inner_start, 16) == _CANON_UUID:
-                for name, at, _ in _boxes(file, inner_start + 16, inner_end):
+                for name, at, _ in iso.boxes(file, inner_start + 16, inner_end):
                     if name == b"CMT1":
                         orientation = _Tiff(file, at).orientation
             elif inner == b"trak":
@@ -174,12 +175,12 @@ def _of_boxes(file: BinaryIO, size: int) -> tuple[list[tuple[int, int]], int | N
 def _of_track(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Offset and length of the first sample of a track."""
     for name in (b"mdia", b"minf", b"stbl"):
-        inside = [(s, e) for kind, s, e in _boxes(file, start, end) if kind == name]
+        inside = [(s, e) for kind, s, e in iso.boxes(file, start, end) if kind == name]
         if not inside:
             return
         start, end = inside[0]
     offset = length = 0
-    for kind, at, _ in _boxes(file, start, end):
+    for kind, at, _ in iso.boxes(file, start, end):
         data = _read(file, at, 16)
         if len(data) < 16:
             continue
@@ -190,23 +191,6 @@ def _of_track(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]
         elif kind == b"stco":
             offset = struct.unpack_from(">I", data, 8)[0]
     yield offset, length
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of a span: kind, where the content begins, where it ends."""
-    for _ in range(_MAX_ENTRIES):
-        head = _read(file, start, 16)
-        if len(head) < 8 or start + 8 > end:
-            return
-        length, kind, header = int.from_bytes(head[:4], "big"), head[4:8], 8
-        if length == 1 and len(head) == 16:
-            length, header = int.from_bytes(head[8:], "big"), 16
-        elif length == 0:
-            length = end - start
-        if length < header or start + length > end:
-            return
-        yield kind, start + header, start + length
-        start += length
 
 
 def _scanned(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:

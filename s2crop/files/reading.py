@@ -3,6 +3,7 @@
 import ctypes
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,13 +13,15 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from s2crop.errors import InputError
-from s2crop.files import colour, jpeg, jxl, raw
+from s2crop.files import colour, jpeg, jxl, metadata, raw
 from s2crop.files.colour import Coding
 from s2crop.files.formats import PILLOW_FORMATS
+from s2crop.files.metadata import Metadata
 from s2crop.files.sniff import CLIP, HEAD_BYTES, RAW, sniff
 
 _PLUGINS = frozenset(("HEIF", "JXL"))  # formats that Pillow reads once it is told of packages that do
 _MAX_PAGES = 100  # of a TIFF that are looked at for the largest
+_KIND_OF_PAGE, _MASK, _ORIENTATION, _DIRECTORIES_BELOW = 254, 4, 274, 330  # tags of TIFF, and a bit of the first
 _CLEARLY_LARGER = 1.2  # times the pixels of the first page; those of scans differ a little
 _GAIN_MAP_MARKS = b"hdrgm:Version", b"urn:iso:std:iso:ts:21496", b"HDRGainMap"
 _MOTION_MARKS = b"GCamera:MotionPhoto", b"GCamera:MicroVideo", b"MotionPhoto_Data"
@@ -31,7 +34,9 @@ class Facts:
     kind: str | None  # as `sniff` calls it, or "TIFF"
     orientation: int | None = None  # that counts in place of the EXIF's
     coding: Coding | None = None  # of the colours, where no profile tells
-    page: int = 0
+    page: int = 0  # of a TIFF, which is the picture; those in directories below the first ones come last
+    pages: int = 1  # of a TIFF, those below counted
+    first_says: Metadata | None = None  # of a TIFF: the metadata of its first page, where another is the picture
     raw: bool = False  # the picture is the preview of a raw file
     negative: bool = False  # 0 is white, and Pillow leaves it so
     unsigned: bool = False  # whole numbers of 32 bits, of which Pillow makes signed ones
@@ -191,17 +196,17 @@ def _facts(image: Image.Image, file: BinaryIO, facts: Facts) -> Facts:
 
 
 def _facts_of_tiff(image: TiffImagePlugin.TiffImageFile, facts: Facts) -> Facts:
-    """The largest page is the picture: many programs put a preview first."""
-    page, width, height = 0, *image.size
-    best = width * height * _CLEARLY_LARGER
-    for number in range(1, min(getattr(image, "n_frames", 1), _MAX_PAGES)):
-        try:
-            image.seek(number)
-        except Exception:  # a page that is damaged, or of a kind that is not read
-            break
-        if image.width * image.height > best and not image.tag_v2.get(254, 0) & 4:  # 4 marks a mask
+    """The largest page is the picture: many programs put a preview first, and the picture behind or below it."""
+    pages, page, best = 0, 0, image.width * image.height * _CLEARLY_LARGER
+    for number in _pages(image):
+        pages += 1
+        if number and image.width * image.height > best and not image.tag_v2.get(_KIND_OF_PAGE, 0) & _MASK:
             page, best = number, image.width * image.height
-    image.seek(page)
+    next(_pages(image))
+    first_says, orientation = (metadata.read(image) if page else None), image.tag_v2.get(_ORIENTATION, 1)
+    for number in _pages(image):
+        if number == page:
+            break
     tags = image.tag_v2
     bits, samples = tags.get(258, (1,)), tags.get(277, 1)
     if tags.get(284, 1) == 2 and max(bits) > 8 and samples > 1:
@@ -209,7 +214,46 @@ def _facts_of_tiff(image: TiffImagePlugin.TiffImageFile, facts: Facts) -> Facts:
     negative = tags.get(262) == 0 and max(bits) == 16
     notes = ("16 bits for each colour become 8",) if max(bits) == 16 and samples > 1 else ()
     unsigned = max(bits) == 32 and set(tags.get(339, (1,))) == {1}
-    return Facts(facts.kind, page=page, negative=negative, unsigned=unsigned, notes=notes)
+    return Facts(
+        facts.kind,
+        # Pillow turns a page as that says; one below goes by the first where it says nothing.
+        orientation if page and _ORIENTATION not in tags and orientation in range(1, 9) else None,
+        page=page,
+        pages=pages,
+        first_says=first_says,
+        negative=negative,
+        unsigned=unsigned,
+        notes=notes,
+    )
+
+
+def _pages(image: TiffImagePlugin.TiffImageFile) -> Iterator[int]:
+    """Turn to each page in order, up to the first that is damaged or not read, then to those in directories below."""
+    below: list[int] = []
+    number = 0
+    while number < _MAX_PAGES:
+        try:
+            image._seek(number)  # `seek` does nothing where Pillow takes a directory below for the page
+        except Exception:  # the end too
+            break
+        offsets = image.tag_v2.get(_DIRECTORIES_BELOW, ())
+        below += offsets if isinstance(offsets, tuple) else (offsets,)
+        yield number
+        number += 1
+    if not below:
+        return
+    places = image._frame_pos  # as Pillow itself turns to directories below: `ImageFile.get_child_images`
+    first = places[0]
+    for offset in below[: _MAX_PAGES - number]:
+        try:
+            places[0] = offset
+            image._seek(0)
+        except Exception:
+            continue
+        finally:
+            places[0] = first
+        yield number
+        number += 1
 
 
 def _hidden_parts(image: Image.Image, file: BinaryIO) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from s2crop.choices import FOLDER, OWN_OUTPUT
 from s2crop.errors import InputError, OutputError
-from s2crop.files import marks
+from s2crop.files import marks, sound
 from s2crop.files.formats import Kind, format_of_content, format_of_name
 from s2crop.files.marks import Origin, Standing
 from s2crop.files.sniff import CLIP, HEAD_BYTES, sniff
@@ -64,14 +64,15 @@ def find_sources(
         include: globs on the relative path, `/` between folders; with any, a file must match one.
         exclude: globs on the same path; a file must match none.
         skip_folder: a folder that walks of others leave out, such as the one that outputs go to.
-        covers: animations are clips, and so are files with a suffix that is not known.
+        covers: animations are clips, and so are files with a suffix that is not known; sound files with a picture
+            are listed from folders too.
         passed_over: counts, by suffix, the files in folders that are of no kind that is read, under OWN_OUTPUT those
             that this tool made, and under FOLDER the folders in folders.
     """
     found: dict[str, Source] = {}
     folders: dict[Path, str] = {}
     for text in inputs:
-        for source in _expand(text, recursive, skip_folder, passed_over):
+        for source in _expand(text, recursive, skip_folder, passed_over, covers):
             if source.path is not None and not _wanted(source.relative, include, exclude):
                 continue
             place = place_of(source, folders)
@@ -215,21 +216,25 @@ def _in_utf16(decoder: codecs.IncrementalDecoder, data: bytes, final: bool = Fal
         raise InputError(f"the list of files begins like UTF-16 and is none: {error}") from error
 
 
-def _expand(text: str, recursive: bool, skip_folder: Path | None, passed_over: Counter[str] | None) -> Iterator[Source]:
+def _expand(
+    text: str, recursive: bool, skip_folder: Path | None, passed_over: Counter[str] | None, covers: bool
+) -> Iterator[Source]:
     if text == "-":
         yield Source("-", None, Path("stdin"))
     elif os.path.isdir(text):
         visited = {os.path.realpath(skip_folder)} if skip_folder else set()
         visited.discard(os.path.realpath(text))  # it was asked for by name
-        yield from _walk(Path(text), recursive, visited, passed_over)
+        yield from _walk(Path(text), recursive, visited, passed_over, covers)
     elif glob.has_magic(text) and not os.path.lexists(text):
         for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
-            yield from _expand(path, recursive, skip_folder, passed_over)
+            yield from _expand(path, recursive, skip_folder, passed_over, covers)
     else:
         yield Source(text, Path(text), Path(Path(text).name or text))
 
 
-def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None) -> Iterator[Source]:
+def _walk(
+    top: Path, recursive: bool, visited: set[str], passed_over: Counter[str] | None, covers: bool
+) -> Iterator[Source]:
     """The pictures and clips of a folder; each real folder is visited once, so loops of links end."""
     # Below the top, and with links followed; on a list of its own, as trees may be deeper than calls can be.
     waiting = [(Path(), os.path.realpath(top))]
@@ -252,7 +257,7 @@ def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[st
             if name in folders:
                 continue
             path = folder / name
-            if not _is_looked_at(path):
+            if not _is_looked_at(path, covers):
                 passed = path.suffix.lower()
             else:
                 standing = _standing(path)
@@ -270,10 +275,12 @@ def _walk(top: Path, recursive: bool, visited: set[str], passed_over: Counter[st
             passed_over.update(FOLDER for name in deeper if os.path.realpath(folder / name) not in visited)
 
 
-def _is_looked_at(path: Path) -> bool:
+def _is_looked_at(path: Path, covers: bool) -> bool:
     """Whether a file in a folder is one to crop, by its suffix; what has none, or one that is more often another
-    kind's, shows by its first bytes what it is."""
+    kind's, shows by its first bytes what it is. Where covers are asked for, sound with a picture is one too."""
     known = format_of_name(path)
+    if covers and path.suffix.lower() in sound.SUFFIXES:
+        return sound.has_picture(path)
     if known is None:
         return not path.suffix and content(path) is not None
     return known.walked or content(path) == CLIP

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -51,14 +50,17 @@ SHOW_FRAMES = "showinfo=checksum=0"
 # The same among the filters of the first output. What it says stands among the other messages, and so tells about when
 # a damage was found; the other side data would only make that long.
 TELL_FRAMES = f"sidedata=mode=delete,{SHOW_FRAMES}"
-_SHOWN = r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] "
-_FRAME = re.compile(_SHOWN.encode() + rb"n: *\d+ .* sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.) iskey:(\d)")
+_SHOWN = rb"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] "
+_FRAME = re.compile(rb"n: *\d+ pts:.*? sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(.) iskey:(\d) type:. ?")
+# That filter says a line in pieces, and what another thread says meanwhile stands between them, without its level.
+_COLOUR = rb" ?color_(range|space|primaries|trc):(unknown|tv|pc|bt709|[a-z0-9-]+)"
+_PIECE = re.compile(_SHOWN + rb"(" + _FRAME.pattern + rb"|(" + _COLOUR + rb")+)")
 # Of -debug_ts: which packet, and which frame, came next in the thread that found a damage.
 _READ = re.compile(rb".*\[info\] demuxer\+ffmpeg -> .*?pkt_pts_time:(\S+).*?pkt_dts_time:(\S+)")
 _DECODED = re.compile(rb".*\[info\] decoder -> .*?pts_time:(\S+)")
-_TIMESTAMPS = re.compile(
-    rb".*\[info\] (demuxer(\+\w+)? ->|decoder ->|filter(_raw)? ->|encoder (<-|->)|muxer <-|enc_sync)"
-)
+_TIMESTAMP = rb"demuxer(\+\w+)? ->|decoder ->|filter(_raw)? ->|encoder (<-|->)|muxer <-|enc_sync"
+_TIMESTAMPS = re.compile(rb".*\[info\] (" + _TIMESTAMP + rb")")
+_INFO = re.compile(rb"Output #|  |" + _TIMESTAMP)  # what is no error of what comes without its level
 _ERROR = re.compile(rb"\[(error|fatal|panic)\] ")
 _DAMAGE = re.compile(rb"corrupt decoded frame|Error submitting packet to decoder|Error while decoding stream")
 _END = re.compile(
@@ -110,8 +112,8 @@ class Decoder:
         self._stalled = False
         self._closed = threading.Event()
         self._reaping = threading.Lock()
-        self._waiting_since: float | None = None  # for something to come through the pipe
-        self._shown_at = 0.0
+        self._is_waiting = False  # for something to come through the pipe
+        self._signs = 0  # of life
         try:
             # A session of its own: an interrupt from the terminal is for Python, which then ends ffmpeg.
             self._process = subprocess.Popen(  # reaped in `_reap` alone
@@ -132,21 +134,21 @@ class Decoder:
 
     def packets(self) -> Iterator[Packet]:
         """What ffmpeg writes, as it comes; `TELL_FRAMES`, or `SHOW_FRAMES`, is among the filters of output 0."""
-        self._waiting_since = time.monotonic()
+        self._is_waiting = True
         try:
             for output, time_s, data in nut.packets(self._out):
                 told = self._next_told() if output == 0 else None
-                self._waiting_since = None
+                self._is_waiting, self._signs = False, self._signs + 1
                 yield Packet(output, float(time_s), data, told)
-                self._waiting_since = time.monotonic()
+                self._is_waiting = True
         except (EOFError, ValueError):  # it broke off: `failure` says why
             pass
         finally:
-            self._waiting_since = None
+            self._is_waiting = False
 
     def wait(self) -> None:
         """Read to the end of what ffmpeg has to say."""
-        self._waiting_since = time.monotonic()
+        self._is_waiting, self._signs = True, self._signs + 1
         while self._out.read(1 << 20):
             pass
         self._reap()
@@ -192,8 +194,11 @@ class Decoder:
     def _listen(self) -> None:
         """Take every line that ffmpeg says, so that it never waits, and keep the first of each kind."""
         reading_damaged = decoding_damaged = False  # and the time is not known yet
-        while line := self._err.readline(4096):
-            if frame := _FRAME.match(line):
+        has_begun = False
+        for line in self._lines():
+            # What is written is listed, in pieces too, when the first frame has come.
+            if frame := _FRAME.search(line) if has_begun else re.match(_SHOWN + _FRAME.pattern, line):
+                has_begun = True
                 size_wh = square_wh(int(frame[3]), int(frame[4]), int(frame[1]), int(frame[2]))
                 self._told.put(Told(frame[6] == b"1", frame[5] in b"TB", size_wh, self.damages))
             elif self._exact and _TIMESTAMPS.match(line):
@@ -214,7 +219,7 @@ class Decoder:
                 self.damages += 1
                 reading_damaged = True
             if line.startswith(b"[Parsed_showinfo_"):
-                self._shown_at = time.monotonic()
+                self._signs += 1
                 kept, most = self.shown, 10
             else:
                 kept, most = self.errors if _ERROR.search(line) else self.infos, _MOST_LINES
@@ -224,10 +229,22 @@ class Decoder:
             self.damaged_s.append((math.inf, False))
         self._told.put(None)
 
+    def _lines(self) -> Iterator[bytes]:
+        """What ffmpeg says, as far as possible as it was said: each message with its level."""
+        while line := self._err.readline(4096):
+            piece = _PIECE.match(line)
+            other = line[piece.end() :] if piece else b""
+            yield line[: piece.end()] if piece else line
+            if other.strip():
+                yield (b"[info] " if _INFO.match(other) else b"[error] ") + other
+
     def _watch(self) -> None:
-        while not self._closed.wait(min(1.0, STALL_S / 4)):
-            since = self._waiting_since
-            if since is not None and time.monotonic() - max(since, self._shown_at) > STALL_S:
+        step_s = min(1.0, STALL_S / 4)
+        signs, waited_s = 0, 0.0  # steps are counted, not the clock's: a machine that sleeps or is busy is no stall
+        while not self._closed.wait(step_s):
+            waited_s = waited_s + step_s if self._is_waiting and signs == self._signs else 0.0
+            signs = self._signs
+            if waited_s > STALL_S:
                 self._stalled = True
                 self._kill()
                 return

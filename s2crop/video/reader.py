@@ -268,7 +268,7 @@ class Video:
         arguments = [
             "-loglevel", "level+info", *before,
             *ffmpeg.input_arguments(self._path, self._max_pixels, self._stream.decoder, not self._stream.is_askew),
-            *outputs,
+            *outputs, "-map_metadata", "-1",  # which would be listed among what is told of frames
             "-fps_mode", "passthrough", "-enc_time_base", "1/1000000", "-avoid_negative_ts", "disabled",
             "-c:v", "rawvideo", "-f", "nut", "pipe:1",
         ]  # fmt: skip
