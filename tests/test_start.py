@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,7 @@ from s2crop.models import header
 from s2crop.models.header import InputConfig, input_config
 from s2crop.models.weights import MODELS, load_model, save_weights
 from s2crop.report import Clock
-from s2crop.run import pipeline
+from s2crop.run import pipeline, work
 from s2crop.run.incoming import Listed
 from s2crop.run.stopping import Interrupts
 from s2crop.run.work import BatchOptions
@@ -107,6 +108,42 @@ def test_pictures_are_prepared_while_the_network_is_loaded(tmp_path, shipped_cro
     pipeline.run(Listed(sources, plans), cropper, options, got.append)
     assert [record.status for record in got] == ["written", "skipped", "written"] and done.is_file()
     assert {record.device for record in got} == {"cpu"} and {record.model for record in got} == {"s2cnet"}
+
+
+@pytest.mark.parametrize("room", [1 << 30, 1])
+def test_workers_go_on_while_the_network_is_loaded_if_there_is_room(tmp_path, shipped_cropper, monkeypatch, room):
+    """With two jobs and batches of two, four pictures are on their way otherwise."""
+    monkeypatch.setattr(work, "LEAST_ROOM", room)
+    monkeypatch.setattr(work, "ROOM_BYTES", 0)
+    names = [f"{i:02}.png" for i in range(18)]
+    for name in names:
+        draw(tmp_path / name, (96, 64))
+    sources = find_sources([str(tmp_path / name) for name in names])
+    ratios = [parse_ratio("1:1")]
+    plans = plan_names(sources, ratios, 1, folder=tmp_path / "out", fmt="same", circle=False)
+    wanted = 4 + pipeline._WHILE_LOADING if room > 1 else 4
+    prepared, enough, seen = [], threading.Event(), []
+
+    class Watched(EarlyCropper):
+        def prepare(self, picture, *given, **more):
+            made = super().prepare(picture, *given, **more)
+            prepared.append(picture)
+            if len(prepared) >= wanted:
+                enough.set()
+            return made
+
+    def load():
+        assert enough.wait(60)
+        time.sleep(0.1)
+        seen.append(len(prepared))
+        return shipped_cropper
+
+    got = []
+    cropper = Watched("s2cnet", input_config("s2cnet", None), load)
+    options = BatchOptions(CropRequest(ratios=tuple(ratios)), jobs=2, batch_size=2, folder=tmp_path / "out")
+    pipeline.run(Listed(sources, plans), cropper, options, got.append)
+    assert seen == [wanted]
+    assert [Path(record.input).name for record in got] == names and {record.status for record in got} == {"written"}
 
 
 @pytest.mark.parametrize("known", [True, False])

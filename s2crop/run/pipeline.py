@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from s2crop import report
@@ -29,6 +30,9 @@ from s2crop.run.work import BatchOptions, batch_size_on, ends_a_run, rank
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
 
+# Pictures that are prepared besides while the network is loaded, as long as half of the room for their pixels is left:
+# loading holds one core, and the workers would wait for most of it.
+_WHILE_LOADING = 12
 _NICER = 6  # how much the workers give way to the thread that scores
 _POLL_SECONDS = 0.2  # how often a run that waits for its workers asks whether it is to stop
 _STOP_SECONDS = 1.0  # how long a run that is interrupted waits for a decoder or encoder to come to its end
@@ -121,6 +125,8 @@ class _Pipeline:
         self._preparing: deque[Job] = deque()
         self._writing: deque[Future] = deque()
         self._told_of_previews = False
+        self._is_loading = False
+        self._early = threading.RLock()  # held by who takes pictures up meanwhile
         self.started_s = time.monotonic()  # when all was loaded
 
     def _set_batch_size(self, options: BatchOptions) -> None:
@@ -133,8 +139,15 @@ class _Pipeline:
     def results(self) -> Iterator[Job]:
         """Yield each source's job, in their order, when it has its records."""
         news = self._incoming.news
-        self._take_up()
-        self._load()
+        early: object = self._cropper
+        self._is_loading = news is None and isinstance(early, EarlyCropper)
+        with self._early:
+            self._take_up()
+        try:
+            self._load()
+        finally:
+            with self._early:
+                self._is_loading = False
         while True:
             if news is not None:
                 news.clear()
@@ -168,15 +181,27 @@ class _Pipeline:
         self._workers.more_room((self._options.batch_size or 0) - before)
         self.started_s = time.monotonic()
 
-    def _take_up(self) -> None:
-        """Let workers begin with what is there, as far as there is room for it."""
+    def _take_up_early(self, done: Job, _: Future) -> None:
+        """Begin with one picture more, in a worker that is done with another while the network is loaded."""
+        with self._early:
+            if self._is_loading and done.video is None and self._workers.has_room:
+                self._take_up(min(len(self._preparing) + 1, self._in_flight + _WHILE_LOADING))
+
+    def _take_up(self, most: int | None = None) -> None:
+        """Let workers begin with what is there, as far as there is room for it.
+
+        Args: most: pictures that are being prepared; None for as many as the workers need.
+        """
         self._ahead.fill()
-        while len(self._preparing) < self._in_flight and self._ahead.blocks:
+        while len(self._preparing) < (most or self._in_flight) and self._ahead.blocks:
             looked = self._ahead.blocks[0]
             if not looked.done() and (self._preparing or self._incoming.news is not None):
                 return
             self._result(looked)
-            self._begin(self._ahead.take())
+            job = self._ahead.take()
+            self._begin(job)
+            if self._is_loading and job.preparing is not None:
+                job.preparing.add_done_callback(partial(self._take_up_early, job))
 
     def _begin(self, job: Job) -> None:
         if job.records is not None:

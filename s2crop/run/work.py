@@ -82,13 +82,20 @@ class Room:
     """Bytes that threads share."""
 
     def __init__(self, size: int):
-        self._left = size
+        self._size = self._left = size
+        self._was_refused = False
         self._lock = threading.Lock()
+
+    @property
+    def half_is_left(self) -> bool:
+        """Whether no more than half is taken, and nobody asked for more than there was."""
+        return 2 * self._left > self._size and not self._was_refused
 
     def take(self, size: int) -> bool:
         """Take this much if it is left."""
         with self._lock:
             if size > self._left:
+                self._was_refused = True
                 return False
             self._left -= size
             return True
@@ -153,6 +160,11 @@ class Work:
     def more_room(self, pictures: int) -> None:
         """Let pixels be kept for so many pictures more."""
         self._room.give(ROOM_BYTES * pictures)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the room for pixels is left."""
+        return self._room.half_is_left
 
     def record(self, job: Job, **more: Any) -> Record:
         size: dict[str, Any] = {"width": job.picture.width, "height": job.picture.height} if job.picture else {}
