@@ -486,3 +486,6 @@ def test_recipes_are_read_and_bad_ones_are_refused(tmp_path):
         run_recipe(str(tmp_path / "odd.toml"), tmp_path, tmp_path, resume=False)
     with pytest.raises(InputError, match="not there"):
         run_recipe("proposals", tmp_path / "none", tmp_path, resume=False)
+    (tmp_path / "sibling.toml").write_text('kind = "proposals"\nmodel = "asmnet"\n')
+    with pytest.raises(InputError, match="the proposals of s2cnet"):
+        run_recipe(str(tmp_path / "sibling.toml"), tmp_path, tmp_path, resume=False)

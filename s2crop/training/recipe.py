@@ -137,7 +137,8 @@ def run_recipe(
     common: dict[str, Any] = {"resume": resume, "device": device, "report": report}
     try:
         if recipe["kind"] == "proposals":
-            assert isinstance(config, S2CNetConfig)
+            if not isinstance(config, S2CNetConfig):
+                raise InputError(f"recipe {name} trains the proposals of s2cnet, which its siblings take over")
             return proposals.train(choices, config, data, folder, **common)
         if recipe["kind"] == "subjects":
             return subjects.train(choices, data, folder, **common)
