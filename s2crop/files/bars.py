@@ -16,6 +16,7 @@ _PLAIN_SHARE = 0.7  # of what lies inside has one colour: that is no picture
 _PLAIN_STEP = 40.0  # grey levels at least from that colour to the ground's
 _GROUND_SHARE = 0.6  # of what lies inside has the colour of the bars: a drawing on their ground, and no picture
 _MAX_ASPECT = 4.5  # of the sides of what lies inside: lights along a dark shore are longer
+_MAX_LONGER = 3.0  # times as long for its height it may be as the whole in any case: a panorama has bars too
 _EDGE_LINES = 3  # from the last line of a bar to the first one of the picture: blur and blocks of JPEG
 _RINGING_LINES = 8  # of a bar beside the picture: a block of JPEG
 _RINGING_SHARE = 0.03  # of these, in the mean, has another colour
@@ -45,12 +46,12 @@ def _is_picture(pixels: np.ndarray, box: Box) -> bool:
     """Whether a box may hold a picture: no line, no drawing on the ground around it, and no sign or logo, of which most
     is of one colour far from the ground's."""
     x1, y1, x2, y2 = box
-    sides = sorted((x2 - x1, y2 - y1))
+    aspect, whole = (max(w, h) / min(w, h) for w, h in ((x2 - x1, y2 - y1), pixels.shape[1::-1]))
     inside, ground = pixels[y1:y2, x1:x2].reshape(-1, 3).astype(np.int16), _ground(pixels, box)
     colour = np.median(inside, axis=0)
     as_ground, alike = ((np.abs(inside - one).max(axis=1) <= _EVEN).mean() for one in (ground, colour))
     is_plain = alike >= _PLAIN_SHARE and np.abs(colour - ground).max() >= _PLAIN_STEP
-    return sides[1] <= _MAX_ASPECT * sides[0] and as_ground < _GROUND_SHARE and not is_plain
+    return bool(aspect <= max(_MAX_ASPECT, _MAX_LONGER * whole) and as_ground < _GROUND_SHARE and not is_plain)
 
 
 def _ground(pixels: np.ndarray, box: Box) -> np.ndarray:
