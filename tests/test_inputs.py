@@ -194,6 +194,7 @@ class TestFinding:
                 ("\ufeff", "utf-16-le"),
                 ("\ufeff", "utf-16-be"),
                 ("", "utf-8"),
+                ("", "utf-16-le"),
             ):
                 names = read_file_list(io.BytesIO((mark + text).encode(encoding)), False)
                 assert names == ["caf\u00e9.jpg", "\u753b\u50cf.jpg"]

@@ -201,12 +201,16 @@ def _without_mark(data: bytes, null_separated: bool) -> bytes:
 
 
 def _start_of_list(data: bytes, null_separated: bool) -> tuple[bytes, codecs.IncrementalDecoder | None]:
-    """The beginning of a list without the mark of UTF-8, and what decodes it where its mark is that of UTF-16."""
+    """The beginning of a list without the mark of UTF-8, and what decodes it where it is in UTF-16, marked or not."""
     if data.startswith(codecs.BOM_UTF8):
         return data.removeprefix(codecs.BOM_UTF8), None
-    if null_separated or not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if null_separated:
         return data, None
-    return data, codecs.getincrementaldecoder("utf-16")()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data, codecs.getincrementaldecoder("utf-16")()
+    evens, odds = data[0:8:2], data[1:8:2]  # names of one letter would have to be separated by NUL to look so
+    is_wide = len(odds) > 2 and not odds.strip(b"\0") and b"\0" not in evens
+    return data, codecs.getincrementaldecoder("utf-16-le")() if is_wide else None
 
 
 def _in_utf16(decoder: codecs.IncrementalDecoder, data: bytes, final: bool = False) -> bytes:
