@@ -625,6 +625,36 @@ class TestWhatFfmpegSaysInPieces:
         assert times == whole and numbers(frames)[:100] == list(range(100))
         assert video.warnings == [f"ends at {times[-1]:.1f} s instead of 10.0 s: damaged or cut short"]
 
+    def test_a_damage_told_of_among_frames_counts(self, tmp_path, monkeypatch):
+        path = clips.numbered_clip(tmp_path / "a.mkv", 300, size_wh=(320, 180), codec=X264)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 4000] = random.Random(0).randbytes(4000)
+        path.write_bytes(data)
+        _, whole, _ = read(path)
+        mix = """
+    if "exceeds" in line:
+        late = line.rpartition("] ")[2]
+        continue
+    if late and (found := re.match("(.*info. )(.*color_range:tv)(.*)", line, re.DOTALL)):
+        line, late = found[1] + found[2] + late + found[1] + found[3], None"""
+        self.mixed(tmp_path, monkeypatch, mix)
+        monkeypatch.setattr(Video, "_decoder", self.mixed_at_first(Video._decoder, monkeypatch))
+        video, times, _ = read(path)
+        assert times == whole
+        (warning,) = video.warnings
+        assert warning.startswith("damaged between ")
+
+    @staticmethod
+    def mixed_at_first(decoder, monkeypatch):
+        """Lines are mixed until a pass asks where damages are."""
+
+        def made(video, seek_s, outputs, exact=False, *more):
+            if exact:
+                monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
+            return decoder(video, seek_s, outputs, exact, *more)
+
+        return made
+
     def test_a_frame_told_of_in_the_list_of_what_is_written_counts(self, tmp_path, monkeypatch):
         path = clips.numbered_clip(tmp_path / "a.mkv", 30, codec=X264, options=["-metadata", f"title={FRAME_TOLD}"])
         mix = """

@@ -62,6 +62,7 @@ _TIMESTAMP = rb"demuxer(\+\w+)? ->|decoder ->|filter(_raw)? ->|encoder (<-|->)|m
 _TIMESTAMPS = re.compile(rb".*\[info\] (" + _TIMESTAMP + rb")")
 _INFO = re.compile(rb"Output #|  |" + _TIMESTAMP)  # what is no error of what comes without its level
 _ERROR = re.compile(rb"\[(error|fatal|panic)\] ")
+_NOBODYS_ERROR = re.compile(rb"\[error\] ")  # which came without its level, or does not say whose it is
 _DAMAGE = re.compile(rb"corrupt decoded frame|Error submitting packet to decoder|Error while decoding stream")
 _END = re.compile(
     rb"partial file|ended prematurely|end of file", re.IGNORECASE
@@ -218,6 +219,8 @@ class Decoder:
             elif self._demuxer_error.match(line) and not _END.search(line):
                 self.damages += 1
                 reading_damaged = True
+            elif not self._exact and _NOBODYS_ERROR.match(line) and not _END.search(line):
+                self.damages += 1  # as it may be one: the pass that tells where it is tells whether it is
             if line.startswith(b"[Parsed_showinfo_"):
                 self._signs += 1
                 kept, most = self.shown, 10
