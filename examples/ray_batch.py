@@ -32,7 +32,9 @@ def main() -> int:
     parser.add_argument("-f", "--format", default="same", help="same, jpg, png, webp or avif (default: same)")
     parser.add_argument("--weights", help="a checkpoint, at the same place on every worker")
     parser.add_argument(
-        "--actors", type=int, default=2, help="networks at work, each on a CPU besides those that read (default: 2)"
+        "--actors",
+        type=int,
+        help="networks at work, each on a CPU besides one that reads (default: 2 where there are 3)",
     )
     parser.add_argument("--gpus-per-actor", type=float, default=0, help="share of a GPU for each (default: 0, on CPUs)")
     parser.add_argument("--batch-size", type=int, default=16, help="pictures that an actor takes at once (default: 16)")
@@ -50,10 +52,13 @@ def main() -> int:
         "fmt": args.format,
         "weights": args.weights,
     }
+    if not ray.is_initialized():
+        ray.init()
+    actors = args.actors or (2 if ray.cluster_resources().get("CPU", 0) > 2 else 1)  # more would wait for ever
     pictures = ray.data.read_binary_files(source, include_paths=True, file_extensions=PICTURES)
     crops = pictures.map_batches(
         CropActor, fn_constructor_kwargs=options, batch_size=args.batch_size, num_gpus=args.gpus_per_actor or None,
-        compute=ray.data.ActorPoolStrategy(size=args.actors),
+        compute=ray.data.ActorPoolStrategy(size=actors),
     )  # fmt: skip
     written = crops.map_batches(write_crops, fn_kwargs={"source": source, "out": out}, batch_format="pyarrow")
     written.write_parquet(posixpath.join(out, "boxes"))
