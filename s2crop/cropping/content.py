@@ -11,7 +11,7 @@ from s2crop.models.proposals import KINDS, Proposals
 from s2crop.models.subjects import FACE_MARGIN, FIGURES, Subjects
 
 MIN_SCORE = {"text": 0.3, "object": 0.3, "face": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
-EYES = (0.0, -0.1, 0.0, -0.35)  # likewise, from the brow to the nose: what matters most of a face
+EYES = (0.0, -0.1, 0.0, -0.35)  # of a face's sides, from the brow to the nose: what matters most of a face
 TOP_SHARE = 0.25  # of a subject's mass, from above: a head, a roof, a masthead
 SAME_HEAD = 0.5  # of a face inside a head that was found already
 

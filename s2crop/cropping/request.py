@@ -35,7 +35,7 @@ class CropRequest:
     ratios: tuple[Ratio, ...] = (Ratio("free", None),)
     top: int = 1  # crops for each ratio
     focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
-    keep: tuple[float, float, float, float] | None = None  # box x, y, width, height likewise
+    keep: tuple[float, float, float, float] | None = None  # box x, y, width, height in the units of `focus`
     protect: str = "all"  # one of PROTECT
     # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
     circle: bool = False
