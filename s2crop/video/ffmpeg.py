@@ -219,8 +219,9 @@ class Decoder:
             elif self._demuxer_error.match(line) and not _END.search(line):
                 self.damages += 1
                 reading_damaged = True
-            elif not self._exact and _NOBODYS_ERROR.match(line) and not _END.search(line):
-                self.damages += 1  # as it may be one: the pass that tells where it is tells whether it is
+            elif _NOBODYS_ERROR.match(line) and not _END.search(line):
+                self.damages += 1  # as it may be one; if it is the decoder's, frames near it are damaged anyway
+                reading_damaged = True
             if line.startswith(b"[Parsed_showinfo_"):
                 self._signs += 1
                 kept, most = self.shown, 10
