@@ -17,6 +17,7 @@ from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig
 from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, MAX_PROPOSALS, Proposals
+from s2crop.models.scorer import Seen
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def with_a_face(look, box):
     """What is seen of pictures, with one sure face, box in fractions, and nothing else."""
 
     def looking(prepared):
-        features, proposals, subjects = look(prepared)
+        features, (proposals, subjects, appeal) = look(prepared)
         height, width = features.size
         scores = torch.zeros_like(proposals.scores)
         scores[:, 0] = 0.9
@@ -157,7 +158,7 @@ def with_a_face(look, box):
         boxes[:, 0] = torch.tensor(box) * torch.tensor([width, height] * 2)
         face = torch.full_like(proposals.kinds, KINDS.index("face"))
         nothing = subjects._replace(subject=0 * subjects.subject, scores=0 * subjects.scores)
-        return features, Proposals(boxes, scores, face), nothing
+        return features, Seen(Proposals(boxes, scores, face), nothing, appeal)
 
     return looking
 

@@ -5,7 +5,7 @@ import pytest
 
 from s2crop.choices import PROTECT
 from s2crop.cropping.content import Content, with_faces
-from s2crop.cropping.features import ALL_NAMES, NAMES, columns, measure, with_scores
+from s2crop.cropping.features import ALL_NAMES, NAMES, columns, measure, with_marks
 from s2crop.cropping.protect import cut_and_lost, focus_of, mask_at_borders, mask_inside, subject_box
 from s2crop.geometry.integral import Integral, strips
 from s2crop.models.choice import FEATURES
@@ -107,16 +107,19 @@ def test_a_head_in_the_corner_is_outside_of_the_circle():
 
 def test_protection_leaves_whole_groups_out():
     assert FEATURES == len(ALL_NAMES) == len(set(ALL_NAMES))
-    assert columns("all").all() and columns("none").sum() == len(NAMES["network"]) == 1
+    assert columns("all").all() and columns("none").sum() == len(NAMES["network"]) == 2
     for name in ("face", "text", "subject"):
         kept = {feature for feature, count in zip(ALL_NAMES, columns(name), strict=True) if count}
         assert kept == {*NAMES["network"], *NAMES["place"], *NAMES[name]}
     assert len({columns(name).tobytes() for name in PROTECT}) == len(PROTECT)
 
 
-def test_scores_have_a_column_of_their_own():
-    found = measure(content(), np.array([[0.0, 0, 1, 1]]), np.ones(1))
-    assert of(found, "score")[0] == 0 and of(with_scores(found, np.array([1.5])), "score")[0] == 1.5
+def test_scores_and_appeals_have_columns_of_their_own():
+    found = measure(content(), np.array([[0.0, 0, 1, 1], [0.0, 0, 0.5, 1]]), np.ones(2))
+    marked = with_marks(found, np.array([[1.5, -0.5], [0.25, 2]]))
+    assert of(marked, "score").tolist() == [1.5, 0.25] and of(marked, "appeal").tolist() == [-0.5, 2]
+    assert not found[:, :2].any()
+    np.testing.assert_array_equal(marked[:, 2:], found[:, 2:])
 
 
 def test_a_face_without_a_head_is_grown_to_one():

@@ -124,6 +124,6 @@ def test_vgg16_crops_with_the_shipped_proposals(tmp_path):
     array = picture(300, 200)
     (crop,) = cropper.crop(array, ["16:9"])
     assert crop.box[2] - crop.box[0] > crop.box[3] - crop.box[1] and 1 <= crop.score <= 5
-    features, found, _ = cropper._look([cropper.prepare(Picture.open(array))])
+    features, (found, *_) = cropper._look([cropper.prepare(Picture.open(array))])
     assert [tuple(m.shape[1:]) for m in features.maps] == [(256, 16, 24), (512, 8, 12), (512, 4, 6)]
     assert found.boxes.shape[2] == 4 and float(found.boxes[..., 2].max()) <= features.size[1]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from s2crop.cropping import windows
 from s2crop.cropping.content import contents
-from s2crop.cropping.features import columns, measure, with_scores
+from s2crop.cropping.features import columns, measure, with_marks
 from s2crop.cropping.prepare import prepare
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal
 from s2crop.cropping.selection import Candidates, NotFiniteError, OfBoxes, Selection, to_mos
@@ -23,11 +23,11 @@ from s2crop.files.picture import Picture, PictureLike
 from s2crop.geometry.boxes import moved
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig, scales
+from s2crop.models.appeal import AppealMap
 from s2crop.models.device import find_device, find_precision
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_STD
-from s2crop.models.scorer import AnyFeatures, of_picture, unknown
-from s2crop.models.subjects import Subjects
+from s2crop.models.scorer import AnyFeatures, Seen, of_picture, unknown
 from s2crop.models.weights import load_model
 
 CANDIDATES_AT_ONCE = 720  # on the CPU: what the network makes of more of them does not stay in its caches
@@ -192,7 +192,7 @@ class Cropper:
         if proposals is None and prepared.windows:
             return self._score_in_windows(prepared, boxes, clip)
         if proposals is None:
-            features, found, _ = self._look([prepared])
+            features, (found, *_) = self._look([prepared])
         else:
             features, _ = self._features([prepared])
             found = unknown(torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device))
@@ -211,16 +211,16 @@ class Cropper:
         return scores
 
     def features_prepared(self, prepared: Prepared, boxes: np.ndarray) -> np.ndarray:
-        """Features of boxes [N, 4] in pixels of a picture that is already prepared, the network's score as it is:
+        """Features of boxes [N, 4] in pixels of a picture that is already prepared, score and appeal as they are:
         [N, F].
 
         Columns are `features.ALL_NAMES`; circles and what is left out of protection have no part in them.
         """
-        features, proposals, subjects = self._look([prepared])
+        features, seen = self._look([prepared])
         size_wh = prepared.width, prepared.height
-        (content,) = contents(proposals, subjects, [size_wh], features.size)
+        (content,) = contents(seen.proposals, seen.subjects, [size_wh], features.size)
         measured = measure(content, boxes / np.tile(size_wh, 2), scales(boxes, size_wh))
-        return with_scores(measured, self._score(features, proposals, boxes * prepared.scale))
+        return with_marks(measured, self._marks(features, seen.proposals, seen.appeal, boxes * prepared.scale))
 
     def utilities_prepared(self, prepared: Prepared, boxes: np.ndarray, protect: str = "all") -> np.ndarray:
         """What an editor who asks for their ratio gives for each of boxes [N, 4] in pixels of a picture: [N]."""
@@ -232,8 +232,7 @@ class Cropper:
 
     def proposals_prepared(self, prepared: Prepared) -> list[Proposal]:
         """`proposals` of a picture that is already prepared."""
-        _, found, _ = self._look([prepared])
-        return _in_picture(found, prepared)
+        return _in_picture(self._look([prepared])[1].proposals, prepared)
 
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
@@ -244,7 +243,7 @@ class Cropper:
         if inside is not None:
             x, y = inside.box[:2]
             return [heat.moved((x, y)) for heat in self.heatmaps_prepared(inside.prepared, moved(box, (-x, -y)))]
-        features, found, _ = self._look([prepared])
+        features, (found, *_) = self._look([prepared])
         first = found.first(self.net.num_proposals)
         crop = torch.from_numpy((np.array(box) * prepared.scale).astype(np.float32)).to(self._device).view(1, 1, 4)
         maps = []
@@ -264,16 +263,16 @@ class Cropper:
         return self.net.features(self.net.normalise(pixels)), pixels
 
     @torch.inference_mode()
-    def _look(self, prepared: Sequence[Prepared]) -> tuple[AnyFeatures, Proposals, Subjects]:
-        """One backbone pass over like-shaped pictures, their proposals, and what they are about."""
+    def _look(self, prepared: Sequence[Prepared]) -> tuple[AnyFeatures, Seen]:
+        """One backbone pass over like-shaped pictures, and what they show."""
         features, pixels = self._features(prepared)
         maps = features.maps
         if self._sight is not self.net:
             maps = self._sight.backbone(self._sight.normalise(pixels))
-        proposals, subjects = self._sight.see(maps, features.size)
+        seen = self._sight.see(maps, features.size)
         if self._detector is not None:
-            proposals = self._detector.propose(pixels)
-        return features, proposals, subjects
+            seen = seen._replace(proposals=self._detector.propose(pixels))
+        return features, seen
 
     @torch.inference_mode()
     def _score(
@@ -287,6 +286,23 @@ class Cropper:
         at_once = CANDIDATES_AT_ONCE if self._device.type == "cpu" else len(boxes)
         parts = [self.net.rate(features, part, first, circle) for part in crops.split(at_once, dim=1)]
         return torch.cat(parts, dim=1)[0].cpu().double().numpy()
+
+    @torch.inference_mode()
+    def _marks(
+        self,
+        features: AnyFeatures,
+        proposals: Proposals,
+        appeal: AppealMap | None,
+        boxes: np.ndarray,
+        circle: bool = False,
+    ) -> np.ndarray:
+        """Normalised scores and appeals [N, 2] of one picture's boxes [N, 4], which are in network-input pixels."""
+        scores, appeals = self._score(features, proposals, boxes, circle), np.zeros(len(boxes))
+        if appeal is not None:
+            assert self._sight.appeal_head is not None
+            crops = torch.from_numpy((boxes / np.tile(features.size[::-1], 2)).astype(np.float32))
+            appeals = self._sight.appeal_head.rate(appeal, crops[None].to(self._device))[0].cpu().double().numpy()
+        return np.stack([scores, appeals], axis=1)
 
     def _rank_views(self, asked: Sequence[View], at_once: int) -> list[Ranked]:
         """Crops and proposals of each view, in pixels of its own; like-shaped ones are looked at together."""
@@ -311,21 +327,23 @@ class Cropper:
                 ranked[i] = Ranked(error, [])
         if not candidates:
             return ranked
-        features, proposals, subjects = self._look([asked[i].picture for i in candidates])
-        seen = contents(proposals, subjects, [one.size_wh for one in candidates.values()], features.size)
+        features, seen = self._look([asked[i].picture for i in candidates])
+        known = contents(seen.proposals, seen.subjects, [one.size_wh for one in candidates.values()], features.size)
         for row, (i, own) in enumerate(candidates.items()):
-            found = of_picture(proposals, row)
-            score = self._score_of(asked[i], of_picture(features, row), found)
+            found = of_picture(seen.proposals, row)
+            appeal = None if seen.appeal is None else of_picture(seen.appeal, row)
+            marks = self._marks_of(asked[i], of_picture(features, row), found, appeal)
             try:
-                crops = Selection(own, seen[row], score, self._choice).crops()
+                crops = Selection(own, known[row], marks, self._choice).crops()
                 ranked[i] = Ranked(crops, _in_picture(found, asked[i].picture))
             except NotFiniteError:
                 ranked[i] = self._rank_in_full(asked[i])
         return ranked
 
-    def _score_of(self, view: View, features: AnyFeatures, proposals: Proposals) -> OfBoxes:
-        """Gives normalised scores [N] of boxes [N, 4] in pixels of a view that was looked at."""
-        return lambda boxes: self._score(features, proposals, boxes * view.picture.scale, view.request.circle)
+    def _marks_of(self, asked: View, features: AnyFeatures, proposals: Proposals, appeal: AppealMap | None) -> OfBoxes:
+        """Gives normalised scores and appeals [N, 2] of boxes [N, 4] in pixels of a view that was looked at."""
+        scale, circle = asked.picture.scale, asked.request.circle
+        return lambda boxes: self._marks(features, proposals, appeal, boxes * scale, circle)
 
     def _rank_in_full(self, view: View) -> Ranked:
         """Crops and proposals of a view whose scores half precision made no numbers of."""

@@ -1,4 +1,4 @@
-"""What is known of a crop candidate besides the network's score: what it holds, cuts and loses, and where it lies.
+"""What is known of a crop candidate besides what the networks say: what it holds, cuts and loses, and where it lies.
 
 All are cheap: the maps are summed once for a picture, and hundreds of candidates of all ratios are measured in one
 call.
@@ -18,7 +18,7 @@ PROMINENT_PERSON = 0.1
 CIRCLE_SIDE = (np.pi / 4) ** 0.5  # of the square that has the area of the circle in a crop
 
 NAMES = {
-    "network": ("score",),
+    "network": ("score", "appeal"),
     "place": ("scale", "zoom", "off_x", "off_x_far", "off_y_far"),
     "subject": (
         "lost",
@@ -51,14 +51,14 @@ NAMES = {
     "text": ("text_cut", "text_lost", "text_cut_worst"),
 }
 ALL_NAMES = tuple(name for names in NAMES.values() for name in names)
-SCORE = ALL_NAMES.index("score")
+MARKS = slice(0, len(NAMES["network"]))  # the columns of what the networks say
 
 
 def columns(protect: str) -> np.ndarray:
     """Which features count: 1 or 0 for each of ALL_NAMES.
 
     Args:
-        protect: "none" leaves the network's score alone; "face", "text" or "subject" leave one group of what is
+        protect: "none" leaves score and appeal alone; "face", "text" or "subject" leave one group of what is
             protected; "all" leaves all.
     """
     groups = {"none": {"network"}, "all": set(NAMES)}.get(protect, {"network", "place", protect})
@@ -66,7 +66,7 @@ def columns(protect: str) -> np.ndarray:
 
 
 def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: bool = False) -> np.ndarray:
-    """Features of candidates, the score's columns left at 0.
+    """Features of candidates, the networks' columns left at 0.
 
     Args:
         boxes: [N, 4] in fractions of the picture.
@@ -83,10 +83,10 @@ def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: boo
     return np.stack([found.get(name, zero) for name in ALL_NAMES], axis=1)
 
 
-def with_scores(features: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Features with the network's normalised scores in their column."""
+def with_marks(features: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Features [N, F] with normalised scores and appeals [N, 2] in their columns."""
     features = features.copy()
-    features[:, SCORE] = scores
+    features[:, MARKS] = marks
     return features
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s2crop.cropping.content import Content
-from s2crop.cropping.features import columns, measure, with_scores
+from s2crop.cropping.features import columns, measure, with_marks
 from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Prepared, required
@@ -18,7 +18,7 @@ from s2crop.geometry.search import SAME_CROP_IOU, SearchConfig, candidates, choo
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 
 ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
-SCORE_STEP = 1 / 512  # scores are taken to this, so that a last bit that depends on the company decides nothing
+MARK_STEP = 1 / 512  # scores and appeals are taken to this: a last bit that depends on the company decides nothing
 
 OfBoxes = Callable[[np.ndarray], np.ndarray]  # something of each of boxes [N, 4] in pixels of a picture: [N, ...]
 
@@ -89,18 +89,18 @@ class Candidates:
 class Selection:
     """The choice among the candidates of one picture.
 
-    Scores are taken to SCORE_STEP, so that a ratio's crops do not depend on which others are rated with it.
+    Marks are taken to MARK_STEP, so that a ratio's crops do not depend on which others are rated with it.
 
     Args:
         content: what was found in the picture.
-        score: normalised scores [N] of boxes [N, 4] in pixels of the picture.
+        marks: normalised scores and appeals [N, 2] of boxes [N, 4] in pixels of the picture.
         weights: of the features, for ratios that are given (False) and free (True).
     """
 
-    def __init__(self, of: Candidates, content: Content, score: OfBoxes, weights: dict[bool, np.ndarray]):
+    def __init__(self, of: Candidates, content: Content, marks: OfBoxes, weights: dict[bool, np.ndarray]):
         self._candidates, self._request, self._size_wh = of, of.request, of.size_wh
         self._content, self._weights = content, weights
-        self._score: OfBoxes = lambda boxes: np.round(score(boxes) / SCORE_STEP) * SCORE_STEP
+        self._marks: OfBoxes = lambda boxes: np.round(marks(boxes) / MARK_STEP) * MARK_STEP
 
     def crops(self) -> list[Crop]:
         """The best crops of each ratio.
@@ -136,7 +136,8 @@ class Selection:
         if not of.ratios:
             return []
         if of.search.method == "argmax":
-            return [_Rated(*pair, pair[1]) for pair in zip(of.boxes, _each(self._score, of.boxes), strict=True)]
+            scores = [marks[:, 0] for marks in _each(self._marks, of.boxes)]
+            return [_Rated(*pair, pair[1]) for pair in zip(of.boxes, scores, strict=True)]
         weights = [self._weights[value is None] * columns(self._request.protect) for _, value in of.ratios]
         with np.errstate(invalid="ignore"):
             return self._expected(weights)
@@ -152,8 +153,8 @@ class Selection:
 
         def worths() -> list[np.ndarray]:
             return [
-                worth(part, with_scores(known, marks) @ own, search.temperature)
-                for part, known, marks, own in zip(boxes, features, scores, weights, strict=True)
+                worth(part, with_marks(known, told) @ own, search.temperature)
+                for part, known, told, own in zip(boxes, features, marks, weights, strict=True)
             ]
 
         boxes, features = list(of.boxes), _each(self._measured, of.boxes)
@@ -161,7 +162,7 @@ class Selection:
             if ratio is not None:
                 first = np.sort(np.argsort(-(features[k] @ weights[k]), kind="stable")[: search.rated])
                 boxes[k], features[k] = boxes[k][first], features[k][first]
-        scores = _each(self._score, boxes)
+        marks = _each(self._marks, boxes)
         near = []
         for part, values, (_, ratio) in zip(boxes, worths(), of.ratios, strict=True):
             near.append(of.near(part[np.argsort(-values, kind="stable")[: search.refined]], ratio))
@@ -169,13 +170,13 @@ class Selection:
             for parts, found in (
                 (boxes, near),
                 (features, _each(self._measured, near)),
-                (scores, _each(self._score, near)),
+                (marks, _each(self._marks, near)),
             ):
                 parts[:] = [np.concatenate(pair) for pair in zip(parts, found, strict=True)]
-        return list(map(_Rated, boxes, scores, worths()))
+        return list(map(_Rated, boxes, [told[:, 0] for told in marks], worths()))
 
     def _measured(self, boxes: np.ndarray) -> np.ndarray:
-        """Features of boxes [N, 4], the score's column left at 0: [N, F]."""
+        """Features of boxes [N, 4], the networks' columns left at 0: [N, F]."""
         sizes = scales(boxes, self._size_wh)
         return measure(self._content, boxes / np.tile(self._size_wh, 2), sizes, self._request.circle)
 
@@ -215,7 +216,7 @@ class Selection:
         """Crops of a ratio, best first, with what is told of each."""
         crops = []
         for rank, one in enumerate(chosen, start=1):
-            mark = self._score(np.array([one.box], float))[0] if one.score is None else one.score
+            mark = self._marks(np.array([one.box], float))[0, 0] if one.score is None else one.score
             cut, lost = cut_and_lost(self._content, one.box, self._request.protect)
             crops.append(
                 Crop(

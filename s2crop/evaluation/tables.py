@@ -100,6 +100,12 @@ START = (
     Column("seconds", "seconds", ".2f"),
     Column("times `import torch`", "to_import_torch", ".2f"),
 )
+GPU = (
+    Column("batch", "batch"),
+    Column("network, pictures a second", "network_per_s", ".0f"),
+    Column("all of it in half precision", "all_in_half_per_s", ".0f"),
+    Column("with proposals and subjects", "with_subjects_per_s", ".0f"),
+)
 PADDING = (
     Column("kind", "kind"),
     Column("boxes", "boxes"),
@@ -212,6 +218,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "memory": lambda results: markdown.table(MEMORY, results["throughput"]["memory"]),
     "start": lambda results: start_table(results["start"]),
     "video": lambda results: video_table(results["video"]),
+    "gpu": lambda results: markdown.table(GPU, results["cuda"]["network"]),
 }
 
 

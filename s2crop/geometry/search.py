@@ -20,9 +20,7 @@ class SearchConfig:
 
     method: str = "expected"  # highest expected agreement, or "argmax": the best-scored grid anchor, as published
     temperature: float = 0.3  # T of softmax(utility / T)
-    rated: int = (
-        64  # candidates of a given ratio that the network rates, the best by all else; of a free one it rates all
-    )
+    rated: int = 48  # candidates of a given ratio that are rated, the best by all else; of a free one all are
     refined: int = REFINED  # of the best, whose neighbours are candidates too
 
 

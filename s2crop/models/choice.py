@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-FEATURES = 40  # columns of cropping.features
+FEATURES = 41  # columns of cropping.features
 
 
 class Choice(nn.Module):
     """Utility of a candidate as a weighted sum of its features (`cropping.features`).
 
     One line for crops of a given ratio and one for those of any: a free ratio is a choice of shape too. The weights
-    belong to one network, whose score is the first feature.
+    belong to one network, whose score is the first feature; the second is the appeal.
     """
 
     fixed: Tensor

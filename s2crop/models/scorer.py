@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from s2crop.models.appeal import AppealHead, AppealMap
 from s2crop.models.choice import Choice
 from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
 from s2crop.models.proposals import ProposalHead, Proposals
@@ -24,6 +25,7 @@ class Config:
     # deviations from the papers, off by default
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
     subject_head: bool = False  # subject map, heads, persons and the choice among candidates
+    appeal_head: bool = False  # how an editor likes a crop, for that choice; needs the subject head
 
 
 class AnyFeatures(Protocol):
@@ -40,6 +42,14 @@ class AnyFeatures(Protocol):
 
 BatchT = TypeVar("BatchT")
 FeaturesT = TypeVar("FeaturesT", bound=AnyFeatures)
+
+
+class Seen(NamedTuple):
+    """What pictures show."""
+
+    proposals: Proposals
+    subjects: Subjects
+    appeal: AppealMap | None  # what the appeal of crops is read from, where the network has a head for it
 
 
 class Heat(NamedTuple):
@@ -67,6 +77,7 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         self.config = config
         self.proposal_head: ProposalHead | None = None
         self.subject_head: SubjectHead | None = None
+        self.appeal_head: AppealHead | None = None
         self.choice: Choice | None = None
         scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
         self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
@@ -81,15 +92,19 @@ class Scorer(nn.Module, Generic[FeaturesT]):
             self.proposal_head = ProposalHead()
         if self.config.subject_head:
             self.subject_head, self.choice = SubjectHead(), Choice()
+            if self.config.appeal_head:
+                self.appeal_head = AppealHead()
 
-    def see(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> tuple[Proposals, Subjects]:
+    def see(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Seen:
         """What pictures show, from the backbone's maps, where the network has both heads for it.
 
         Args: size (height, width) of the input.
         """
         assert self.proposal_head is not None and self.subject_head is not None
         trunk = self.proposal_head.trunk(maps)
-        return self.proposal_head.propose_on(trunk, size), self.subject_head.look(maps, trunk, size)
+        sight = self.subject_head.sight(maps, trunk)
+        appeal = None if self.appeal_head is None else self.appeal_head.look(maps, sight)
+        return Seen(self.proposal_head.propose_on(trunk, size), self.subject_head.look(sight, size), appeal)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> the network's input, float32."""

@@ -61,12 +61,22 @@ class SubjectHead(nn.Module):
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
     def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maps of the backbone and the proposal head's trunk -> logits and boxes.
+        """Maps of the backbone and the proposal head's trunk -> logits and boxes, as `read` gives them."""
+        return self.read(self.sight(maps, trunk))
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `sight` gave -> logits and boxes.
 
         Returns:
             Subject logits [B, H/4, W/4]; looks [B, H/8, W/8], a softmax over the picture away from shares; heat logits
             [B, 2, H/8, W/8] and side distances [B, 2, 4, H/8, W/8] in input pixels of heads and persons.
         """
+        masks = self.masks(x)
+        sides = self.sides(x).unflatten(1, (len(FIGURES), 4)).clamp(max=5.0).exp() * BOX_SCALE
+        return F.pixel_shuffle(masks[:, :4], 2)[:, 0], masks[:, 4], self.heat(x), sides
+
+    def sight(self, maps: tuple[Tensor, ...], trunk: Tensor) -> Tensor:
+        """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/8, W/8]."""
         fine, _, middle, _ = maps
         x = middle.flip((2, 3))  # padding "same", as in Backbone
         for layer in self.layers:
@@ -80,14 +90,12 @@ class SubjectHead(nn.Module):
         x = x + self.trunk(trunk) + self.fine(fine)
         for block in self.mix:
             x = x + block(x)
-        masks = self.masks(x)
-        sides = self.sides(x).unflatten(1, (len(FIGURES), 4)).clamp(max=5.0).exp() * BOX_SCALE
-        return F.pixel_shuffle(masks[:, :4], 2)[:, 0], masks[:, 4], self.heat(x), sides
+        return x
 
     @torch.no_grad()
-    def look(self, maps: tuple[Tensor, ...], trunk: Tensor, size: tuple[int, int]) -> Subjects:
-        """What pictures are about. Args: size (height, width) of the network input."""
-        subject, looks, heat, sides = self(maps, trunk)
+    def look(self, sight: Tensor, size: tuple[int, int]) -> Subjects:
+        """What pictures are about, from what `sight` gave. Args: size (height, width) of the network input."""
+        subject, looks, heat, sides = self.read(sight)
         shares = looks.flatten(1).softmax(1).view_as(looks)
         heat = heat.sigmoid()
         found = peak_boxes(heat, sides, size, len(FIGURES) * MAX_FIGURES, MIN_FIGURE_SCORE)

@@ -7,6 +7,7 @@ are there already.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import inside_share, iou_matrix, largest_of_ratio
 from s2crop.geometry.ratio import FREE, parse_ratio
 from s2crop.geometry.search import candidates
+from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
 from s2crop.models.weights import save_weights
 from s2crop.training import parts
+from s2crop.training.appeal import heads_by_fold
 from s2crop.training.run import Report, Run
 from s2crop.training.utility import (
     ChoiceRecipe,
@@ -61,7 +64,8 @@ def train(
     run = Run(out, recipe.seed, report)
     cropper = load_start(recipe, out.parent, device)
     choice = parts.choice(cropper.net)
-    examples = gather(cropper, recipe, data, report)
+    heads = heads_by_fold([out.parent / name for name in recipe.appeal_folds], cropper.device)
+    examples = gather(cropper, recipe, data, report, heads)
     if recipe.pull:
         results, fixed, free = _tuned_and_checked(examples, choice, recipe)
     else:
@@ -122,19 +126,27 @@ def _of_kind(example: Example, is_free: bool) -> Example:
 
 
 def load_start(recipe: ChoiceRecipe, runs: Path, device: str) -> Cropper:
-    """A cropper with the network to be given a choice, its subject head in place."""
-    from s2crop.training.subjects import with_subjects
+    """A cropper with the network to be given a choice, its subject and appeal heads in place."""
+    from s2crop.training.subjects import with_head
 
     weights = None if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
-    if recipe.subjects:
-        folder = runs / f"{recipe.model}-with-subjects"
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = with_subjects(recipe.model, weights, runs / recipe.subjects / "weights.safetensors", folder)
+    for part, run in (("subject_head", recipe.subjects), ("appeal_head", recipe.appeal)):
+        if run:
+            folder = runs / f"{recipe.model}-with-heads"
+            folder.mkdir(parents=True, exist_ok=True)
+            weights = with_head(part, recipe.model, weights, runs / run / "weights.safetensors", folder)
     return Cropper(recipe.model, weights, device)
 
 
-def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report: Report = print) -> list[Example]:
-    """Features of all that is learned from, one backbone pass a photo."""
+def gather(
+    cropper: Cropper, recipe: ChoiceRecipe, data: Path, report: Report, heads: Mapping[int, AppealHead]
+) -> list[Example]:
+    """Features of all that is learned from, one backbone pass a photo.
+
+    Args: heads: by fold that they held out; the appeal of crops of its photos is theirs, as the network's own head
+        knows these photos.
+    """
+    own_head = cropper.net.appeal_head
     rankings = _read(recipe, data, report)
     labels = {} if recipe.pull else read_fcdb(data / "fcdb/labels_train.json")
     fonts = find_fonts(data)
@@ -146,6 +158,7 @@ def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report: Report = 
     examples = []
     paths = {name: photo_path(data, name) for name in sorted(rankings.keys() | labels.keys())}
     for done, (name, path) in enumerate(paths.items(), start=1):
+        cropper.net.appeal_head = next((head for fold, head in heads.items() if is_validation(name, fold)), own_head)
         with Picture.open(path) as picture:
             for ranking in rankings.get(name, []):
                 check_size(ranking, (picture.width, picture.height))
@@ -178,6 +191,7 @@ def gather(cropper: Cropper, recipe: ChoiceRecipe, data: Path, report: Report = 
         if name in lettered:
             example.lettered = _lettered(cropper, pixels, done, fonts)
         examples.append(example)
+    cropper.net.appeal_head = own_head
     return examples
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from s2crop.errors import InputError
+from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
 from s2crop.models.proposals import ProposalHead
 from s2crop.models.s2cnet import S2CNetConfig
@@ -25,6 +26,13 @@ def subject_head(model: Scorer) -> SubjectHead:
     if model.subject_head is None:
         raise InputError("this training needs a network with a subject head, which the training of subjects gives it")
     return model.subject_head
+
+
+def appeal_head(model: Scorer) -> AppealHead:
+    """Raises InputError: the network rates no appeal."""
+    if model.appeal_head is None:
+        raise InputError("this needs a network with an appeal head, which the training of the appeal gives it")
+    return model.appeal_head
 
 
 def choice(model: Scorer) -> Choice:

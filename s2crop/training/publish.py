@@ -20,7 +20,7 @@ DATA = {
     "human masks of Clothing Co-Parsing (Apache-2.0)",
     "crowd": "human head boxes and eye fixations of EyeCrowd (MIT; photos from the web, research)",
     "people": "human person and head boxes of Clothing Co-Parsing (Apache-2.0; photos from the web, research)",
-    "rankings": "crops of one ratio of 1,080 of these photos, ranked by a vision-language model in an editor's place",
+    "rankings": "7,292 rankings of crops of one ratio of these photos, by a vision-language model in an editor's place",
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
     "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
@@ -32,9 +32,9 @@ DATA = {
 
 
 RECIPES = {
-    "s2cnet": ("proposals", "s2cnet", "subjects", "choice"),
-    "sfrc": ("proposals", "s2cnet", "sfrc", "subjects", "choice --set training.model=sfrc"),
-    "asmnet": ("proposals", "s2cnet", "asmnet", "subjects", "choice --set training.model=asmnet"),
+    "s2cnet": ("proposals", "s2cnet", "subjects", "appeal", "choice"),
+    "sfrc": ("proposals", "s2cnet", "sfrc", "subjects", "appeal", "choice --set training.model=sfrc"),
+    "asmnet": ("proposals", "s2cnet", "asmnet", "subjects", "appeal", "choice --set training.model=asmnet"),
 }
 
 

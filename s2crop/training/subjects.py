@@ -26,7 +26,7 @@ from s2crop.models.s2cnet import S2CNet
 from s2crop.models.subjects import FIGURES
 from s2crop.models.weights import MODELS, load_model, read_weights, save_weights, shipped_weights
 from s2crop.training.losses import total
-from s2crop.training.parts import proposal_head, read_s2cnet, subject_head
+from s2crop.training.parts import appeal_head, proposal_head, read_s2cnet, subject_head
 from s2crop.training.proposals import (
     Arrays,
     Shape,
@@ -148,36 +148,46 @@ def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
     """The network of the run to start from.
 
     Its subject head is a fresh one, whose deep stages are the backbone's, unless the recipe goes on with the one there.
+
+    Raises:
+        InputError: the recipe is to go on with a subject head, and there is none.
     """
     path = shipped_weights("s2cnet") if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
     config, state = read_s2cnet(path)
     torch.manual_seed(recipe.seed)
-    model = S2CNet(dataclasses.replace(config, subject_head=True))
+    model = S2CNet(config if recipe.warm else dataclasses.replace(config, subject_head=True))
+    head = subject_head(model)
     fresh = ("choice.",) if recipe.warm else ("subject_head.", "choice.")
     kept = {key: value for key, value in state.items() if not key.startswith(fresh)}
     model.load_state_dict(kept, strict=False)
     if recipe.warm:
         return model
-    deep = subject_head(model).layers
-    first = len(model.backbone.layers) - len(deep)
-    deep.load_state_dict(nn.ModuleList(model.backbone.layers[first:]).state_dict())
+    first = len(model.backbone.layers) - len(head.layers)
+    head.layers.load_state_dict(nn.ModuleList(model.backbone.layers[first:]).state_dict())
     return model
 
 
-def with_subjects(name: str, weights: Path | None, subjects: Path, folder: Path) -> Path:
-    """Write a network's weights with the subject head of a run in it; its choice is still empty. Returns the file.
+def with_head(part: str, name: str, weights: Path | None, run: Path, folder: Path) -> Path:
+    """Write a network's weights with a head of a run in it; its choice is still empty. Returns the file.
 
+    Args:
+        part: "subject_head" or "appeal_head", which reads what a subject head sees.
+        run: the file that has it.
     Raises:
-        InputError: the run's network has no subject head.
+        InputError: the run's network has no such head, or the other no subject head for an appeal head to read.
     """
-    trained = subject_head(load_model("s2cnet", subjects))
+    find = {"subject_head": subject_head, "appeal_head": appeal_head}[part]
+    trained = find(load_model("s2cnet", run))
     path = shipped_weights(name) if weights is None else weights
     config, state = read_weights(path, name)
-    model = MODELS[name][0](dataclasses.replace(config, subject_head=True))
-    model.load_state_dict(
-        {k: v for k, v in state.items() if not k.startswith(("subject_head.", "choice."))}, strict=False
-    )
-    subject_head(model).load_state_dict(trained.state_dict())
+    if part == "subject_head":
+        config = dataclasses.replace(config, subject_head=True)
+    else:
+        config = dataclasses.replace(config, appeal_head=True)
+    model = MODELS[name][0](config)
+    subject_head(model)  # there is one, also below an appeal head
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith((f"{part}.", "choice."))}, strict=False)
+    find(model).load_state_dict(trained.state_dict())
     save_weights(model, folder / "weights.safetensors")
     return folder / "weights.safetensors"
 
@@ -264,7 +274,7 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
         height, width = photo.pixels.shape[:2]
         size = input_size(width, height, model.config.short_side)
         pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
-        _, seen = model.see(model.features(model.normalise(pixels)).maps, size)
+        _, seen, _ = model.see(model.features(model.normalise(pixels)).maps, size)
         if photo.mask_weight:
             subject = Image.fromarray(seen.subject[0].float().cpu().numpy())
             guess, truth = np.asarray(subject.resize(photo.mask.shape[::-1])), photo.mask / 255

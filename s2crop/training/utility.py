@@ -24,11 +24,11 @@ NEVER_BETTER = tuple(
     for name in ALL_NAMES
     if "cut" in name or "lost" in name or name.endswith("_far") or name in ("zoom", "tight", "head_off_x")
 )
-NEVER_WORSE = ("score", "looks_held")
+NEVER_WORSE = ("score", "appeal", "looks_held")
 # The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
-FLOORS = {"head_lost": 3.5, "eyes_lost": 2.5, "head_cut": 1.5, "text_lost": 3.5, "text_cut": 3.5}
+FLOORS = {"head_lost": 1.5, "eyes_lost": 4.0, "head_cut": 0.5, "text_lost": 3.5, "text_cut": 3.5}
 MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
 LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_SHARPNESS = 0.2  # of soft targets over crops of a lettered copy, in shares of its lines
@@ -41,6 +41,8 @@ class ChoiceRecipe:
     model: str = "s2cnet"
     start: str = "s2cnet"  # run whose network is given a choice; "shipped" takes the shipped weights
     subjects: str = "subjects"  # run that gives the subject head; "" keeps what the network has
+    appeal: str = "appeal"  # run that gives the appeal head; "" keeps what the network has
+    appeal_folds: tuple[str, ...] = ()  # runs whose heads held out photos, which are rated by those: "appeal-0", ...
     rankings: tuple[str, ...] = ("editor_rankings.json",)  # files below the data folder
     ranking_weight: float = 1.0
     vote_weight: float = 0.5
