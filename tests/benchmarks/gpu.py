@@ -23,8 +23,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from throughput import PHOTOS, RATIOS, WIDTH, draw_photo
 
 from s2crop.models.proposals import Proposals
