@@ -72,10 +72,10 @@ def test_the_appeal_of_crops_equals_the_loop(head):
     side = len(head.POINTS)
     for crop, value in zip(CROPS[0].tolist(), head.rate(of, CROPS)[0], strict=True):
         x1, y1, x2, y2 = crop
-        seen = torch.zeros(side, head.CHANNELS + 1, side)
+        seen = torch.zeros(side, side, head.CHANNELS + 1)
         for row, v in enumerate(head.POINTS):
             for column, u in enumerate(head.POINTS):
-                seen[row, :, column] = bilinear(of.grid[0], x1 + u * (x2 - x1), y1 + v * (y2 - y1))
+                seen[row, column] = bilinear(of.grid[0], x1 + u * (x2 - x1), y1 + v * (y2 - y1))
         x, y, width, height = (x1 + x2) / 2 - 0.5, (y1 + y2) / 2 - 0.5, x2 - x1, y2 - y1
         lies = head.place(torch.tensor([x, y, abs(x), abs(y), width, height, max(width, height)]))
         hidden = head.hidden((head.pixels(seen.flatten()) + lies + of.whole[0]).relu()).relu()
@@ -96,16 +96,17 @@ def test_company_changes_no_appeal(head):
 
 
 def test_places_of_an_axis_by_hand():
-    found = between(torch.tensor([-0.01, 0.0, 0.375, 0.5, 0.55, 1.0, 1.01]), 4)
-    wanted = [[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0.5, 0.5, 0], [0, 0.3, 0.7, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
-    torch.testing.assert_close(found, torch.tensor(wanted), atol=1e-6, rtol=0)
+    first, weights = between(torch.tensor([-0.01, 0.0, 0.375, 0.5, 0.55, 1.0, 1.01]), 4)
+    assert first.tolist() == [0, 0, 1, 1, 1, 2, 2]
+    wanted = [[0, 0], [1, 0], [1, 0], [0.5, 0.5], [0.3, 0.7], [0, 1], [0, 0]]
+    torch.testing.assert_close(weights, torch.tensor(wanted), atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
 def test_what_lies_outside_of_the_picture_counts_as_zero(head):
     outside = torch.tensor([not 0 <= point <= 1 for point in head.POINTS])
-    weights = head.pixels.weight.view(-1, len(outside), head.CHANNELS + 1, len(outside))
-    weights *= (outside[:, None] | outside)[:, None]  # only what is seen beyond the crop
+    weights = head.pixels.weight.view(-1, len(outside), len(outside), head.CHANNELS + 1)
+    weights *= (outside[:, None] | outside)[..., None]  # only what is seen beyond the crop
     of = made_up_map()
     other = of._replace(grid=of.grid + 1)
     whole, part = torch.tensor([[[0.0, 0, 1, 1]]]), CROPS[:, :1]

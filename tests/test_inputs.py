@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 import pictures
 from s2crop.errors import InputError
 from s2crop.files import picture as picture_module
-from s2crop.files import pixels
+from s2crop.files import pixels, resize
 from s2crop.files.picture import Picture, lift_pillow_limits
 from s2crop.files.pixels import to_srgb
 from s2crop.files.sources import Source, find_sources, read_file_list
@@ -474,6 +474,46 @@ class TestCropping:
         image = pictures.photo(320, 200).convert(mode)
         made = Picture.open(image).crop((0, 0, 320, 200), (80, 50))
         assert difference(made, image.resize((80, 50), Image.Resampling.LANCZOS, reducing_gap=3.0)) == 0
+
+    def test_torch_makes_large_crops_of_photos_as_pillow_does(self, monkeypatch):
+        data = pictures.encoded(pictures.photo(2600, 2000))  # decoded at half of that
+        cases = [
+            ((0, 0, 2600, 2000), (500, 400)),
+            ((200, 100, 2500, 2000), (460, 380)),
+            ((3, 1, 2598, 1999), (519, 400)),
+        ]
+        monkeypatch.setattr(resize, "_by_torch", None)
+        by_pillow = [Picture.open(data).crop(*case) for case in cases]
+        resize.use_torch()
+        if resize._by_torch is None:
+            pytest.skip("this torch has no fast Lanczos filter")
+        made = []
+        monkeypatch.setattr(
+            resize, "_by_torch", lambda *given, filter=resize._by_torch: made.append(1) or filter(*given)
+        )
+        with Picture.open(data) as picture:
+            for case, wanted in zip(cases, by_pillow, strict=True):
+                crop = picture.crop(*case)
+                assert (crop.size, crop.mode) == (wanted.size, "RGB")
+                assert difference(crop, wanted) < 0.5
+        assert len(made) == 3
+        for case in (
+            ((0, 0, 2600, 300), (500, 60)),
+            ((0, 0, 2600, 2000), (260, 200)),
+            ((0, 0, 2600, 2000), (1300, 2000)),
+        ):
+            Picture.open(data).crop(*case)  # small, made much smaller, made no smaller
+        Picture.open(pictures.photo(2000, 1400).convert("RGBA")).crop((0, 0, 2000, 1400), (900, 630))
+        assert len(made) == 3
+
+    def test_a_torch_without_the_filter_leaves_pictures_to_pillow(self, monkeypatch):
+        def refuse(*given, **options):
+            raise NotImplementedError("lanczos")
+
+        monkeypatch.setattr(resize, "_by_torch", None)
+        monkeypatch.setattr("torch.nn.functional.interpolate", refuse)
+        resize.use_torch()
+        assert resize._by_torch is None
 
     def test_decoded_picture_is_kept_until_close(self, tmp_path):
         file = tmp_path / "a.png"

@@ -20,6 +20,7 @@ from s2crop.cropping.views import Ranked, View, joined, views
 from s2crop.errors import InputError, WeightsError
 from s2crop.files.pad import BLUR, checked
 from s2crop.files.picture import Picture, PictureLike
+from s2crop.files.resize import use_torch
 from s2crop.geometry.boxes import moved
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig, scales
@@ -59,6 +60,7 @@ class Cropper:
         proposals: str = "auto",
         search: SearchConfig = SearchConfig(),
     ):
+        use_torch()
         self._device = find_device(device)
         self._dtype = find_precision(precision, self._device)
         self.model, self.device, self.search = model, str(self._device), search

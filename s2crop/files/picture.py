@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from s2crop.choices import MAX_PIXELS
 from s2crop.errors import InputError
-from s2crop.files import metadata, pixels, reading
+from s2crop.files import metadata, pixels, reading, resize
 from s2crop.files.metadata import Metadata
 from s2crop.files.reading import Facts
 from s2crop.files.sizes import decoder_scale, scoring_scale
@@ -83,6 +83,7 @@ class Picture:
         self._source, self._max_pixels = source, max_pixels
         self.ground, self.metadata = ground, Metadata()
         self._decoded: Image.Image | None = None
+        self._array: tuple[Image.Image, np.ndarray] | None = None  # decoded pixels, and they as an array
         self.decoded_scale = 1
         self._profile: bytes | None = None  # of the decoded pixels' colours
         with self._file() as (image, facts):
@@ -212,14 +213,24 @@ class Picture:
             image = self._decoded.crop(stored_box)
         else:
             left, upper, right, lower = (edge / self.decoded_scale for edge in stored_box)
-            image = pixels.resized(self._decoded, self._turned(*size_wh), (left, upper, right, lower))
+            place, stored_wh = (left, upper, right, lower), self._turned(*size_wh)
+            if resize.is_for_torch(self._decoded, stored_wh, place):
+                image = resize.resized_by_torch(self._array_of(self._decoded), stored_wh, place)
+            else:
+                image = resize.resized(self._decoded, stored_wh, place)
         image = self._upright(image)
         image.info = {"icc_profile": self._profile} if self._profile else {}
         return image
 
+    def _array_of(self, decoded: Image.Image) -> np.ndarray:
+        """Decoded pixels as uint8 [h, w, 3], made once for all crops."""
+        if self._array is None or self._array[0] is not decoded:
+            self._array = decoded, np.array(decoded)
+        return self._array[1]
+
     def close(self) -> None:
         """Drop the decoded pixels."""
-        self._decoded = None
+        self._decoded = self._array = None
 
     def __enter__(self) -> "Picture":
         return self

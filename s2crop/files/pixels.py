@@ -5,10 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
-from s2crop.files.sizes import LEFT_TO_LANCZOS
-
 LARGE_PROFILE_BYTES = 16 << 10  # of cameras and screens they have 0.5 to 4 kB, of printers 500 and more
-LARGE_PIXELS = 1 << 20  # from which on it takes long to make a picture smaller
 WEB_SIDE = 2560  # pixels: of what is shown on pages; larger outputs are for print and archives
 _AS_GOOD_AS_WHITE = 215  # of 255: lighter than this can hardly be told from white
 
@@ -139,16 +136,3 @@ def rgb(image: Image.Image, ground: str = "white") -> Image.Image:
 def for_screens(image: Image.Image, ground: str = "white") -> Image.Image:
     """Any of the natural modes as opaque 8-bit RGB in sRGB."""
     return to_srgb(on_ground(eight_bit(image), ground))
-
-
-def resized(image: Image.Image, size_wh: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    """A box of the image resized with a Lanczos filter (three lobes, widened where it shrinks).
-
-    Pillow's, as torch has none in its older versions and another one in the newer. Means of blocks make a large picture
-    smaller first, no further than the JPEG decoder may: on the photos that its limit was measured on, the loss is as
-    small. Of a small picture, which is made soon, they leave more to the filter: where blocks begin would be seen.
-    """
-    left, top, right, bottom = box
-    gap: float | None = LEFT_TO_LANCZOS if (right - left) * (bottom - top) >= LARGE_PIXELS else 2 * LEFT_TO_LANCZOS
-    gap = None if image.mode == "I;16" else gap  # Pillow takes the short cut in 8 bits only
-    return image.resize(size_wh, Image.Resampling.LANCZOS, box, gap)

@@ -78,13 +78,17 @@ class AppealHead(nn.Module):
         """How crops [B, N, 4], in fractions of the picture, are liked: [B, N]."""
         starts, sides = crops[..., :2], crops[..., 2:] - crops[..., :2]
         at = starts[..., None] + sides[..., None] * self.points  # [B, N, 2, P]
-        height, width = of.grid.shape[-2:]
-        columns, rows = between(at[..., 0, :], width), between(at[..., 1, :], height)
-        picture = torch.cat([of.grid, torch.ones_like(of.grid[:, :1])], dim=1)
-        batch, number = crops.shape[:2]
-        seen = rows.flatten(1, 2) @ picture.movedim(1, 2).flatten(2)  # [B, N P, H] @ [B, H, C W]
-        seen = seen.view(batch, number, len(self.points) * picture.shape[1], width) @ columns.mT  # [B, N, P C, P]
-        x = self.pixels(self.drop(seen.flatten(2))) + self.place(place(crops)) + of.whole[:, None]
+        batch, _, height, width = of.grid.shape
+        column, across = between(at[..., 0, :], width)
+        row, down = between(at[..., 1, :], height)
+        first = row[..., :, None] * width + column[..., None, :]  # [B, N, P, P] the upper left of the four cells around
+        first = first + (torch.arange(batch, device=first.device) * height * width)[:, None, None, None]
+        cells = first[..., None] + first.new_tensor([0, 1, width, width + 1])
+        weights = (down[..., :, None, :, None] * across[..., None, :, None, :]).flatten(-2)  # [B, N, P, P, 4]
+        picture = torch.cat([of.grid, torch.ones_like(of.grid[:, :1])], dim=1).movedim(1, -1).flatten(0, 2)
+        seen = F.embedding_bag(cells.view(-1, 4), picture, per_sample_weights=weights.view(-1, 4), mode="sum")
+        seen = seen.view(batch, crops.shape[1], self.pixels.in_features)
+        x = self.pixels(self.drop(seen)) + self.place(place(crops)) + of.whole[:, None]
         return self.head(self.drop(F.relu(self.hidden(F.relu(x)))))[..., 0]
 
 
@@ -95,8 +99,12 @@ def place(crops: Tensor) -> Tensor:
     return torch.stack([x, y, x.abs(), y.abs(), width, height, torch.maximum(width, height)], dim=-1)
 
 
-def between(at: Tensor, cells: int) -> Tensor:
-    """Weights [..., cells] of the cells of an axis at places [...], 0 to 1: bilinear, and nothing outside."""
+def between(at: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """The first of the two cells of an axis around places [...], 0 to 1, and the weights [..., 2] of both.
+
+    Bilinear; outside of the picture both are zero.
+    """
     x = (at * cells - 0.5).clamp(0, cells - 1)
-    weights = (1 - (x[..., None] - torch.arange(cells, device=at.device)).abs()).clamp(min=0)
-    return weights * ((at >= 0) & (at <= 1))[..., None]
+    first = x.detach().floor().clamp(max=cells - 2)
+    weights = torch.stack([1 - (x - first), x - first], dim=-1)
+    return first.long(), weights * ((at >= 0) & (at <= 1))[..., None]
