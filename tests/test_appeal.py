@@ -12,12 +12,13 @@ from made_up_data import run_recipe, write_subject_data
 from networks import CONFIG, make_weights
 from pictures import picture
 from s2crop import Cropper
-from s2crop.cropping.features import ALL_NAMES
+from s2crop.cropping.features import ALL_NAMES, APPEAL
 from s2crop.cropping.request import CropRequest
 from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.search import SearchConfig
 from s2crop.models.appeal import AppealHead, AppealMap, between
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.weights import load_model, read_weights, save_weights
@@ -25,7 +26,6 @@ from s2crop.training import choice
 from s2crop.training.recipe import FOLDER
 from s2crop.training.subjects import with_head
 
-APPEAL = ALL_NAMES.index("appeal")
 CROPS = torch.tensor([[[0.1, 0.2, 0.6, 0.9], [0.0, 0.0, 1.0, 1.0], [0.45, 0.05, 0.95, 0.4]]])
 
 
@@ -179,6 +179,42 @@ def test_crops_of_a_batch_are_those_of_each_picture(cropper):
     prepared = [cropper.prepare(Picture.open(array)) for array in arrays]
     for one, crops in zip(prepared, cropper.rank(prepared, request), strict=True):
         assert [crop.box for crop in cropper.rank([one], request)[0]] == [crop.box for crop in crops]
+
+
+def test_what_costs_more_is_asked_of_fewer(cropper, monkeypatch):
+    asked = {"appeals": [], "scores": []}
+    for name, part in (("appeals", cropper.net.appeal_head), ("scores", cropper.net)):
+        rate = part.rate
+        monkeypatch.setattr(
+            part,
+            "rate",
+            lambda of, crops, *more, n=name, rate=rate: asked[n].append(crops.shape[1]) or rate(of, crops, *more),
+        )
+    search, array = SearchConfig(), picture(640, 400)
+    cropper.crop(array, ["1:1", "16:9"])
+    assert asked["appeals"][0] == 2 * search.rated and asked["scores"][0] == 2 * search.scored
+    assert asked["appeals"][1] <= 2 * 6 * search.refined and asked["scores"][1] == 2 * search.scored_near
+    assert len(asked["appeals"]) == 2 and sum(asked["scores"][2:]) <= 2  # those of crops that nobody had asked for yet
+    for told in asked.values():
+        told.clear()
+    cropper.crop(array, ["free"])
+    assert asked["appeals"] == asked["scores"] and asked["scores"][0] > 90
+    monkeypatch.setitem(cropper.net._modules, "appeal_head", None)
+    for told in asked.values():
+        told.clear()
+    cropper.crop(array, ["1:1"])
+    assert (
+        not asked["appeals"] and asked["scores"][0] == search.rated
+    )  # what they hold is all that is known of the others
+
+
+def test_more_crops_do_not_change_the_first(cropper):
+    array = picture(640, 400, 3)
+    for ratio in ("1:1", "9:16", "free"):
+        one, several = (cropper.crop(array, [ratio], top=top) for top in (1, 6))
+        assert several[0].box == one[0].box and several[0].worth == one[0].worth and len(several) > 1
+        assert [crop.worth for crop in several] == sorted((crop.worth for crop in several), reverse=True)
+        assert np.isfinite([crop.score for crop in several]).all()
 
 
 # Training

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from s2crop.cropping import windows
 from s2crop.cropping.content import contents
-from s2crop.cropping.features import columns, measure, with_marks
+from s2crop.cropping.features import APPEAL, SCORE, columns, measure
 from s2crop.cropping.prepare import prepare
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal
 from s2crop.cropping.selection import Candidates, NotFiniteError, OfBoxes, Selection, to_mos
@@ -222,7 +222,10 @@ class Cropper:
         size_wh = prepared.width, prepared.height
         (content,) = contents(seen.proposals, seen.subjects, [size_wh], features.size)
         measured = measure(content, boxes / np.tile(size_wh, 2), scales(boxes, size_wh))
-        return with_marks(measured, self._marks(features, seen.proposals, seen.appeal, boxes * prepared.scale))
+        measured[:, SCORE] = self._score(features, seen.proposals, boxes * prepared.scale)
+        if seen.appeal is not None:
+            measured[:, APPEAL] = self._appeal(seen.appeal, features.size, boxes * prepared.scale)
+        return measured
 
     def utilities_prepared(self, prepared: Prepared, boxes: np.ndarray, protect: str = "all") -> np.ndarray:
         """What an editor who asks for their ratio gives for each of boxes [N, 4] in pixels of a picture: [N]."""
@@ -290,21 +293,11 @@ class Cropper:
         return torch.cat(parts, dim=1)[0].cpu().double().numpy()
 
     @torch.inference_mode()
-    def _marks(
-        self,
-        features: AnyFeatures,
-        proposals: Proposals,
-        appeal: AppealMap | None,
-        boxes: np.ndarray,
-        circle: bool = False,
-    ) -> np.ndarray:
-        """Normalised scores and appeals [N, 2] of one picture's boxes [N, 4], which are in network-input pixels."""
-        scores, appeals = self._score(features, proposals, boxes, circle), np.zeros(len(boxes))
-        if appeal is not None:
-            assert self._sight.appeal_head is not None
-            crops = torch.from_numpy((boxes / np.tile(features.size[::-1], 2)).astype(np.float32))
-            appeals = self._sight.appeal_head.rate(appeal, crops[None].to(self._device))[0].cpu().double().numpy()
-        return np.stack([scores, appeals], axis=1)
+    def _appeal(self, of: AppealMap, size: tuple[int, int], boxes: np.ndarray) -> np.ndarray:
+        """Appeals [N] of one picture's boxes [N, 4], which are in pixels of a network input of (height, width)."""
+        assert self._sight.appeal_head is not None
+        crops = torch.from_numpy((boxes / np.tile(size[::-1], 2)).astype(np.float32))
+        return self._sight.appeal_head.rate(of, crops[None].to(self._device))[0].cpu().double().numpy()
 
     def _rank_views(self, asked: Sequence[View], at_once: int) -> list[Ranked]:
         """Crops and proposals of each view, in pixels of its own; like-shaped ones are looked at together."""
@@ -334,18 +327,28 @@ class Cropper:
         for row, (i, own) in enumerate(candidates.items()):
             found = of_picture(seen.proposals, row)
             appeal = None if seen.appeal is None else of_picture(seen.appeal, row)
-            marks = self._marks_of(asked[i], of_picture(features, row), found, appeal)
+            scores, appeals = self._marks_of(asked[i], of_picture(features, row), found, appeal)
             try:
-                crops = Selection(own, known[row], marks, self._choice).crops()
+                crops = Selection(own, known[row], scores, appeals, self._choice).crops()
                 ranked[i] = Ranked(crops, _in_picture(found, asked[i].picture))
             except NotFiniteError:
                 ranked[i] = self._rank_in_full(asked[i])
         return ranked
 
-    def _marks_of(self, asked: View, features: AnyFeatures, proposals: Proposals, appeal: AppealMap | None) -> OfBoxes:
-        """Gives normalised scores and appeals [N, 2] of boxes [N, 4] in pixels of a view that was looked at."""
+    def _marks_of(
+        self, asked: View, features: AnyFeatures, proposals: Proposals, appeal: AppealMap | None
+    ) -> tuple[OfBoxes, OfBoxes | None]:
+        """Give normalised scores and appeals [N] of boxes [N, 4] in pixels of a view that was looked at."""
         scale, circle = asked.picture.scale, asked.request.circle
-        return lambda boxes: self._marks(features, proposals, appeal, boxes * scale, circle)
+
+        def scores(boxes: np.ndarray) -> np.ndarray:
+            return self._score(features, proposals, boxes * scale, circle)
+
+        def appeals(boxes: np.ndarray) -> np.ndarray:
+            assert appeal is not None
+            return self._appeal(appeal, features.size, boxes * scale)
+
+        return scores, None if appeal is None else appeals
 
     def _rank_in_full(self, view: View) -> Ranked:
         """Crops and proposals of a view whose scores half precision made no numbers of."""

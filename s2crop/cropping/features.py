@@ -51,7 +51,7 @@ NAMES = {
     "text": ("text_cut", "text_lost", "text_cut_worst"),
 }
 ALL_NAMES = tuple(name for names in NAMES.values() for name in names)
-MARKS = slice(0, len(NAMES["network"]))  # the columns of what the networks say
+SCORE, APPEAL = (ALL_NAMES.index(name) for name in NAMES["network"])  # the columns of what the networks say
 
 
 def columns(protect: str) -> np.ndarray:
@@ -81,13 +81,6 @@ def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: boo
         found |= _parts(content, kind, boxes, circle)
     zero = np.zeros(len(boxes))
     return np.stack([found.get(name, zero) for name in ALL_NAMES], axis=1)
-
-
-def with_marks(features: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Features [N, F] with normalised scores and appeals [N, 2] in their columns."""
-    features = features.copy()
-    features[:, MARKS] = marks
-    return features
 
 
 def _in_circle(boxes: np.ndarray) -> np.ndarray:

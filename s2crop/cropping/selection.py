@@ -1,12 +1,14 @@
 """The crops of one picture: the best of its candidates in each ratio, or what is filled up in their place."""
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from s2crop.cropping.content import Content
-from s2crop.cropping.features import columns, measure, with_marks
+from s2crop.cropping.features import APPEAL, SCORE, columns, measure
 from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Prepared, required
@@ -28,11 +30,15 @@ class NotFiniteError(Exception):
 
 
 class _Rated(NamedTuple):
-    """Candidates of a ratio that the network has rated."""
+    """Candidates of a ratio of which one may be given."""
 
     boxes: np.ndarray  # [K, 4]
-    scores: np.ndarray  # [K], normalised
-    worths: np.ndarray  # [K]
+    scores: np.ndarray  # [K], normalised; not a number where the network was not asked
+    utilities: np.ndarray  # [K]; minus infinity where the network was not asked
+
+    def joined(self, others: "_Rated") -> "_Rated":
+        """These and others."""
+        return _Rated(*map(np.concatenate, zip(self, others, strict=True)))
 
 
 class _Chosen(NamedTuple):
@@ -89,18 +95,29 @@ class Candidates:
 class Selection:
     """The choice among the candidates of one picture.
 
-    Marks are taken to MARK_STEP, so that a ratio's crops do not depend on which others are rated with it.
+    Scores and appeals are taken to MARK_STEP, so that a ratio's crops do not depend on which others are rated with it.
 
     Args:
         content: what was found in the picture.
-        marks: normalised scores and appeals [N, 2] of boxes [N, 4] in pixels of the picture.
+        scores: normalised scores [N] of boxes [N, 4] in pixels of the picture.
+        appeals: their appeals [N]; None where the network has no head for them.
         weights: of the features, for ratios that are given (False) and free (True).
     """
 
-    def __init__(self, of: Candidates, content: Content, marks: OfBoxes, weights: dict[bool, np.ndarray]):
+    def __init__(
+        self,
+        of: Candidates,
+        content: Content,
+        scores: OfBoxes,
+        appeals: OfBoxes | None,
+        weights: dict[bool, np.ndarray],
+    ):
         self._candidates, self._request, self._size_wh = of, of.request, of.size_wh
-        self._content, self._weights = content, weights
-        self._marks: OfBoxes = lambda boxes: np.round(marks(boxes) / MARK_STEP) * MARK_STEP
+        self._content = content
+        self._scores = partial(_stepped, scores)
+        self._appeals = None if appeals is None else partial(_stepped, appeals)
+        protected = columns(of.request.protect)
+        self._weights = [weights[value is None] * protected for _, value in of.ratios]
 
     def crops(self) -> list[Crop]:
         """The best crops of each ratio.
@@ -109,17 +126,12 @@ class Selection:
             NotFiniteError: a score is no number.
         """
         of, request = self._candidates, self._request
-        rated = self._rated()
-        if not all(np.isfinite(one.scores).all() and np.isfinite(one.worths).all() for one in rated):
-            raise NotFiniteError
         crops: list[Crop] = []
-        for (ratio, value), found in zip(of.ratios, rated, strict=True):
-            chosen = [
-                _Chosen(self._to_pixels(found.boxes[i], value), float(found.scores[i]), float(found.worths[i]))
-                for i in choose(found.boxes, found.worths, request.top)
-            ]
+        for (ratio, value), found in zip(of.ratios, self._rated(), strict=True):
+            worths = self._worths(found)
+            chosen = [self._chosen(found, worths, i, value) for i in choose(found.boxes, worths, request.top)]
             if request.pad != "never" and ratio.value is not None:
-                first = self._instead(chosen[0], ratio.value, found)
+                first = self._instead(chosen[0], ratio.value, found, worths)
                 if request.pad == "always":
                     chosen = [first]
                 elif first is not chosen[0]:
@@ -131,56 +143,75 @@ class Selection:
         return crops
 
     def _rated(self) -> list[_Rated]:
-        """Of each ratio the candidates that the network rated, their scores and what they are worth."""
-        of = self._candidates
-        if not of.ratios:
-            return []
-        if of.search.method == "argmax":
-            scores = [marks[:, 0] for marks in _each(self._marks, of.boxes)]
-            return [_Rated(*pair, pair[1]) for pair in zip(of.boxes, scores, strict=True)]
-        weights = [self._weights[value is None] * columns(self._request.protect) for _, value in of.ratios]
-        with np.errstate(invalid="ignore"):
-            return self._expected(weights)
-
-    def _expected(self, weights: list[np.ndarray]) -> list[_Rated]:
-        """Those of the highest expected agreement with the editor's crop.
+        """Of each ratio the candidates that one is chosen of.
 
         All ratios are measured and rated in one call for the candidates, and in one for neighbours of the best.
-
-        Args: weights: of each ratio.
         """
         of, search = self._candidates, self._candidates.search
-
-        def worths() -> list[np.ndarray]:
-            return [
-                worth(part, with_marks(known, told) @ own, search.temperature)
-                for part, known, told, own in zip(boxes, features, marks, weights, strict=True)
-            ]
-
-        boxes, features = list(of.boxes), _each(self._measured, of.boxes)
-        for k, (_, ratio) in enumerate(of.ratios):
-            if ratio is not None:
-                first = np.sort(np.argsort(-(features[k] @ weights[k]), kind="stable")[: search.rated])
-                boxes[k], features[k] = boxes[k][first], features[k][first]
-        marks = _each(self._marks, boxes)
+        if not of.ratios:
+            return []
+        if search.method == "argmax":
+            return [_Rated(boxes, s, s) for boxes, s in zip(of.boxes, _each(self._scores, of.boxes), strict=True)]
+        first = self._stage(of.boxes, search.scored)
         near = []
-        for part, values, (_, ratio) in zip(boxes, worths(), of.ratios, strict=True):
-            near.append(of.near(part[np.argsort(-values, kind="stable")[: search.refined]], ratio))
-        if any(map(len, near)):
-            for parts, found in (
-                (boxes, near),
-                (features, _each(self._measured, near)),
-                (marks, _each(self._marks, near)),
-            ):
-                parts[:] = [np.concatenate(pair) for pair in zip(parts, found, strict=True)]
-        return list(map(_Rated, boxes, [told[:, 0] for told in marks], worths()))
+        for found, (_, ratio) in zip(first, of.ratios, strict=True):
+            best = np.argsort(-self._worths(found), kind="stable")[: search.refined]
+            near.append(of.near(found.boxes[best], ratio))
+        if not any(map(len, near)):
+            return first
+        return list(map(_Rated.joined, first, self._stage(near, search.scored_near)))
+
+    def _stage(self, boxes: list[np.ndarray], scored: int) -> list[_Rated]:
+        """Candidates of each ratio, rated. What costs more is asked of fewer: of a given ratio, appeals of those that
+        are best by what they hold, cut and lose, and scores of the best of these.
+
+        Args:
+            boxes: [N, 4] of each ratio.
+            scored: how many of a given one the network scores.
+        """
+        features = _each(self._measured, boxes)
+        rows = self._best(features, self._candidates.search.rated)
+        boxes, features = _rows(boxes, rows), _rows(features, rows)
+        if self._appeals is None:
+            rows = self._best(features, self._candidates.search.rated)
+        else:
+            for part, appeals in zip(features, _each(self._appeals, boxes), strict=True):
+                part[:, APPEAL] = appeals
+            rows = self._best(features, scored)
+        found = []
+        told = _each(self._scores, _rows(boxes, rows))
+        for own, part, asked, scores, weights in zip(boxes, features, rows, told, self._weights, strict=True):
+            part[asked, SCORE] = scores
+            one = _Rated(own, np.full(len(own), np.nan), np.full(len(own), -np.inf))
+            one.scores[asked], one.utilities[asked] = scores, part[asked] @ weights
+            found.append(one)
+        return found
+
+    def _best(self, features: list[np.ndarray], most: int) -> list[np.ndarray]:
+        """Those of each ratio that what is known speaks for, in the order that they have; of a free one all."""
+        return [
+            np.arange(len(part)) if ratio is None else np.sort(np.argsort(-(part @ own), kind="stable")[:most])
+            for part, own, (_, ratio) in zip(features, self._weights, self._candidates.ratios, strict=True)
+        ]
+
+    def _worths(self, rated: _Rated) -> np.ndarray:
+        """What each of a ratio's candidates is worth: [K]."""
+        search = self._candidates.search
+        if search.method == "argmax":
+            return rated.utilities
+        return worth(rated.boxes, rated.utilities, search.temperature)
+
+    def _chosen(self, rated: _Rated, worths: np.ndarray, row: int, ratio: float | None) -> _Chosen:
+        score = float(rated.scores[row])
+        box = self._to_pixels(rated.boxes[row], ratio)
+        return _Chosen(box, None if math.isnan(score) else score, float(worths[row]))
 
     def _measured(self, boxes: np.ndarray) -> np.ndarray:
         """Features of boxes [N, 4], the networks' columns left at 0: [N, F]."""
         sizes = scales(boxes, self._size_wh)
         return measure(self._content, boxes / np.tile(self._size_wh, 2), sizes, self._request.circle)
 
-    def _instead(self, best: _Chosen, ratio: float, rated: _Rated) -> _Chosen:
+    def _instead(self, best: _Chosen, ratio: float, rated: _Rated, worths: np.ndarray) -> _Chosen:
         """What takes the place of the best crop of a ratio, and its worth, where that misses what matters or all is
         asked for; else that crop.
         """
@@ -191,8 +222,8 @@ class Selection:
             return best
         hold = np.flatnonzero(replaces(self._content, rated.boxes, np.array(best.box), protect, circle))
         if len(hold):  # another crop of the ratio holds it all
-            i = hold[choose(rated.boxes[hold], rated.worths[hold], 1)[0]]
-            return _Chosen(self._to_pixels(rated.boxes[i], ratio), float(rated.scores[i]), best.worth)
+            i = hold[choose(rated.boxes[hold], worths[hold], 1)[0]]
+            return self._chosen(rated, worths, i, ratio)._replace(worth=best.worth)
         return self._filled_up(ratio, best.worth)
 
     def _filled_up(self, ratio: float, worth: float) -> _Chosen:
@@ -216,7 +247,7 @@ class Selection:
         """Crops of a ratio, best first, with what is told of each."""
         crops = []
         for rank, one in enumerate(chosen, start=1):
-            mark = self._marks(np.array([one.box], float))[0, 0] if one.score is None else one.score
+            mark = self._scores(np.array([one.box], float))[0] if one.score is None else one.score
             cut, lost = cut_and_lost(self._content, one.box, self._request.protect)
             crops.append(
                 Crop(
@@ -244,6 +275,19 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 def _each(function: OfBoxes, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What a function of boxes gives for each of several sets, in one call."""
     return np.split(function(np.concatenate(parts)), np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _rows(parts: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Some rows of each of several arrays."""
+    return [part[chosen] for part, chosen in zip(parts, rows, strict=True)]
+
+
+def _stepped(marks: OfBoxes, boxes: np.ndarray) -> np.ndarray:
+    """Scores or appeals of boxes, in steps. Raises NotFiniteError."""
+    found = marks(boxes)
+    if not np.isfinite(found).all():
+        raise NotFiniteError
+    return np.round(found / MARK_STEP) * MARK_STEP
 
 
 def to_mos(scores: np.ndarray | float, clip: bool = True) -> np.ndarray:

@@ -20,8 +20,11 @@ class SearchConfig:
 
     method: str = "expected"  # highest expected agreement, or "argmax": the best-scored grid anchor, as published
     temperature: float = 0.3  # T of softmax(utility / T)
-    rated: int = 48  # candidates of a given ratio that are rated, the best by all else; of a free one all are
-    refined: int = REFINED  # of the best, whose neighbours are candidates too
+    # Of a given ratio; of a free one all candidates are rated and scored.
+    rated: int = 48  # candidates whose appeal is asked for, the best by what they hold, cut and lose
+    scored: int = 16  # of them that the network scores, the best by that and by their appeal
+    refined: int = 5  # of the best, whose neighbours are candidates too
+    scored_near: int = 8  # neighbours that the network scores
 
 
 def candidates(
