@@ -1,5 +1,7 @@
 """What crops hold, cut and lose: integral images against loops, features by hand, and what is told of a crop."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,25 @@ def test_heads_and_text_by_hand():
     np.testing.assert_allclose(of(found, "eyes_lost"), [0, 0.5, 1], atol=1e-9)
     np.testing.assert_allclose(of(found, "text_lost"), [1, 2 / 3, 0], atol=1e-9)
     assert of(found, "head_off_x")[0] == pytest.approx(0.1) and of(found, "head_off_x")[2] == 0
+
+
+@pytest.mark.parametrize("kind, share", [("text", 1 / 8), ("head", 1 / 2)])
+def test_text_that_is_hardly_sure_counts_for_little(kind, share):
+    known = content(**{kind: [[0.6, 0.8, 0.9, 0.9]]})
+    boxes, _ = known.parts[kind]
+    left_half = np.array([[0.0, 0, 0.5, 1]])
+    lost = [
+        of(
+            measure(
+                dataclasses.replace(known, parts=known.parts | {kind: (boxes, np.array([score]))}),
+                left_half,
+                np.ones(1),
+            ),
+            f"{kind}_lost",
+        )[0]
+        for score in (1.0, 0.5)
+    ]
+    assert lost[1] == pytest.approx(share * lost[0]) and lost[0] > 0
 
 
 def test_a_head_in_the_corner_is_outside_of_the_circle():

@@ -43,6 +43,9 @@ def test_small_or_doubtful_things_do_not_matter():
     assert not missed(content(heads=[(10, 10, 300, 350)], score=0.35), (800, 0, 1600, 900))
     assert missed(content(texts=[(10, 10, 500, 90)]), (800, 0, 1600, 900))
     assert not missed(content(texts=[(10, 10, 40, 18)]), (800, 0, 1600, 900))
+    large = [(10, 10, 700, 200)]
+    assert missed(content(texts=large, score=0.41), (800, 0, 1600, 900))
+    assert not missed(content(texts=large, score=0.39), (800, 0, 1600, 900)), "nobody is told of it either"
 
 
 def test_of_a_crowd_no_head_matters_by_itself():

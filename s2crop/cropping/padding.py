@@ -14,7 +14,7 @@ import numpy as np
 
 from s2crop.cropping.content import Content
 from s2crop.cropping.features import PROMINENT_AREA
-from s2crop.cropping.protect import KINDS, SUBJECT_LEVEL, mask_at_borders, subject_box
+from s2crop.cropping.protect import KINDS, REPORTED_SCORE, SUBJECT_LEVEL, mask_at_borders, subject_box
 from s2crop.geometry.boxes import inside_circle_share, largest_of_ratio
 from s2crop.geometry.integral import area_shares, held_shares
 
@@ -145,8 +145,12 @@ def padded_box(
 
 
 def _things(content: Content, kind: str, protect: str) -> tuple[np.ndarray, np.ndarray]:
-    """Heads ("face") or texts [M, 4] that are protected, and how much each matters [M]; none of a crowd."""
+    """Heads ("face") or texts [M, 4] that are protected, and how much each matters [M]; none of a crowd, and none so
+    unsure that nobody is told of it.
+    """
     things, scores = content.parts[KINDS[kind]]
+    sure = scores >= REPORTED_SCORE[kind]
+    things, scores = things[sure], scores[sure]
     weights = prominence(things, scores)
     is_crowd = kind == "face" and any((weights > least).sum() > most for least, most in CROWD.items())
     return (things[:0], weights[:0]) if is_crowd or protect not in (kind, "all") else (things, weights)

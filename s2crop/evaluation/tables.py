@@ -95,6 +95,12 @@ MEMORY = (
     Column("ms a picture", "ms_per_picture", ".0f"),
     Column("peak memory, MB", "peak_mb"),
 )
+WHOLE = (
+    Column("pictures", "pictures"),
+    Column("s2crop, seconds", "s2crop_s", ".1f"),
+    Column("pyvips, seconds", "pyvips_s", ".1f"),
+    Column("s2crop's rate as a multiple of pyvips'", "rate_to_pyvips", ".2f"),
+)
 START = (
     Column("process", lambda row: PROCESSES[row["what"]]),
     Column("seconds", "seconds", ".2f"),
@@ -215,6 +221,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "proposals": lambda results: recall_table(results["proposals"]),
     "folds": lambda results: folds_table(results["folds"]),
     "throughput": lambda results: markdown.table(THROUGHPUT, results["throughput"]["speed"]["rows"]),
+    "whole": lambda results: markdown.table(WHOLE, results["throughput"]["whole"]),
     "memory": lambda results: markdown.table(MEMORY, results["throughput"]["memory"]),
     "start": lambda results: start_table(results["start"]),
     "video": lambda results: video_table(results["video"]),

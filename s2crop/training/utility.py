@@ -28,7 +28,7 @@ NEVER_WORSE = ("score", "appeal", "looks_held")
 # The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
-FLOORS = {"head_lost": 1.5, "eyes_lost": 4.0, "head_cut": 0.5, "text_lost": 3.5, "text_cut": 3.5}
+FLOORS = {"head_lost": 1.5, "eyes_lost": 4.0, "head_cut": 0.5, "text_lost": 10.0, "text_cut": 10.0}
 MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
 LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_SHARPNESS = 0.2  # of soft targets over crops of a lettered copy, in shares of its lines
@@ -163,7 +163,9 @@ def tuned(examples: list[Example], start: np.ndarray, recipe: ChoiceRecipe) -> n
     share = min(1.0, MOST_COUNTED / len(pools))
     least, most = np.full(len(ALL_NAMES), -np.inf), np.full(len(ALL_NAMES), np.inf)
     for i, name in enumerate(ALL_NAMES):
-        most[i] = min(np.inf if name not in NEVER_BETTER else 0.0, -recipe.floors.get(name, -np.inf))
+        most[i] = 0.0 if name in NEVER_BETTER else np.inf
+        if name in recipe.floors:  # or what the start has, where that is less
+            most[i] = min(most[i], max(-recipe.floors[name], start[i]))
         least[i] = 0.0 if name in NEVER_WORSE else -np.inf
     low, high, anchor = (torch.from_numpy((weights * spread).astype(np.float32)) for weights in (least, most, start))
     raw = anchor.clone().requires_grad_(True)

@@ -13,6 +13,9 @@ installs the other tools:
 * own floor: the same boxes through s2crop's own decode, resize, encode and write.
 * boxes: the same boxes through the run of `--boxes`.
 * default: s2crop without options, one crop of any ratio, at the size that it has in the photo.
+
+Those have the network loaded and their tools imported when the clock starts. Then whole processes of s2crop and pyvips,
+start-up included, for more and more links to the photos; the difference between two counts is what a picture costs.
 """
 
 import argparse
@@ -55,6 +58,22 @@ PHOTOS, SIZE_WH = 60, (4000, 3000)
 RATIOS, WIDTH, QUALITY = ("16:9", "1:1", "4:5"), 640, 90
 JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 COUNTS = (60, 180, 600)  # pictures of the runs whose memory is compared
+WHOLE = (60, 180)  # pictures of the processes that are timed beside those of pyvips
+WITH_PYVIPS = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import pyvips
+folder, out, sizes, quality, jobs = map(json.loads, sys.argv[1:])
+Path(out).mkdir(parents=True, exist_ok=True)
+pyvips.cache_set_max(0)
+def crop(path):
+    for label, (width, height) in sizes.items():
+        image = pyvips.Image.thumbnail(str(path), width, height=height, crop="attention")
+        image.jpegsave(str(Path(out, f"{path.stem}_{label}.jpg")), Q=quality, subsample_mode="on")
+with ThreadPoolExecutor(jobs) as pool:
+    list(pool.map(crop, sorted(Path(folder).iterdir())))
+"""
 
 Boxes = dict[str, dict[str, tuple[int, int, int, int]]]  # picture -> ratio -> box
 
@@ -293,6 +312,52 @@ def spent(*words: str) -> tuple[float, float, int]:
     return time.perf_counter() - started, first_line, peak // (1024 if sys.platform == "linux" else 1 << 20)
 
 
+def measure_whole(paths: list[Path], rounds: int) -> list[dict]:
+    """Seconds of whole processes of s2crop and of pyvips, in turn, and how much faster s2crop's is."""
+    times: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for round_ in range(rounds + 1):
+            for count in WHOLE if round_ else WHOLE[:1]:  # the first is for the caches of the system
+                library = _library(Path(folder, str(count)), paths, count)
+                out = Path(folder, "out", f"{round_}-{count}")  # what is there already would be left
+                given = map(json.dumps, (str(library), str(out), sizes(), QUALITY, JOBS))
+                runs = {
+                    "s2crop": command(library, "-a", ",".join(RATIOS), "-s", WIDTH, "-q", "-d", "cpu", "-o", out),
+                    "pyvips": [sys.executable, "-c", WITH_PYVIPS, *given],
+                }
+                for name, words in runs.items():
+                    environment = os.environ | {"PYTHONPATH": str(ROOT)} | {"VIPS_CONCURRENCY": "1"}
+                    took = seconds(
+                        partial(subprocess.run, words, env=environment, check=True, stdout=subprocess.DEVNULL)
+                    )
+                    if round_:
+                        times.setdefault((name, count), []).append(took)
+    rows = []
+    for count in WHOLE:
+        ours, theirs = (np.array(times[name, count]) for name in ("s2crop", "pyvips"))
+        rows.append(_whole_row(str(count), ours, theirs))
+    few, many = WHOLE
+    more = [np.array(times[name, many]) - np.array(times[name, few]) for name in ("s2crop", "pyvips")]
+    rows.append(_whole_row(f"{many - few} more", *more))
+    return rows
+
+
+def _whole_row(pictures: str, ours: np.ndarray, theirs: np.ndarray) -> dict:
+    row = {"pictures": pictures, "s2crop_s": round(float(np.median(ours)), 2)}
+    row |= {"pyvips_s": round(float(np.median(theirs)), 2), "rate_to_pyvips": round(float(np.median(theirs / ours)), 2)}
+    print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    return row
+
+
+def _library(folder: Path, paths: list[Path], count: int) -> Path:
+    """A folder of links that stand for more photos."""
+    if not folder.exists():
+        folder.mkdir()
+        for i in range(count):
+            os.symlink(paths[i % len(paths)], folder / f"{i}.jpg")
+    return folder
+
+
 def measure_memory(paths: list[Path]) -> list[dict]:
     """Cost a picture and peak memory over the number of pictures; links stand for more photos."""
     asked = ("-a", ",".join(RATIOS), "-s", WIDTH, "-q")
@@ -300,10 +365,7 @@ def measure_memory(paths: list[Path]) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         start, _, base = spent(*command(paths[0], *asked, "-o", Path(folder, "out", "0")))
         for count in COUNTS:
-            library = Path(folder, str(count))
-            library.mkdir()
-            for i in range(count):
-                os.symlink(paths[i % len(paths)], library / f"{i}.jpg")
+            library = _library(Path(folder, str(count)), paths, count)
             time_s, _, peak = spent(*command(library, *asked, "-o", Path(folder, "out", str(count))))
             cost = 1e3 * (time_s - start) / (count - 1)
             rows.append({"pictures": count, "ms_per_picture": round(cost, 1), "peak_mb": peak, "peak_mb_of_one": base})
@@ -317,7 +379,7 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, default=Path(tempfile.gettempdir(), "s2crop-photos"), help="drawn here once"
     )
-    parser.add_argument("--only", choices=["speed", "memory"], action="append", help="repeatable")
+    parser.add_argument("--only", choices=["speed", "whole", "memory"], action="append", help="repeatable")
     parser.add_argument("--results", type=Path, help='JSON file to keep the figures in, under "throughput"')
     options = parser.parse_args()
     options.photos.mkdir(parents=True, exist_ok=True)
@@ -325,6 +387,7 @@ def main() -> None:
         paths = list(pool.map(partial(draw_photo, options.photos), range(PHOTOS)))
     parts = {
         "speed": partial(measure_speed, paths, options.rounds),
+        "whole": partial(measure_whole, paths, options.rounds),
         "memory": partial(measure_memory, paths),
     }
     found = {name: measure() for name, measure in parts.items() if name in (options.only or parts)}
