@@ -203,9 +203,8 @@ def test_what_costs_more_is_asked_of_fewer(cropper, monkeypatch):
     for told in asked.values():
         told.clear()
     cropper.crop(array, ["1:1"])
-    assert (
-        not asked["appeals"] and asked["scores"][0] == search.rated
-    )  # what they hold is all that is known of the others
+    # What they hold is all that is known of the others.
+    assert not asked["appeals"] and asked["scores"][0] == search.rated
 
 
 def test_more_crops_do_not_change_the_first(cropper):

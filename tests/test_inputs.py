@@ -470,7 +470,7 @@ class TestCropping:
         assert picture.reduced(1200, keep=True).shape == (1600, 2048, 3)
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK"])
-    def test_one_filter_resizes_whatever_else_is_loaded(self, mode):
+    def test_one_filter_resizes_small_pictures_whatever_else_is_loaded(self, mode):
         image = pictures.photo(320, 200).convert(mode)
         made = Picture.open(image).crop((0, 0, 320, 200), (80, 50))
         assert difference(made, image.resize((80, 50), Image.Resampling.LANCZOS, reducing_gap=3.0)) == 0

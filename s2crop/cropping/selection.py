@@ -170,14 +170,13 @@ class Selection:
             scored: how many of a given one the network scores.
         """
         features = _each(self._measured, boxes)
-        rows = self._best(features, self._candidates.search.rated)
+        rated = self._candidates.search.rated
+        rows = self._best(features, rated)
         boxes, features = _rows(boxes, rows), _rows(features, rows)
-        if self._appeals is None:
-            rows = self._best(features, self._candidates.search.rated)
-        else:
+        if self._appeals is not None:
             for part, appeals in zip(features, _each(self._appeals, boxes), strict=True):
                 part[:, APPEAL] = appeals
-            rows = self._best(features, scored)
+        rows = self._best(features, rated if self._appeals is None else scored)
         found = []
         told = _each(self._scores, _rows(boxes, rows))
         for own, part, asked, scores, weights in zip(boxes, features, rows, told, self._weights, strict=True):

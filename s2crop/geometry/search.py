@@ -9,7 +9,6 @@ from s2crop.geometry.anchors import border_anchors, grid_anchors, ratio_anchors
 from s2crop.geometry.boxes import area, iou_matrix, largest_of_ratio
 
 SAME_CROP_IOU = 0.8  # two crops that overlap more are one crop to a person
-REFINED = 10  # best candidates around which the second stage searches (ASM-Net, sec. 3.3)
 SHIFT = 0.05  # of a box's side, or for a single side of the picture's
 SCALE = 1.07
 
@@ -23,7 +22,7 @@ class SearchConfig:
     # Of a given ratio; of a free one all candidates are rated and scored.
     rated: int = 48  # candidates whose appeal is asked for, the best by what they hold, cut and lose
     scored: int = 16  # of them that the network scores, the best by that and by their appeal
-    refined: int = 5  # of the best, whose neighbours are candidates too
+    refined: int = 5  # of the best, whose neighbours are candidates too (ASM-Net, sec. 3.3)
     scored_near: int = 8  # neighbours that the network scores
 
 

@@ -59,6 +59,7 @@ RATIOS, WIDTH, QUALITY = ("16:9", "1:1", "4:5"), 640, 90
 JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 COUNTS = (60, 180, 600)  # pictures of the runs whose memory is compared
 WHOLE = (60, 180)  # pictures of the processes that are timed beside those of pyvips
+# As `with_pyvips`, in a process that imports nothing of s2crop, nor torch.
 WITH_PYVIPS = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -326,7 +327,7 @@ def measure_whole(paths: list[Path], rounds: int) -> list[dict]:
                     "pyvips": [sys.executable, "-c", WITH_PYVIPS, *given],
                 }
                 for name, words in runs.items():
-                    environment = os.environ | {"PYTHONPATH": str(ROOT)} | {"VIPS_CONCURRENCY": "1"}
+                    environment = os.environ | {"PYTHONPATH": str(ROOT), "VIPS_CONCURRENCY": "1"}
                     took = seconds(
                         partial(subprocess.run, words, env=environment, check=True, stdout=subprocess.DEVNULL)
                     )
