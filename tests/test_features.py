@@ -98,7 +98,7 @@ def test_heads_and_text_by_hand():
     assert of(found, "head_off_x")[0] == pytest.approx(0.1) and of(found, "head_off_x")[2] == 0
 
 
-@pytest.mark.parametrize("kind, share", [("text", 1 / 8), ("head", 1 / 2)])
+@pytest.mark.parametrize("kind, share", [("text", 1 / 4), ("head", 1 / 2)])
 def test_text_that_is_hardly_sure_counts_for_little(kind, share):
     known = content(**{kind: [[0.6, 0.8, 0.9, 0.9]]})
     boxes, _ = known.parts[kind]

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from s2crop.geometry.boxes import inside_share
 from s2crop.geometry.integral import Integral
-from s2crop.models.proposals import KINDS, Proposals
-from s2crop.models.subjects import FACE_MARGIN, FIGURES, Subjects
+from s2crop.models.proposals import KINDS
+from s2crop.models.scorer import Seen
+from s2crop.models.subjects import FACE_MARGIN, FIGURES
 
 MIN_SCORE = {"text": 0.3, "object": 0.3, "face": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
 EYES = (0.0, -0.1, 0.0, -0.35)  # of a face's sides, from the brow to the nose: what matters most of a face
@@ -26,6 +28,7 @@ class Content:
     parts: dict[
         str, tuple[np.ndarray, np.ndarray]
     ]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
+    lettering: np.ndarray | None = None  # [M] how surely each text was put over the picture; None where nobody knows
 
     @cached_property
     def subject_sums(self) -> Integral:
@@ -52,16 +55,15 @@ class Content:
         return subject * (np.arange(len(down)) <= np.searchsorted(down, TOP_SHARE * down[-1]))[:, None]
 
 
-def contents(
-    proposals: Proposals, subjects: Subjects, sizes_wh: list[tuple[int, int]], size: tuple[int, int]
-) -> list[Content]:
+def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int]) -> list[Content]:
     """What was found in each picture of a batch. Args: size (height, width) of the network input."""
     scale = np.array([size[1], size[0]] * 2)
-    subject, looks = (part.float().cpu().numpy() for part in (subjects.subject, subjects.looks))
+    subject, looks = (_array(part) for part in (seen.subjects.subject, seen.subjects.looks))
     found = [
-        (names, [part.float().cpu().numpy() for part in parts])
-        for names, parts in ((KINDS, proposals), (FIGURES, subjects[2:]))
+        (names, [_array(part) for part in parts])
+        for names, parts in ((KINDS, seen.proposals), (FIGURES, seen.subjects[2:]))
     ]
+    lines = None if seen.lines is None else [_array(part) for part in seen.lines]
     result = []
     for row, size_wh in enumerate(sizes_wh):
         parts = {}
@@ -69,11 +71,22 @@ def contents(
             for number, name in enumerate(names):
                 chosen = (kinds[row] == number) & (scores[row] >= MIN_SCORE[name])
                 parts[name] = boxes[row, chosen].astype(float) / scale, scores[row, chosen].astype(float)
+        lettering = None
+        if lines is not None:
+            boxes, scores, over = (part[row] for part in lines)
+            chosen = scores >= MIN_SCORE["text"]
+            parts["text"] = boxes[chosen].astype(float) / scale, scores[chosen].astype(float)
+            lettering = over[chosen].astype(float)
         faces, scores = parts.pop("face")
         parts["eyes"] = grown(faces, EYES), scores
         parts["head"] = with_faces(parts["head"], (faces, scores))
-        result.append(Content(size_wh, subject[row], looks[row], parts))
+        result.append(Content(size_wh, subject[row], looks[row], parts, lettering))
     return result
+
+
+def _array(part: Tensor) -> np.ndarray:
+    array: np.ndarray = part.float().cpu().numpy()
+    return array
 
 
 def with_faces(

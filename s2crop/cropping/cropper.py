@@ -26,6 +26,7 @@ from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig, scales
 from s2crop.models.appeal import AppealMap
 from s2crop.models.device import find_device, find_precision
+from s2crop.models.lines import Lines
 from s2crop.models.proposals import KINDS, Proposals, load_detector
 from s2crop.models.s2cnet import MOS_STD
 from s2crop.models.scorer import AnyFeatures, Seen, of_picture, unknown
@@ -220,7 +221,7 @@ class Cropper:
         """
         features, seen = self._look([prepared])
         size_wh = prepared.width, prepared.height
-        (content,) = contents(seen.proposals, seen.subjects, [size_wh], features.size)
+        (content,) = contents(seen, [size_wh], features.size)
         measured = measure(content, boxes / np.tile(size_wh, 2), scales(boxes, size_wh))
         measured[:, SCORE] = self._score(features, seen.proposals, boxes * prepared.scale)
         if seen.appeal is not None:
@@ -237,7 +238,8 @@ class Cropper:
 
     def proposals_prepared(self, prepared: Prepared) -> list[Proposal]:
         """`proposals` of a picture that is already prepared."""
-        return _in_picture(self._look([prepared])[1].proposals, prepared)
+        _, seen = self._look([prepared])
+        return _told(seen.proposals, seen.lines, prepared)
 
     @torch.inference_mode()
     def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
@@ -323,14 +325,15 @@ class Cropper:
         if not candidates:
             return ranked
         features, seen = self._look([asked[i].picture for i in candidates])
-        known = contents(seen.proposals, seen.subjects, [one.size_wh for one in candidates.values()], features.size)
+        known = contents(seen, [one.size_wh for one in candidates.values()], features.size)
         for row, (i, own) in enumerate(candidates.items()):
             found = of_picture(seen.proposals, row)
             appeal = None if seen.appeal is None else of_picture(seen.appeal, row)
             scores, appeals = self._marks_of(asked[i], of_picture(features, row), found, appeal)
             try:
                 crops = Selection(own, known[row], scores, appeals, self._choice).crops()
-                ranked[i] = Ranked(crops, _in_picture(found, asked[i].picture))
+                lines = None if seen.lines is None else of_picture(seen.lines, row)
+                ranked[i] = Ranked(crops, _told(found, lines, asked[i].picture))
             except NotFiniteError:
                 ranked[i] = self._rank_in_full(asked[i])
         return ranked
@@ -360,6 +363,18 @@ class Cropper:
             except WeightsError as error:  # the file changed meanwhile
                 return Ranked(InputError(f"the network's score is not a number, and in full precision: {error}"), [])
         return self._full._rank_batch([view])[0]
+
+
+def _told(proposals: Proposals, lines: Lines | None, prepared: Prepared) -> list[Proposal]:
+    """What was found in one picture, in its pixels, best first: text by the head for it, where there is one."""
+    found = _in_picture(proposals, prepared)
+    if lines is None:
+        return found
+    as_text = Proposals(
+        lines.boxes, lines.scores, torch.full_like(lines.scores, KINDS.index("text"), dtype=torch.int64)
+    )
+    found = [one for one in found if one[2] != "text"] + _in_picture(as_text, prepared)
+    return sorted(found, key=lambda one: -one[1])
 
 
 def _in_picture(proposals: Proposals, prepared: Prepared, values: Tensor | None = None) -> list[Proposal]:

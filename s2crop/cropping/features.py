@@ -15,7 +15,8 @@ TIGHT_FRAC = 0.06  # of the crop's side: thickness of the strip in which a subje
 MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's area, cuts no more
 PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
 PROMINENT_PERSON = 0.1
-TEXT_TRUST = 3  # power of a text's score: of what scores low, most are signs far back and false alarms
+TEXT_TRUST = 2  # power of a text's score: of what scores low, most are signs far back and false alarms
+SIGN_SHARE = 0.2  # how much text in the picture matters, of what text that was put over it does
 CIRCLE_SIDE = (np.pi / 4) ** 0.5  # of the square that has the area of the circle in a crop
 
 NAMES = {
@@ -148,7 +149,10 @@ def weights_of(content: Content, kind: str) -> np.ndarray:
     """How much each box of a kind matters: [M]."""
     boxes, scores = content.parts[kind]
     size = np.sqrt(area_shares(boxes))
-    scores = scores**TEXT_TRUST if kind == "text" else scores
+    if kind == "text":
+        scores = scores**TEXT_TRUST
+        if content.lettering is not None:  # what somebody put there is to be read, what happens to be there need not
+            scores = scores * (SIGN_SHARE + (1 - SIGN_SHARE) * content.lettering)
     if kind == "person":
         return scores * np.clip(size / PROMINENT_PERSON**0.5, 0.1, 1)
     if kind == "object":  # an object matters as far as it belongs to the subject

@@ -74,6 +74,13 @@ SUBJECTS = (
     Column("heads found", "head_recall", ".3f"),
     Column("persons found, IoU 0.8", "person_recall", ".3f"),
 )
+LINES = (
+    Column("lines found", "text", ".3f"),
+    Column("large lines", "large text", ".3f"),
+    Column("lettering", "lettering", ".3f"),
+    Column("average precision of lines", "precision", ".3f"),
+    Column("told apart", "told apart", ".3f"),
+)
 BLIND = (
     Column("round", "round"),
     Column("sheets", "sheets"),
@@ -219,6 +226,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "blind": lambda results: blind_table(results["blind"]),
     "network": lambda results: markdown.table(NETWORK, results["network"]["rows"]),
     "proposals": lambda results: recall_table(results["proposals"]),
+    "lines": lambda results: markdown.table(LINES, [results["lines"]]),
     "folds": lambda results: folds_table(results["folds"]),
     "throughput": lambda results: markdown.table(THROUGHPUT, results["throughput"]["speed"]["rows"]),
     "whole": lambda results: markdown.table(WHOLE, results["throughput"]["whole"]),

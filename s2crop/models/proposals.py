@@ -117,10 +117,11 @@ def peak_boxes(
     height, width = size
     peaks = heat * (F.max_pool2d(heat, 3, 1, 1) == heat)
     batch, _, rows, columns = heat.shape
+    stride = width // columns
     scores, flat = peaks.flatten(1).topk(min(3 * most, peaks[0].numel()))
     cell = flat % (rows * columns)
     kinds = flat // (rows * columns)
-    centre = torch.stack([cell % columns, cell // columns], dim=-1) * STRIDE + STRIDE / 2
+    centre = torch.stack([cell % columns, cell // columns], dim=-1) * stride + stride / 2
     distances = sides.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [B, K*h*w, 4]
     distances = distances.gather(1, flat[..., None].expand(-1, -1, 4)).clamp(min=1)  # no box without area
     boxes = torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from s2crop.models.appeal import AppealHead, AppealMap
 from s2crop.models.choice import Choice
 from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
+from s2crop.models.lines import Lines, TextHead
 from s2crop.models.proposals import ProposalHead, Proposals
 from s2crop.models.subjects import SubjectHead, Subjects
 
@@ -26,6 +27,7 @@ class Config:
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
     subject_head: bool = False  # subject map, heads, persons and the choice among candidates
     appeal_head: bool = False  # how an editor likes a crop, for that choice; needs the subject head
+    text_head: bool = False  # lines of text in place of the proposals that are text; needs the proposal head
 
 
 class AnyFeatures(Protocol):
@@ -50,6 +52,7 @@ class Seen(NamedTuple):
     proposals: Proposals
     subjects: Subjects
     appeal: AppealMap | None  # what the appeal of crops is read from, where the network has a head for it
+    lines: Lines | None  # of text, where the network has a head for them
 
 
 class Heat(NamedTuple):
@@ -78,6 +81,7 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         self.proposal_head: ProposalHead | None = None
         self.subject_head: SubjectHead | None = None
         self.appeal_head: AppealHead | None = None
+        self.text_head: TextHead | None = None
         self.choice: Choice | None = None
         scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
         self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
@@ -90,6 +94,8 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         """
         if self.config.proposal_head:
             self.proposal_head = ProposalHead()
+            if self.config.text_head:
+                self.text_head = TextHead()
         if self.config.subject_head:
             self.subject_head, self.choice = SubjectHead(), Choice()
             if self.config.appeal_head:
@@ -104,7 +110,8 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         trunk = self.proposal_head.trunk(maps)
         sight = self.subject_head.sight(maps, trunk)
         appeal = None if self.appeal_head is None else self.appeal_head.look(maps, sight)
-        return Seen(self.proposal_head.propose_on(trunk, size), self.subject_head.look(sight, size), appeal)
+        lines = None if self.text_head is None else self.text_head.find(maps, trunk, size)
+        return Seen(self.proposal_head.propose_on(trunk, size), self.subject_head.look(sight, size), appeal, lines)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> the network's input, float32."""

@@ -126,11 +126,15 @@ def _of_kind(example: Example, is_free: bool) -> Example:
 
 
 def load_start(recipe: ChoiceRecipe, runs: Path, device: str) -> Cropper:
-    """A cropper with the network to be given a choice, its subject and appeal heads in place."""
+    """A cropper with the network to be given a choice, its subject, appeal and text heads in place."""
     from s2crop.training.subjects import with_head
 
     weights = None if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
-    for part, run in (("subject_head", recipe.subjects), ("appeal_head", recipe.appeal)):
+    for part, run in (
+        ("subject_head", recipe.subjects),
+        ("appeal_head", recipe.appeal),
+        ("text_head", recipe.text),
+    ):
         if run:
             folder = runs / f"{recipe.model}-with-heads"
             folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 from s2crop.errors import InputError
 from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
+from s2crop.models.lines import TextHead
 from s2crop.models.proposals import ProposalHead
 from s2crop.models.s2cnet import S2CNetConfig
 from s2crop.models.scorer import Scorer
@@ -33,6 +34,13 @@ def appeal_head(model: Scorer) -> AppealHead:
     if model.appeal_head is None:
         raise InputError("this needs a network with an appeal head, which the training of the appeal gives it")
     return model.appeal_head
+
+
+def text_head(model: Scorer) -> TextHead:
+    """Raises InputError: the network finds no lines of text."""
+    if model.text_head is None:
+        raise InputError("this needs a network with a text head, which the training of text gives it")
+    return model.text_head
 
 
 def choice(model: Scorer) -> Choice:

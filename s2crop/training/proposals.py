@@ -1,9 +1,10 @@
 """Train the proposal head, and the backbone's later layers with it, on teachers' and human boxes."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -13,8 +14,10 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from s2crop.datasets.lettering import find_fonts, letter
+from s2crop.datasets.lines import TextPhoto
 from s2crop.datasets.photos import TEXT, Photo, load_photos
 from s2crop.datasets.split import is_validation
 from s2crop.datasets.subjects import SubjectPhoto
@@ -37,6 +40,7 @@ RECALL_TOP = 10  # of each kind
 TRUSTED = 0.6  # quality from which a box counts as there
 MIN_FACE_WIDTH_FRAC = 0.04
 MIN_TEXT_HEIGHT_FRAC = 0.04
+MAX_WORKERS = 15  # processes that make views
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def imagenet_backbone(path: Path, padding: str) -> dict[str, Tensor]:
     return turn_kernels(folded) if padding == "same" else folded
 
 
-_Photo = TypeVar("_Photo", Photo, SubjectPhoto)
+_Photo = TypeVar("_Photo", Photo, SubjectPhoto, TextPhoto)
 Shape = tuple[int, int]  # (height, width) of a view in pixels
 Views = tuple[Shape, list[_Photo]]  # a batch: the shape of its views, and the photos that they are of
 Arrays = tuple[np.ndarray | np.float32, ...]  # a view, and the targets of it
@@ -163,10 +167,23 @@ def draw_groups(photos: list[_Photo], batch_size: int, rng: np.random.Generator)
     return [groups[i] for i in rng.permutation(len(groups))]
 
 
+class _Made(Dataset[list[Tensor]]):
+    """Batches that are made when they are asked for."""
+
+    def __init__(self, jobs: Sequence[Callable[[], list[Tensor]]]):
+        self.jobs = jobs
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, number: int) -> list[Tensor]:
+        return self.jobs[number]()
+
+
 def batches(
     groups: list[Views[_Photo]], make: Callable[[_Photo, Shape, np.random.Generator], Arrays], rng: np.random.Generator
 ) -> Iterator[list[Tensor]]:
-    """Augmented views of each group as tensors, one batch ahead of the training step.
+    """Augmented views of each group as tensors, made ahead of the training step by the other processors.
 
     Args:
         groups: as `draw_groups` gives them.
@@ -177,15 +194,13 @@ def batches(
         views = [make(p, shape, np.random.default_rng(s)) for p, s in zip(members, seeds, strict=True)]
         return [torch.from_numpy(np.stack(parts)) for parts in zip(*views, strict=True)]
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[list[Tensor]] | None = None
-        for shape, members in groups:
-            job = pool.submit(stacked, members, shape, rng.integers(2**32, size=len(members)))
-            if waiting is not None:
-                yield waiting.result()
-            waiting = job
-        if waiting is not None:
-            yield waiting.result()
+    jobs = [partial(stacked, members, shape, rng.integers(2**32, size=len(members))) for shape, members in groups]
+    workers = min(MAX_WORKERS, (os.cpu_count() or 2) - 1, len(jobs))
+    if "fork" not in get_all_start_methods():  # what is made cannot be sent to processes that begin anew
+        workers = 0
+    yield from DataLoader(
+        _Made(jobs), batch_size=None, num_workers=workers, multiprocessing_context="fork" if workers else None
+    )
 
 
 def random_window(size_wh: tuple[int, int], shape: Shape, min_area: float, rng: np.random.Generator) -> np.ndarray:
@@ -250,6 +265,7 @@ def box_targets(
     known: tuple[bool, ...],
     shape: Shape,
     unsure: Sequence[tuple[int, np.ndarray]] = (),
+    stride: int = STRIDE,
 ) -> BoxTargets:
     """Targets of one view.
 
@@ -257,14 +273,15 @@ def box_targets(
         boxes: [K, 4] fractions of the view, which may reach past it.
         known: of each of K kinds, whether it was looked for.
         unsure: kind and box of places that may hold one.
+        stride: of the maps, in pixels.
     """
-    h, w = shape[0] // STRIDE, shape[1] // STRIDE
+    h, w = shape[0] // stride, shape[1] // stride
     heat = np.zeros((len(known), h, w), np.float32)
     mask = np.ones_like(heat) * np.array(known, np.float32)[:, None, None]
     sides = np.zeros((len(known), 4, h, w), np.float32)
     weight = np.zeros_like(heat)
     scale = np.array([shape[1], shape[0]] * 2, np.float32)
-    x, y = (np.arange(w) + 0.5) * STRIDE, (np.arange(h) + 0.5) * STRIDE
+    x, y = (np.arange(w) + 0.5) * stride, (np.arange(h) + 0.5) * stride
     for kind, box in unsure:
         x1, y1, x2, y2 = box * scale
         mask[kind][((y >= y1) & (y <= y2))[:, None] & ((x >= x1) & (x <= x2))] = 0
@@ -280,10 +297,10 @@ def box_targets(
             inside = ((y >= y1 - 4) & (y <= y2 + 4))[:, None] & ((x >= x1 - 4) & (x <= x2 + 4))
             mask[kind][inside & (heat[kind] < 0.1)] = 0
             continue
-        column = min(int((x1 + x2) / 2 / STRIDE), w - 1)
-        row = min(int((y1 + y2) / 2 / STRIDE), h - 1)
-        gaussian_x = np.exp(-0.5 * ((x - x[column]) / max(GAUSSIAN * (x2 - x1), STRIDE / 4)) ** 2)
-        gaussian_y = np.exp(-0.5 * ((y - y[row]) / max(GAUSSIAN * (y2 - y1), STRIDE / 4)) ** 2)
+        column = min(int((x1 + x2) / 2 / stride), w - 1)
+        row = min(int((y1 + y2) / 2 / stride), h - 1)
+        gaussian_x = np.exp(-0.5 * ((x - x[column]) / max(GAUSSIAN * (x2 - x1), stride / 4)) ** 2)
+        gaussian_y = np.exp(-0.5 * ((y - y[row]) / max(GAUSSIAN * (y2 - y1), stride / 4)) ** 2)
         gaussian = gaussian_y[:, None] * gaussian_x
         heat[kind] = np.maximum(heat[kind], gaussian * quality[i])
         core = gaussian > CORE

@@ -24,6 +24,7 @@ DATA = {
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
     "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
+    "lines": "lines of text found and read by PP-OCRv6 (Apache-2.0, by RapidOCR) on the photos here",
     "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, "
     "Roboto and other free fonts",
     "text": "word boxes of street and shop photos (no licence stated; research)",
@@ -32,17 +33,17 @@ DATA = {
 
 
 RECIPES = {
-    "s2cnet": ("proposals", "s2cnet", "subjects", "appeal", "choice"),
-    "sfrc": ("proposals", "s2cnet", "sfrc", "subjects", "appeal", "choice --set training.model=sfrc"),
-    "asmnet": ("proposals", "s2cnet", "asmnet", "subjects", "appeal", "choice --set training.model=asmnet"),
+    "s2cnet": ("proposals", "s2cnet", "subjects", "appeal", "text", "choice"),
+    "sfrc": ("proposals", "s2cnet", "sfrc", "subjects", "appeal", "text", "choice --set training.model=sfrc"),
+    "asmnet": ("proposals", "s2cnet", "asmnet", "subjects", "appeal", "text", "choice --set training.model=asmnet"),
 }
 
 
 def publish(run: Path) -> dict:
     """Copy weights and write the manifest entry; its measured scores come from `evaluation.tables`.
 
-    What the runs beside it measured goes into the results file: recall of the proposals, and the folds if there are
-    any.
+    What the runs beside it measured goes into the results file: recall of the proposals, the lines found, and the folds
+    if there are any.
     """
     with safe_open(run / "weights.safetensors", framework="pt") as file:
         name = file.metadata()["model"]
@@ -72,7 +73,11 @@ def publish(run: Path) -> dict:
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     results_path = folder / "results.json"
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
-    beside = (("proposals", run.with_name("proposals")), ("folds", run.with_name(f"{name}-folds")))
+    beside = (
+        ("proposals", run.with_name("proposals")),
+        ("lines", run.with_name("text")),
+        ("folds", run.with_name(f"{name}-folds")),
+    )
     for key, other in beside if name == "s2cnet" else ():
         if (other / "results.json").exists():
             results[key] = json.loads((other / "results.json").read_text())

@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from s2crop.models.s2cnet import S2CNet
 from s2crop.models.subjects import FIGURES
 from s2crop.models.weights import MODELS, load_model, read_weights, save_weights, shipped_weights
 from s2crop.training.losses import total
-from s2crop.training.parts import appeal_head, proposal_head, read_s2cnet, subject_head
+from s2crop.training.parts import appeal_head, proposal_head, read_s2cnet, subject_head, text_head
 from s2crop.training.proposals import (
     Arrays,
     Shape,
@@ -171,19 +171,17 @@ def with_head(part: str, name: str, weights: Path | None, run: Path, folder: Pat
     """Write a network's weights with a head of a run in it; its choice is still empty. Returns the file.
 
     Args:
-        part: "subject_head" or "appeal_head", which reads what a subject head sees.
+        part: "subject_head", "appeal_head", which reads what a subject head sees, or "text_head".
         run: the file that has it.
     Raises:
         InputError: the run's network has no such head, or the other no subject head for an appeal head to read.
     """
-    find = {"subject_head": subject_head, "appeal_head": appeal_head}[part]
+    find = {"subject_head": subject_head, "appeal_head": appeal_head, "text_head": text_head}[part]
     trained = find(load_model("s2cnet", run))
     path = shipped_weights(name) if weights is None else weights
     config, state = read_weights(path, name)
-    if part == "subject_head":
-        config = dataclasses.replace(config, subject_head=True)
-    else:
-        config = dataclasses.replace(config, appeal_head=True)
+    changed: dict[str, Any] = {part: True}
+    config = dataclasses.replace(config, **changed)
     model = MODELS[name][0](config)
     subject_head(model)  # there is one, also below an appeal head
     model.load_state_dict({k: v for k, v in state.items() if not k.startswith((f"{part}.", "choice."))}, strict=False)
@@ -274,7 +272,7 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
         height, width = photo.pixels.shape[:2]
         size = input_size(width, height, model.config.short_side)
         pixels = resize(photo.pixels, size, model.config.antialias)[None].to(device)
-        _, seen, _ = model.see(model.features(model.normalise(pixels)).maps, size)
+        seen = model.see(model.features(model.normalise(pixels)).maps, size).subjects
         if photo.mask_weight:
             subject = Image.fromarray(seen.subject[0].float().cpu().numpy())
             guess, truth = np.asarray(subject.resize(photo.mask.shape[::-1])), photo.mask / 255

@@ -28,7 +28,7 @@ NEVER_WORSE = ("score", "appeal", "looks_held")
 # The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
-FLOORS = {"head_lost": 1.5, "eyes_lost": 4.0, "head_cut": 0.5, "text_lost": 10.0, "text_cut": 10.0}
+FLOORS = {"head_lost": 1.5, "eyes_lost": 4.0, "head_cut": 0.5, "text_lost": 16.0, "text_cut": 16.0}
 MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
 LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_SHARPNESS = 0.2  # of soft targets over crops of a lettered copy, in shares of its lines
@@ -42,6 +42,7 @@ class ChoiceRecipe:
     start: str = "s2cnet"  # run whose network is given a choice; "shipped" takes the shipped weights
     subjects: str = "subjects"  # run that gives the subject head; "" keeps what the network has
     appeal: str = "appeal"  # run that gives the appeal head; "" keeps what the network has
+    text: str = "text"  # run that gives the text head; "" keeps what the network has
     appeal_folds: tuple[str, ...] = ()  # runs whose heads held out photos, which are rated by those: "appeal-0", ...
     rankings: tuple[str, ...] = ("editor_rankings.json",)  # files below the data folder
     ranking_weight: float = 1.0
