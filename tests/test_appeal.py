@@ -362,7 +362,14 @@ def test_the_choice_is_fitted_to_appeals_of_photos_that_were_held_out(tmp_path, 
         return gathered
 
     monkeypatch.setattr(choice, "gather", watched)
-    changes = ["start=appeal", 'subjects=""', 'text=""', 'appeal_folds=["appeal-0", "appeal-1"]', "lettered_photos=2"]
+    changes = [
+        "start=appeal",
+        'subjects=""',
+        'text=""',
+        'animals=""',
+        'appeal_folds=["appeal-0", "appeal-1"]',
+        "lettered_photos=2",
+    ]
     changes = [f"training.{change}" for change in changes]
     run_recipe("choice", tmp_path / "data", runs, changes=changes, device="cpu", report=lambda line: None)
     told = {1.0: 0, 2.0: 0, 3.0: 0}

@@ -25,14 +25,14 @@ def network():
 
 def test_subjects_have_the_shapes_they_are_said_to_have(network):
     pixels = torch.randint(0, 255, (2, 3, 64, 96), dtype=torch.uint8)
-    proposals, seen, appeal, lines = network.see(network.features(network.normalise(pixels)).maps, (64, 96))
+    proposals, seen, *others = network.see(network.features(network.normalise(pixels)).maps, (64, 96))
     assert seen.subject.shape == (2, 16, 24) and seen.looks.shape == (2, 8, 12)
     assert ((seen.subject >= 0) & (seen.subject <= 1)).all()
     torch.testing.assert_close(seen.looks.sum((1, 2)), torch.ones(2))
     assert seen.boxes.shape[:2] == seen.scores.shape == seen.kinds.shape
     inside = seen.boxes[seen.scores > 0]
     assert (inside[:, :2] >= 0).all() and (inside[:, 2] <= 96).all() and (inside[:, 3] <= 64).all()
-    assert (seen.scores.diff(dim=1) <= 0).all() and proposals.boxes.shape[0] == 2 and appeal is lines is None
+    assert (seen.scores.diff(dim=1) <= 0).all() and proposals.boxes.shape[0] == 2 and others == [None] * 3
 
 
 def test_subjects_of_a_batch_are_those_of_each_picture(network):
@@ -193,7 +193,13 @@ def test_subjects_and_choice_are_trained_one_after_the_other(tmp_path, monkeypat
     trained = load_model("s2cnet", runs / "subjects/weights.safetensors")
     for (name, old), new in zip(bare.backbone.named_parameters(), trained.backbone.parameters(), strict=True):
         torch.testing.assert_close(old, new, atol=1e-3, rtol=1e-3, msg=name)  # half precision apart, it stays
-    changes = ["training.start=start", 'training.appeal=""', 'training.text=""', "training.lettered_photos=4"]
+    changes = [
+        "training.start=start",
+        'training.appeal=""',
+        'training.text=""',
+        'training.animals=""',
+        "training.lettered_photos=4",
+    ]
     run_recipe("choice", changes=changes, **common)
     chosen = load_model("s2cnet", runs / "choice/weights.safetensors")
     assert chosen.choice.fixed.abs().sum() > 0 and chosen.choice.free.abs().sum() > 0

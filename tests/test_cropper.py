@@ -150,17 +150,17 @@ def with_a_face(look, box):
     """What is seen of pictures, with one sure face, box in fractions, and nothing else."""
 
     def looking(prepared):
-        features, (proposals, subjects, appeal, lines) = look(prepared)
+        features, seen = look(prepared)
         height, width = features.size
+        proposals, subjects = seen.proposals, seen.subjects
         scores = torch.zeros_like(proposals.scores)
         scores[:, 0] = 0.9
         boxes = proposals.boxes.clone()
         boxes[:, 0] = torch.tensor(box) * torch.tensor([width, height] * 2)
         face = torch.full_like(proposals.kinds, KINDS.index("face"))
         nothing = subjects._replace(subject=0 * subjects.subject, scores=0 * subjects.scores)
-        return features, Seen(
-            Proposals(boxes, scores, face), nothing, appeal, lines and lines._replace(scores=0 * lines.scores)
-        )
+        lines = seen.lines and seen.lines._replace(scores=0 * seen.lines.scores)
+        return features, Seen(Proposals(boxes, scores, face), nothing, seen.appeal, lines, None)
 
     return looking
 

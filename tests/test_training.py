@@ -473,7 +473,7 @@ def test_a_part_that_the_network_lacks_is_named(tmp_path, monkeypatch):
 
 
 def test_recipes_are_read_and_bad_ones_are_refused(tmp_path):
-    ours = {"proposals", "s2cnet", "sfrc", "asmnet", "s2cnet-gaic", "subjects", "text", "appeal", "choice"}
+    ours = {"proposals", "s2cnet", "sfrc", "asmnet", "s2cnet-gaic", "subjects", "text", "animals", "appeal", "choice"}
     assert ours <= set(recipe_names())
     for name in recipe_names():
         assert read_recipe(name)["kind"] in RECIPE_KINDS

@@ -267,8 +267,8 @@ def train(
 ) -> None:
     """Train RECIPE, the name of a shipped recipe or a TOML file.
 
-    Shipped: proposals, subjects, text, appeal, s2cnet, sfrc, asmnet, choice; tune, for corrections made on a sheet;
-    s2cnet-gaic, sfrc-gaic and asmnet-gaic, for data in GAICD's layout.
+    Shipped: proposals, subjects, text, animals, appeal, s2cnet, sfrc, asmnet, choice; tune, for corrections made on a
+    sheet; s2cnet-gaic, sfrc-gaic and asmnet-gaic, for data in GAICD's layout.
     """
 
     def job() -> None:

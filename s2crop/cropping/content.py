@@ -6,13 +6,20 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from s2crop.geometry.boxes import inside_share
+from s2crop.geometry.boxes import inside_share, iou_matrix
 from s2crop.geometry.integral import Integral
 from s2crop.models.proposals import KINDS
 from s2crop.models.scorer import Seen
 from s2crop.models.subjects import FACE_MARGIN, FIGURES
 
-MIN_SCORE = {"text": 0.3, "object": 0.3, "face": 0.3, "head": 0.25, "person": 0.3}  # boxes below are not looked at
+MIN_SCORE = {
+    "text": 0.3,
+    "object": 0.3,
+    "face": 0.3,
+    "head": 0.25,
+    "person": 0.3,
+    "animal": 0.22,
+}  # boxes below are not looked at
 EYES = (0.0, -0.1, 0.0, -0.35)  # of a face's sides, from the brow to the nose: what matters most of a face
 TOP_SHARE = 0.25  # of a subject's mass, from above: a head, a roof, a masthead
 SAME_HEAD = 0.5  # of a face inside a head that was found already
@@ -29,6 +36,7 @@ class Content:
         str, tuple[np.ndarray, np.ndarray]
     ]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
     lettering: np.ndarray | None = None  # [M] how surely each text was put over the picture; None where nobody knows
+    animals: np.ndarray | None = None  # [M] which heads are of animals; None where nobody looked for any
 
     @cached_property
     def subject_sums(self) -> Integral:
@@ -64,6 +72,7 @@ def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int])
         for names, parts in ((KINDS, seen.proposals), (FIGURES, seen.subjects[2:]))
     ]
     lines = None if seen.lines is None else [_array(part) for part in seen.lines]
+    animals = None if seen.animals is None else [_array(part) for part in seen.animals]
     result = []
     for row, size_wh in enumerate(sizes_wh):
         parts = {}
@@ -71,7 +80,7 @@ def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int])
             for number, name in enumerate(names):
                 chosen = (kinds[row] == number) & (scores[row] >= MIN_SCORE[name])
                 parts[name] = boxes[row, chosen].astype(float) / scale, scores[row, chosen].astype(float)
-        lettering = None
+        lettering = of_animals = None
         if lines is not None:
             boxes, scores, over = (part[row] for part in lines)
             chosen = scores >= MIN_SCORE["text"]
@@ -80,7 +89,13 @@ def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int])
         faces, scores = parts.pop("face")
         parts["eyes"] = grown(faces, EYES), scores
         parts["head"] = with_faces(parts["head"], (faces, scores))
-        result.append(Content(size_wh, subject[row], looks[row], parts, lettering))
+        if animals is not None:
+            boxes, scores = (part[row] for part in animals)
+            chosen = scores >= MIN_SCORE["animal"]
+            people = len(parts["head"][0])
+            parts["head"] = _joined(parts["head"], boxes[chosen].astype(float) / scale, scores[chosen].astype(float))
+            of_animals = np.arange(len(parts["head"][0])) >= people
+        result.append(Content(size_wh, subject[row], looks[row], parts, lettering, of_animals))
     return result
 
 
@@ -98,6 +113,14 @@ def with_faces(
         return heads
     fresh = inside_share(heads[0], boxes).max(axis=0, initial=0) < SAME_HEAD
     return np.concatenate([heads[0], grown(boxes[fresh], FACE_MARGIN)]), np.concatenate([heads[1], scores[fresh]])
+
+
+def _joined(
+    heads: tuple[np.ndarray, np.ndarray], boxes: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heads, and those of animals that are not among them."""
+    fresh = iou_matrix(heads[0], boxes).max(axis=0, initial=0) < SAME_HEAD
+    return np.concatenate([heads[0], boxes[fresh]]), np.concatenate([heads[1], scores[fresh]])
 
 
 def grown(boxes: np.ndarray, margin: tuple[float, ...]) -> np.ndarray:

@@ -16,6 +16,7 @@ MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's ar
 PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
 PROMINENT_PERSON = 0.1
 TEXT_TRUST = 2  # power of a text's score: of what scores low, most are signs far back and false alarms
+ANIMAL_TRUST = 2.2  # times the score of an animal's head, which few photos taught, and which is low
 SIGN_SHARE = 0.2  # how much text in the picture matters, of what text that was put over it does
 CIRCLE_SIDE = (np.pi / 4) ** 0.5  # of the square that has the area of the circle in a crop
 
@@ -149,6 +150,8 @@ def weights_of(content: Content, kind: str) -> np.ndarray:
     """How much each box of a kind matters: [M]."""
     boxes, scores = content.parts[kind]
     size = np.sqrt(area_shares(boxes))
+    if kind == "head" and content.animals is not None:
+        scores = np.where(content.animals, np.minimum(ANIMAL_TRUST * scores, 1), scores)
     if kind == "text":
         scores = scores**TEXT_TRUST
         if content.lettering is not None:  # what somebody put there is to be read, what happens to be there need not

@@ -81,6 +81,10 @@ LINES = (
     Column("average precision of lines", "precision", ".3f"),
     Column("told apart", "told apart", ".3f"),
 )
+ANIMALS = (
+    Column("heads of animals found", "animal_recall", ".3f"),
+    Column("average precision", "animal_precision", ".3f"),
+)
 BLIND = (
     Column("round", "round"),
     Column("sheets", "sheets"),
@@ -227,6 +231,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "network": lambda results: markdown.table(NETWORK, results["network"]["rows"]),
     "proposals": lambda results: recall_table(results["proposals"]),
     "lines": lambda results: markdown.table(LINES, [results["lines"]]),
+    "animals": lambda results: markdown.table(ANIMALS, [results["animals"]]),
     "folds": lambda results: folds_table(results["folds"]),
     "throughput": lambda results: markdown.table(THROUGHPUT, results["throughput"]["speed"]["rows"]),
     "whole": lambda results: markdown.table(WHOLE, results["throughput"]["whole"]),

@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from s2crop.models.animals import AnimalHead, Animals
 from s2crop.models.appeal import AppealHead, AppealMap
 from s2crop.models.choice import Choice
 from s2crop.models.input import IMAGENET_MEAN, IMAGENET_STD
@@ -27,6 +28,7 @@ class Config:
     proposal_head: bool = False  # object, face and text proposals from the same backbone map
     subject_head: bool = False  # subject map, heads, persons and the choice among candidates
     appeal_head: bool = False  # how an editor likes a crop, for that choice; needs the subject head
+    animal_head: bool = False  # heads of animals; needs the subject head
     text_head: bool = False  # lines of text in place of the proposals that are text; needs the proposal head
 
 
@@ -53,6 +55,7 @@ class Seen(NamedTuple):
     subjects: Subjects
     appeal: AppealMap | None  # what the appeal of crops is read from, where the network has a head for it
     lines: Lines | None  # of text, where the network has a head for them
+    animals: Animals | None  # their heads, likewise
 
 
 class Heat(NamedTuple):
@@ -82,6 +85,7 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         self.subject_head: SubjectHead | None = None
         self.appeal_head: AppealHead | None = None
         self.text_head: TextHead | None = None
+        self.animal_head: AnimalHead | None = None
         self.choice: Choice | None = None
         scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
         self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
@@ -100,6 +104,8 @@ class Scorer(nn.Module, Generic[FeaturesT]):
             self.subject_head, self.choice = SubjectHead(), Choice()
             if self.config.appeal_head:
                 self.appeal_head = AppealHead()
+            if self.config.animal_head:
+                self.animal_head = AnimalHead()
 
     def see(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Seen:
         """What pictures show, from the backbone's maps, where the network has both heads for it.
@@ -111,7 +117,9 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         sight = self.subject_head.sight(maps, trunk)
         appeal = None if self.appeal_head is None else self.appeal_head.look(maps, sight)
         lines = None if self.text_head is None else self.text_head.find(maps, trunk, size)
-        return Seen(self.proposal_head.propose_on(trunk, size), self.subject_head.look(sight, size), appeal, lines)
+        animals = None if self.animal_head is None else self.animal_head.find(sight, trunk, size)
+        subjects = self.subject_head.look(sight, size)
+        return Seen(self.proposal_head.propose_on(trunk, size), subjects, appeal, lines, animals)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> the network's input, float32."""

@@ -26,7 +26,7 @@ from s2crop.models.scorer import Config, Scorer
 from s2crop.models.sfrc import SFRC, SFRCConfig
 
 SHARED = "shared.safetensors"  # beside a weights file that says so: what it has in common with its siblings
-SHARED_PARTS = ("backbone.", "proposal_head.", "subject_head.", "appeal_head.", "text_head.")
+SHARED_PARTS = ("backbone.", "proposal_head.", "subject_head.", "appeal_head.", "text_head.", "animal_head.")
 MODELS: dict[str, tuple[type[Scorer], type[Config]]] = {
     "s2cnet": (S2CNet, S2CNetConfig),
     "sfrc": (SFRC, SFRCConfig),

@@ -126,7 +126,7 @@ def _of_kind(example: Example, is_free: bool) -> Example:
 
 
 def load_start(recipe: ChoiceRecipe, runs: Path, device: str) -> Cropper:
-    """A cropper with the network to be given a choice, its subject, appeal and text heads in place."""
+    """A cropper with the network to be given a choice, its other heads in place."""
     from s2crop.training.subjects import with_head
 
     weights = None if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
@@ -134,6 +134,7 @@ def load_start(recipe: ChoiceRecipe, runs: Path, device: str) -> Cropper:
         ("subject_head", recipe.subjects),
         ("appeal_head", recipe.appeal),
         ("text_head", recipe.text),
+        ("animal_head", recipe.animals),
     ):
         if run:
             folder = runs / f"{recipe.model}-with-heads"

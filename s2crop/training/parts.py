@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from s2crop.errors import InputError
+from s2crop.models.animals import AnimalHead
 from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
 from s2crop.models.lines import TextHead
@@ -41,6 +42,13 @@ def text_head(model: Scorer) -> TextHead:
     if model.text_head is None:
         raise InputError("this needs a network with a text head, which the training of text gives it")
     return model.text_head
+
+
+def animal_head(model: Scorer) -> AnimalHead:
+    """Raises InputError: the network finds no animals."""
+    if model.animal_head is None:
+        raise InputError("this needs a network that finds animals, which the training of animals gives it")
+    return model.animal_head
 
 
 def choice(model: Scorer) -> Choice:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from s2crop.datasets.animals import AnimalPhoto
 from s2crop.datasets.lettering import find_fonts, letter
 from s2crop.datasets.lines import TextPhoto
 from s2crop.datasets.photos import TEXT, Photo, load_photos
@@ -147,7 +148,7 @@ def imagenet_backbone(path: Path, padding: str) -> dict[str, Tensor]:
     return turn_kernels(folded) if padding == "same" else folded
 
 
-_Photo = TypeVar("_Photo", Photo, SubjectPhoto, TextPhoto)
+_Photo = TypeVar("_Photo", Photo, SubjectPhoto, TextPhoto, AnimalPhoto)
 Shape = tuple[int, int]  # (height, width) of a view in pixels
 Views = tuple[Shape, list[_Photo]]  # a batch: the shape of its views, and the photos that they are of
 Arrays = tuple[np.ndarray | np.float32, ...]  # a view, and the targets of it

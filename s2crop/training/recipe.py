@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s2crop.training.run import Report
 
 FOLDER = Path(__file__).parent / "recipes"
-KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic", "subjects", "text", "appeal", "choice")
+KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic", "subjects", "text", "animals", "appeal", "choice")
 
 
 def recipe_names() -> list[str]:
@@ -108,7 +108,7 @@ def run_recipe(
     """
     from s2crop.models.s2cnet import S2CNetConfig
     from s2crop.models.weights import MODELS
-    from s2crop.training import appeal, choice, gaic, graph, heads, proposals, subjects, text
+    from s2crop.training import animals, appeal, choice, gaic, graph, heads, proposals, subjects, text
     from s2crop.training.asmnet import ASMNetHead
     from s2crop.training.sfrc import SFRCHead
 
@@ -118,7 +118,7 @@ def run_recipe(
     of_siblings: dict[str, type[heads.Head]] = {"sfrc": SFRCHead, "asmnet": ASMNetHead}
     kinds = {"proposals": proposals.ProposalRecipe, "graph": graph.GraphRecipe, "gaic": gaic.GaicRecipe}
     kinds |= {"appeal": appeal.AppealRecipe, "subjects": subjects.SubjectRecipe, "choice": choice.ChoiceRecipe}
-    kinds["text"] = text.TextRecipe
+    kinds |= {"text": text.TextRecipe, "animals": animals.AnimalRecipe}
     kinds |= {kind: head.recipe_type for kind, head in of_siblings.items()}
     try:
         model = recipe["kind"] if recipe["kind"] in of_siblings else recipe.get("model", "s2cnet")
@@ -130,7 +130,7 @@ def run_recipe(
         raise InputError(f"recipe {name}: {error}") from None
     if folds and (sanity or recipe["kind"] != "graph"):
         raise InputError(f"recipe {name} is not cross-validated: only recipes of kind graph are, and not with --sanity")
-    if sanity and recipe["kind"] in ("proposals", "subjects", "text", "appeal", "choice"):
+    if sanity and recipe["kind"] in ("proposals", "subjects", "text", "animals", "appeal", "choice"):
         raise InputError(f"recipe {name} has no --sanity: ten photos do not show in a minute whether it works")
     if recipe["kind"] == "choice" and choices.model != "s2cnet":
         folder = folder.with_name(f"{folder.name}-{choices.model}")
@@ -145,6 +145,8 @@ def run_recipe(
             return subjects.train(choices, data, folder, **common)
         if recipe["kind"] == "text":
             return text.train(choices, data, folder, **common)
+        if recipe["kind"] == "animals":
+            return animals.train(choices, data, folder, **common)
         if recipe["kind"] == "appeal":
             return appeal.train(choices, data, folder, **common)
         if recipe["kind"] == "choice":

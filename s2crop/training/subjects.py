@@ -26,7 +26,7 @@ from s2crop.models.s2cnet import S2CNet
 from s2crop.models.subjects import FIGURES
 from s2crop.models.weights import MODELS, load_model, read_weights, save_weights, shipped_weights
 from s2crop.training.losses import total
-from s2crop.training.parts import appeal_head, proposal_head, read_s2cnet, subject_head, text_head
+from s2crop.training.parts import animal_head, appeal_head, proposal_head, read_s2cnet, subject_head, text_head
 from s2crop.training.proposals import (
     Arrays,
     Shape,
@@ -171,12 +171,18 @@ def with_head(part: str, name: str, weights: Path | None, run: Path, folder: Pat
     """Write a network's weights with a head of a run in it; its choice is still empty. Returns the file.
 
     Args:
-        part: "subject_head", "appeal_head", which reads what a subject head sees, or "text_head".
+        part: "subject_head", "appeal_head", which reads what a subject head sees, "text_head" or
+            "animal_head".
         run: the file that has it.
     Raises:
         InputError: the run's network has no such head, or the other no subject head for an appeal head to read.
     """
-    find = {"subject_head": subject_head, "appeal_head": appeal_head, "text_head": text_head}[part]
+    find = {
+        "subject_head": subject_head,
+        "appeal_head": appeal_head,
+        "text_head": text_head,
+        "animal_head": animal_head,
+    }[part]
     trained = find(load_model("s2cnet", run))
     path = shipped_weights(name) if weights is None else weights
     config, state = read_weights(path, name)

@@ -43,6 +43,7 @@ class ChoiceRecipe:
     subjects: str = "subjects"  # run that gives the subject head; "" keeps what the network has
     appeal: str = "appeal"  # run that gives the appeal head; "" keeps what the network has
     text: str = "text"  # run that gives the text head; "" keeps what the network has
+    animals: str = "animals"  # run that gives the finder of animals; "" keeps what the network has
     appeal_folds: tuple[str, ...] = ()  # runs whose heads held out photos, which are rated by those: "appeal-0", ...
     rankings: tuple[str, ...] = ("editor_rankings.json",)  # files below the data folder
     ranking_weight: float = 1.0

@@ -1,0 +1,56 @@
+"""Heads of animals, from the same backbone pass."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from s2crop.models.proposals import BOX_SCALE, ProposalHead, peak_boxes, separable
+from s2crop.models.subjects import SubjectHead
+
+MAX_ANIMALS = 16  # kept for a picture
+MIN_ANIMAL_SCORE = 0.2
+
+
+class Animals(NamedTuple):
+    """The surest heads of each picture of a batch, best first. Rows past the last real one have score 0."""
+
+    boxes: Tensor  # [B, M, 4] of whole heads, ears and muzzle included, in network-input pixels
+    scores: Tensor  # [B, M]
+
+
+class AnimalHead(nn.Module):
+    """Whole heads of animals as centre points with side distances, as proposals are, at stride 8.
+
+    It reads what the subject head sees, joined with the proposal head's trunk.
+    """
+
+    CHANNELS = 48
+    BLOCKS = 2
+    PRIOR = 0.02  # heat at the start of training
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sight = nn.Conv2d(SubjectHead.CHANNELS, self.CHANNELS, 1)
+        self.trunk = nn.Conv2d(ProposalHead.CHANNELS, self.CHANNELS, 1)
+        self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
+        self.heat = nn.Conv2d(self.CHANNELS, 1, 1)
+        self.sides = nn.Conv2d(self.CHANNELS, 4, 1)
+        assert self.heat.bias is not None
+        nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
+
+    def forward(self, sight: Tensor, trunk: Tensor) -> tuple[Tensor, Tensor]:
+        """What the subject head sees and the proposal head's trunk -> heat logits [B, 1, H/8, W/8] and side distances
+        [B, 1, 4, H/8, W/8] in input pixels.
+        """
+        x = self.sight(sight) + self.trunk(trunk)
+        for block in self.mix:
+            x = x + block(x)
+        return self.heat(x), self.sides(x).clamp(max=5.0).exp()[:, None] * BOX_SCALE
+
+    @torch.no_grad()
+    def find(self, sight: Tensor, trunk: Tensor, size: tuple[int, int]) -> Animals:
+        """The heads in pictures. Args: size (height, width) of the network input."""
+        heat, sides = self(sight, trunk)
+        return Animals(*peak_boxes(heat.sigmoid(), sides, size, MAX_ANIMALS, MIN_ANIMAL_SCORE)[:2])
