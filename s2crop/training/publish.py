@@ -61,8 +61,8 @@ RECIPES = {
 def publish(run: Path) -> dict:
     """Copy weights and write the manifest entry; its measured scores come from `evaluation.tables`.
 
-    What the runs beside it measured goes into the results file: recall of the proposals, lines and animals found, and the
-    folds if there are any.
+    What the runs beside it measured goes into the results file: recall of the proposals, lines and animals found, folds
+    if there are any.
     """
     with safe_open(run / "weights.safetensors", framework="pt") as file:
         name = file.metadata()["model"]
