@@ -11,6 +11,28 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return intersection / np.maximum(union, 1e-12)
 
 
+def first_hits(overlaps: np.ndarray, least: float = 0.5) -> list[bool]:
+    """Which of M found boxes, best first, overlap one of K wanted boxes that no better one has taken.
+
+    Args: overlaps: IoU [K, M] of the wanted with the found; least: from which on a box counts as found.
+    """
+    taken: set[int] = set()
+    hits = []
+    for column in overlaps.T:
+        best = int(column.argmax()) if len(column) else -1
+        hits.append(best >= 0 and bool(column[best] >= least) and best not in taken)
+        if hits[-1]:
+            taken.add(best)
+    return hits
+
+
+def average_precision(ranked: list[tuple[float, bool]], wanted: int) -> float:
+    """Precision at each box that was found rightly, over all that were to be found. Args: score and hit of each."""
+    hits = np.array([hit for _, hit in sorted(ranked, reverse=True)], float)
+    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+    return float((precision * hits).sum() / max(1, wanted))
+
+
 def displacement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Disp (Chen et al. 2017): mean distance of the four sides, boxes as fractions of the picture."""
     return np.abs(a - b).mean(-1)

@@ -1,7 +1,10 @@
 """Parts of a network that a training needs, and that its configuration or its weights file may leave out."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from s2crop.errors import InputError
@@ -10,10 +13,10 @@ from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
 from s2crop.models.lines import TextHead
 from s2crop.models.proposals import ProposalHead
-from s2crop.models.s2cnet import S2CNetConfig
+from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.scorer import Scorer
 from s2crop.models.subjects import SubjectHead
-from s2crop.models.weights import read_weights
+from s2crop.models.weights import read_weights, shipped_weights
 
 
 def proposal_head(model: Scorer) -> ProposalHead:
@@ -56,6 +59,28 @@ def choice(model: Scorer) -> Choice:
     if model.choice is None:
         raise InputError("this training needs a network with a subject head, which the training of subjects gives it")
     return model.choice
+
+
+def fresh_head(part: str, start: str, runs: Path, seed: int) -> S2CNet:
+    """The network that a training starts from, with a fresh head of its own.
+
+    Args:
+        part: "text_head" or "animal_head".
+        start: run that it comes from, or "shipped".
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    config, state = read_s2cnet(start_weights(start, runs))
+    torch.manual_seed(seed)
+    changed: dict[str, Any] = {part: True}
+    model = S2CNet(dataclasses.replace(config, **changed))
+    model.load_state_dict({key: value for key, value in state.items() if not key.startswith(f"{part}.")}, strict=False)
+    return model
+
+
+def start_weights(start: str, runs: Path) -> Path:
+    """The file of the run to start from; "shipped" is the default network's."""
+    return shipped_weights("s2cnet") if start == "shipped" else runs / start / "weights.safetensors"
 
 
 def read_s2cnet(path: Path) -> tuple[S2CNetConfig, dict[str, Tensor]]:

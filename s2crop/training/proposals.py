@@ -215,15 +215,24 @@ def random_window(size_wh: tuple[int, int], shape: Shape, min_area: float, rng: 
     return np.array([x / width, y / height, (x + w) / width, (y + h) / height], np.float32)
 
 
+def shown(pixels: np.ndarray, window: np.ndarray, shape: Shape) -> np.ndarray:
+    """What a window of a picture shows, uint8 [H, W, 3], at a view's shape."""
+    extent = tuple(window * np.array([pixels.shape[1], pixels.shape[0]] * 2, np.float32))
+    return np.asarray(Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR, box=extent))
+
+
+def in_window(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Boxes [..., 4] in fractions of a window, both in fractions of a picture before."""
+    return (boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
+
+
 def augmented_view(
     photo: Photo, shape: Shape, rng: np.random.Generator, *, recipe: ProposalRecipe, fonts: tuple[Path, ...]
 ) -> Arrays:
     """A random window of a photo, mirrored half of the time, some lettered, colours shifted, with its targets."""
     height, width = photo.pixels.shape[:2]
     window = random_window((width, height), shape, recipe.min_window, rng)
-    extent = tuple(window * np.array([width, height] * 2, np.float32))
-    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.Resampling.BILINEAR, box=extent))
-    boxes = (photo.boxes.boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
+    pixels, boxes = shown(photo.pixels, window, shape), in_window(photo.boxes.boxes, window)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
         boxes = mirrored(boxes)

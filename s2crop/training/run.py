@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from s2crop.models.scorer import Scorer
 from s2crop.models.weights import save_weights
+from s2crop.training.losses import total
 
 Report = Callable[[str], object]  # is told each line of what a training has to say
 
@@ -188,8 +189,7 @@ def fit(
             with half_precision(device):
                 found = losses(batch, rng)
             optimizer.zero_grad()
-            total = sum(found.values(), torch.zeros((), device=device))
-            total.backward()
+            total(found).backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             average.update(model)
@@ -207,6 +207,68 @@ def fit(
         )
         save_weights(final, run.folder / "weights.safetensors")
         run.finish(**results)
+    return results
+
+
+def fit_head(
+    run: Run,
+    head: nn.Module,
+    recipe: Choices,
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
+    *,
+    batches: Callable[[np.random.Generator], tuple[int, Iterable[list[Tensor]]]],
+    losses: Callable[[list[Tensor]], dict[str, Tensor]],
+    finished: Callable[[Mapping[str, Tensor]], _Network],
+    measure: Callable[[_Network], dict[str, float]],
+    warmup: int,
+    resume: bool,
+    measure_every: int = 1,
+    **told: int,
+) -> dict[str, float]:
+    """Train a head on maps that stay, with AdamW, a cosine and an average of its weights; the average is measured
+    and written.
+
+    Args:
+        parameters: of the head, for the optimizer; groups of them may have a rate of their own.
+        batches: how many there are in an epoch, and those; losses: the weighted losses of one of them, by name, on the
+            head's device.
+        finished: the network with a state of the head in it; measure: figures of such a network.
+        warmup: steps; measure_every: epochs; told: what is kept beside the figures.
+    Returns:
+        The figures of the last epoch.
+    """
+    device = next(head.parameters()).device
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    average = Average(head, recipe.average)
+    done = run.resume(model=head, optimizer=optimizer, average=average) if resume else 0
+    results = run.results() if resume else {}
+    for epoch in range(done, recipe.epochs):
+        head.train()
+        count, views = batches(run.generator(epoch))
+        sums: dict[str, list[float]] = {}
+        for step, parts in enumerate(views):
+            factor = cosine(epoch * count + step, recipe.epochs * count, warmup)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            found = losses([part.to(device, non_blocking=True) for part in parts])
+            optimizer.zero_grad()
+            total(found).backward()
+            nn.utils.clip_grad_norm_(head.parameters(), 5.0)
+            optimizer.step()
+            average.update(head)
+            for name, value in found.items():
+                sums.setdefault(name, []).append(value.item())
+            if step % 50 == 49:
+                now = "  ".join(f"{name} {np.mean(values[-50:]):.3f}" for name, values in sums.items())
+                run.report(f"epoch {epoch}  step {step + 1} of {count}  {now}")
+        run.save(epoch + 1, model=head, optimizer=optimizer, average=average)
+        final = finished(average.mean)
+        save_weights(final, run.folder / "weights.safetensors")
+        if (epoch + 1) % measure_every == 0 or epoch + 1 == recipe.epochs:
+            results = measure(final.eval())
+        run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results)
+        run.finish(**results, **told)
     return results
 
 

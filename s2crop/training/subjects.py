@@ -5,6 +5,7 @@ fixations of people. Backbone and proposal head stay as they are, so the network
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,15 @@ from s2crop.models.proposals import STRIDE
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.subjects import FIGURES
 from s2crop.models.weights import MODELS, load_model, read_weights, save_weights, shipped_weights
-from s2crop.training.losses import total
-from s2crop.training.parts import animal_head, appeal_head, proposal_head, read_s2cnet, subject_head, text_head
+from s2crop.training.parts import (
+    animal_head,
+    appeal_head,
+    proposal_head,
+    read_s2cnet,
+    start_weights,
+    subject_head,
+    text_head,
+)
 from s2crop.training.proposals import (
     Arrays,
     Shape,
@@ -35,10 +43,12 @@ from s2crop.training.proposals import (
     box_targets,
     draw_groups,
     focal_loss,
+    in_window,
     random_window,
     shift_colours,
+    shown,
 )
-from s2crop.training.run import Average, Report, Run, cosine, half_precision
+from s2crop.training.run import Report, Run, fit_head, half_precision
 
 LOOK_BLUR = 1.2  # cells of 8 pixels: about a degree of sight on the photos
 MIN_FIXATIONS = 20  # in a view, for its looks to be learned
@@ -100,48 +110,40 @@ def train(
     finder, head = proposal_head(model), subject_head(model).requires_grad_(True)
     deep = list(head.layers.parameters())
     other = [p for name, p in head.named_parameters() if not name.startswith("layers.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": other, "lr": recipe.rate}, {"params": deep, "lr": recipe.deep_rate}],
-        weight_decay=recipe.weight_decay,
-    )
-    rates = [group["lr"] for group in optimizer.param_groups]
-    average = Average(head, recipe.average)
-    done = run.resume(model=head, optimizer=optimizer, average=average) if resume else 0
-    results = run.results() if resume else {}
-    for epoch in range(done, recipe.epochs):
-        head.train()
-        rng = run.generator(epoch)
+
+    def drawn(rng: np.random.Generator) -> tuple[int, Iterable[list[Tensor]]]:
         groups = draw_groups(training, recipe.batch_size, rng)
-        sums: dict[str, list[float]] = {}
-        for step, (pixels, *targets) in enumerate(batches(groups, partial(view, recipe=recipe), rng)):
-            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            pixels = pixels.to(where, non_blocking=True)
-            wanted = Targets(*(part.to(where, non_blocking=True) for part in targets))
-            with half_precision(where):
-                with torch.no_grad():
-                    maps = model.backbone(model.normalise(pixels))
-                    trunk = finder.trunk(maps)
-                subject, looks, heat, sides = (part.float() for part in head(maps, trunk))
-            losses = subject_losses(subject, looks, heat, sides, wanted, recipe)
-            optimizer.zero_grad()
-            total(losses).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 5.0)
-            optimizer.step()
-            average.update(head)
-            for name, value in losses.items():
-                sums.setdefault(name, []).append(value.item())
-            if step % 50 == 49:
-                run.report(f"epoch {epoch}  step {step + 1} of {len(groups)}  mask {np.mean(sums['mask'][-50:]):.3f}")
-        run.save(epoch + 1, model=head, optimizer=optimizer, average=average)
+        return len(groups), batches(groups, partial(view, recipe=recipe), rng)
+
+    def losses(parts: list[Tensor]) -> dict[str, Tensor]:
+        pixels, *targets = parts
+        with half_precision(where):
+            with torch.no_grad():
+                maps = model.backbone(model.normalise(pixels))
+                trunk = finder.trunk(maps)
+            found = head(maps, trunk)
+        subject, looks, heat, sides = (part.float() for part in found)
+        return subject_losses(subject, looks, heat, sides, Targets(*targets), recipe)
+
+    def finished(state: Mapping[str, Tensor]) -> S2CNet:
         final = load_start(recipe, out.parent)
-        subject_head(final).load_state_dict(average.mean)
-        save_weights(final, out / "weights.safetensors")
-        results = measure(final.eval(), validation)
-        run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results)
-        run.finish(**results, validation_photos=len(validation), training_photos=len(training))
-    return results
+        subject_head(final).load_state_dict(state)
+        return final
+
+    return fit_head(
+        run,
+        head,
+        recipe,
+        [{"params": other, "lr": recipe.rate}, {"params": deep, "lr": recipe.deep_rate}],
+        batches=drawn,
+        losses=losses,
+        finished=finished,
+        measure=lambda net: measure(net, validation),
+        warmup=200,
+        resume=resume,
+        validation_photos=len(validation),
+        training_photos=len(training),
+    )
 
 
 def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
@@ -152,8 +154,7 @@ def load_start(recipe: SubjectRecipe, runs: Path) -> S2CNet:
     Raises:
         InputError: the recipe is to go on with a subject head, and there is none.
     """
-    path = shipped_weights("s2cnet") if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
-    config, state = read_s2cnet(path)
+    config, state = read_s2cnet(start_weights(recipe.start, runs))
     torch.manual_seed(recipe.seed)
     model = S2CNet(config if recipe.warm else dataclasses.replace(config, subject_head=True))
     head = subject_head(model)
@@ -204,17 +205,15 @@ def view(photo: SubjectPhoto, shape: Shape, rng: np.random.Generator, *, recipe:
     """
     height, width = photo.pixels.shape[:2]
     window = random_window((width, height), shape, recipe.min_window, rng)
-    scale = np.array([width, height] * 2, np.float32)
-    image = Image.fromarray(photo.pixels)
-    pixels = np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR, box=tuple(window * scale)))
+    pixels = shown(photo.pixels, window, shape)
     size = (shape[1] // 4, shape[0] // 4)
     mask_scale = np.array(photo.mask.shape[::-1] * 2, np.float32)
     seen = Image.fromarray(photo.mask).resize(size, Image.Resampling.BILINEAR, box=tuple(window * mask_scale))
     mask = np.asarray(seen, np.float32) / 255
     start, sides = window[:2], window[2:] - window[:2]
     figures = photo.figures
-    boxes = (figures.boxes - np.tile(start, 2)) / np.tile(sides, 2)
-    unsure = [(kind, (box - np.tile(start, 2)) / np.tile(sides, 2)) for kind, box in figures.unsure]
+    boxes = in_window(figures.boxes, window)
+    unsure = [(kind, in_window(box, window)) for kind, box in figures.unsure]
     points = None if photo.fixations is None else (photo.fixations - start) / sides
     if rng.random() < 0.5:
         pixels, mask, boxes = pixels[:, ::-1], mask[:, ::-1], mirrored(boxes)

@@ -4,7 +4,7 @@ the picture.
 What was read in photos is in the picture; what the recipe letters views with is over it.
 """
 
-import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,20 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2crop.datasets.lettering import LAYOUTS, find_fonts, letter
 from s2crop.datasets.lines import TextPhoto, load_text_photos
+from s2crop.datasets.metrics import average_precision, first_hits
 from s2crop.datasets.split import is_validation
 from s2crop.geometry.boxes import inside_share, iou_matrix, mirrored
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.lines import STRIDE
 from s2crop.models.s2cnet import S2CNet
-from s2crop.models.weights import save_weights, shipped_weights
-from s2crop.training.losses import total
-from s2crop.training.parts import proposal_head, read_s2cnet, text_head
+from s2crop.training.parts import fresh_head, proposal_head, text_head
 from s2crop.training.proposals import (
     MIN_TEXT_HEIGHT_FRAC,
     RECALL_IOU,
@@ -38,10 +36,12 @@ from s2crop.training.proposals import (
     box_targets,
     draw_groups,
     focal_loss,
+    in_window,
     random_window,
     shift_colours,
+    shown,
 )
-from s2crop.training.run import Average, Report, Run, cosine, half_precision
+from s2crop.training.run import Report, Run, fit_head, half_precision
 
 SIGN = "sign"  # of LAYOUTS the one that is drawn as if it were in the picture
 
@@ -88,60 +88,47 @@ def train(
     photos, fonts = load_text_photos(data), find_fonts(data)
     training = [p for p in photos if not is_validation(p.id)]
     validation = [p for p in photos if is_validation(p.id)]
-    where = find_device(device)
-    model = load_start(recipe, out.parent).to(where).to(memory_format=torch.channels_last)
-    model.requires_grad_(False)
+    model = fresh_head("text_head", recipe.start, out.parent, recipe.seed).to(find_device(device))
+    model = model.to(memory_format=torch.channels_last).requires_grad_(False)
     finder, head = proposal_head(model), text_head(model).requires_grad_(True)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-    average = Average(head, recipe.average)
-    done = run.resume(model=head, optimizer=optimizer, average=average) if resume else 0
-    results = run.results() if resume else {}
-    for epoch in range(done, recipe.epochs):
-        head.train()
-        rng = run.generator(epoch)
-        drawn = draw_groups(training, recipe.batch_size, rng)
-        groups = [
-            group for group in drawn if len(group[1]) == recipe.batch_size
-        ] or drawn  # a GPU is slow on new shapes
-        sums: dict[str, list[float]] = {}
-        for step, (pixels, *targets) in enumerate(batches(groups, partial(view, recipe=recipe, fonts=fonts), rng)):
-            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate * factor
-            pixels = pixels.to(where, non_blocking=True)
-            wanted = Targets(*(part.to(where, non_blocking=True) for part in targets))
-            with half_precision(where):
-                with torch.no_grad():
-                    maps = model.backbone(model.normalise(pixels))
-                    trunk = finder.trunk(maps)
-                heat, sides, lettering = (part.float() for part in head(maps, trunk))
-            losses = text_losses(heat, sides, lettering, wanted, recipe)
-            optimizer.zero_grad()
-            total(losses).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 5.0)
-            optimizer.step()
-            average.update(head)
-            for name, value in losses.items():
-                sums.setdefault(name, []).append(value.item())
-        run.save(epoch + 1, model=head, optimizer=optimizer, average=average)
-        final = load_start(recipe, out.parent)
-        text_head(final).load_state_dict(average.mean)
-        save_weights(final, out / "weights.safetensors")
-        if (epoch + 1) % recipe.measure_every == 0 or epoch + 1 == recipe.epochs:
-            results = measure(final.eval(), validation)
-        run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results)
-        run.finish(**results, validation_photos=len(validation), training_photos=len(training))
-    return results
+    where = next(head.parameters()).device
 
+    def drawn(rng: np.random.Generator) -> tuple[int, Iterable[list[Tensor]]]:
+        groups = draw_groups(training, recipe.batch_size, rng)
+        whole = [group for group in groups if len(group[1]) == recipe.batch_size]  # a GPU is slow on new shapes
+        groups = whole or groups
+        return len(groups), batches(groups, partial(view, recipe=recipe, fonts=fonts), rng)
 
-def load_start(recipe: TextRecipe, runs: Path) -> S2CNet:
-    """The network of the run to start from, with a fresh text head."""
-    path = shipped_weights("s2cnet") if recipe.start == "shipped" else runs / recipe.start / "weights.safetensors"
-    config, state = read_s2cnet(path)
-    torch.manual_seed(recipe.seed)
-    model = S2CNet(dataclasses.replace(config, text_head=True))
-    model.load_state_dict({k: v for k, v in state.items() if not k.startswith("text_head.")}, strict=False)
-    return model
+    def losses(parts: list[Tensor]) -> dict[str, Tensor]:
+        pixels, *targets = parts
+        with half_precision(where):
+            with torch.no_grad():
+                maps = model.backbone(model.normalise(pixels))
+                trunk = finder.trunk(maps)
+            found = head(maps, trunk)
+        heat, sides, lettering = (part.float() for part in found)
+        return text_losses(heat, sides, lettering, Targets(*targets), recipe)
+
+    def finished(state: Mapping[str, Tensor]) -> S2CNet:
+        final = fresh_head("text_head", recipe.start, out.parent, recipe.seed)
+        text_head(final).load_state_dict(state)
+        return final
+
+    return fit_head(
+        run,
+        head,
+        recipe,
+        head.parameters(),
+        batches=drawn,
+        losses=losses,
+        finished=finished,
+        measure=lambda net: measure(net, validation),
+        warmup=200,
+        resume=resume,
+        measure_every=recipe.measure_every,
+        validation_photos=len(validation),
+        training_photos=len(training),
+    )
 
 
 def view(
@@ -154,10 +141,8 @@ def view(
     """
     height, width = photo.pixels.shape[:2]
     window = random_window((width, height), shape, recipe.min_window, rng)
-    extent = tuple(window * np.array([width, height] * 2, np.float32))
-    pixels = np.asarray(Image.fromarray(photo.pixels).resize(shape[::-1], Image.Resampling.BILINEAR, box=extent))
-    start, sides = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-    lines, unsure = (photo.lines - start) / sides, (photo.unsure - start) / sides
+    pixels = shown(photo.pixels, window, shape)
+    lines, unsure = in_window(photo.lines, window), in_window(photo.unsure, window)
     if rng.random() < 0.5:
         pixels, lines, unsure = pixels[:, ::-1], mirrored(lines), mirrored(unsure)
     quality = photo.quality
@@ -218,14 +203,11 @@ def measure(model: S2CNet, photos: list[TextPhoto]) -> dict[str, float]:
         right["text"] += [bool(over[row.argmax()] < 0.5) for row in overlaps if row.max(initial=0) >= RECALL_IOU]
         others = np.concatenate([photo.lines[photo.quality < 1], photo.unsure])
         open_ = inside_share(others, boxes).max(axis=0, initial=0) >= 0.5 if len(others) else np.zeros(len(boxes), bool)
-        taken: set[int] = set()
-        for i, score in enumerate(scores):
-            match = int(overlaps[:, i].argmax()) if len(wanted) else -1
-            hit = match >= 0 and overlaps[match, i] >= RECALL_IOU and match not in taken
-            if hit:
-                taken.add(match)
-            if hit or not open_[i]:
-                ranked.append((float(score), hit))
+        ranked += [
+            (float(score), hit)
+            for score, hit, unknown in zip(scores, first_hits(overlaps), open_, strict=True)
+            if hit or not unknown
+        ]
         layout = LAYOUTS[number % len(LAYOUTS)]
         pixels, drawn, _ = letter(photo.pixels, np.random.default_rng(number), layout=layout)
         boxes, scores, over = lines_of(model, pixels)
@@ -233,11 +215,9 @@ def measure(model: S2CNet, photos: list[TextPhoto]) -> dict[str, float]:
         found["lettering"] += list(overlaps[:, :RECALL_TOP].max(axis=1, initial=0) >= RECALL_IOU)
         told = [bool(over[row.argmax()] >= 0.5) for row in overlaps if row.max(initial=0) >= RECALL_IOU]
         right["lettering"] += told if layout != SIGN else []
-    hits = np.array([hit for _, hit in sorted(ranked, reverse=True)])
-    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
     return {
         **{name: _share(values) for name, values in found.items()},
-        "precision": float((precision * hits).sum() / max(1, len(found["text"]))),
+        "precision": average_precision(ranked, len(found["text"])),
         "told apart": (_share(right["text"]) + _share(right["lettering"])) / 2,
     }
 
