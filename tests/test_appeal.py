@@ -382,3 +382,22 @@ def test_the_choice_is_fitted_to_appeals_of_photos_that_were_held_out(tmp_path, 
     assert all(told.values())
     chosen = load_model("s2cnet", runs / "choice/weights.safetensors")
     assert chosen.appeal_head.head.bias.item() == 3.0  # the network keeps its own head
+
+
+@pytest.mark.slow
+def test_a_teacher_is_followed_with_another_subject_head(runs):
+    torch.manual_seed(3)
+    for name in ("teacher", "moved"):  # the same backbone, each with a subject head of its own
+        net = load_model("s2cnet", runs / "start/weights.safetensors")
+        whole = S2CNet(dataclasses.replace(net.config, appeal_head=True))
+        kept = {key: value for key, value in net.state_dict().items() if not key.startswith("subject_head.")}
+        whole.load_state_dict(kept, strict=False)
+        whole.appeal_head.head.weight.data *= 30  # that crops differ by much
+        (runs / name).mkdir()
+        save_weights(whole, runs / name / "weights.safetensors")
+    alone = [f"training.{part}_weight=0" for part in ("ranking", "vote", "best")]
+    taught = ["training.start=moved", "training.teacher=teacher", "training.epochs=10", *alone]
+    train(runs, *taught, name="taught")
+    log = [json.loads(line) for line in (runs / "taught/log.jsonl").read_text().splitlines()]
+    assert log[-1]["followed"] < 0.5 * log[0]["followed"]
+    assert not same(head_of(runs, "taught"), head_of(runs, "teacher"))

@@ -175,7 +175,7 @@ def test_every_orientation_gives_one_and_the_same_crop():
     assert max(abs(r["score"] - got[i % 2]["score"]) for i, r in enumerate(got)) < 0.01
     for ratio in ("4x5", "free"):
         crops = [np.asarray(Image.open(f"s2crop-out/{i}_{ratio}.png"), int) for i in range(1, 9)]
-        assert all(np.abs(crop - crops[0]).max() <= 2 for crop in crops)
+        assert max(np.abs(crop - crops[0]).max() for crop in crops) <= 3
 
 
 def test_animations_give_their_first_frame_and_say_so():

@@ -85,7 +85,7 @@ class AppealHead(nn.Module):
         first = first + (torch.arange(batch, device=first.device) * height * width)[:, None, None, None]
         cells = first[..., None] + first.new_tensor([0, 1, width, width + 1])
         weights = (down[..., :, None, :, None] * across[..., None, :, None, :]).flatten(-2)  # [B, N, P, P, 4]
-        picture = torch.cat([of.grid, torch.ones_like(of.grid[:, :1])], dim=1).movedim(1, -1).flatten(0, 2)
+        picture = torch.cat([of.grid, torch.ones_like(of.grid[:, :1])], dim=1).movedim(1, -1).flatten(0, 2).float()
         seen = F.embedding_bag(cells.view(-1, 4), picture, per_sample_weights=weights.view(-1, 4), mode="sum")
         seen = seen.view(batch, crops.shape[1], self.pixels.in_features)
         x = self.pixels(self.drop(seen)) + self.place(place(crops)) + of.whole[:, None]

@@ -54,19 +54,29 @@ class TextHead(nn.Module):
             Heat logits [B, 1, H/4, W/4] of lines; their side distances [B, 1, 4, H/4, W/4] in input pixels; logits
             [B, H/4, W/4] of lettering, which mean something where there is a line.
         """
+        x = self.sight(maps, trunk)
+        return *self.lines(x), self.lettering(x)[:, 0]
+
+    def sight(self, maps: tuple[Tensor, ...], trunk: Tensor) -> Tensor:
+        """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/4, W/4]."""
         x = self.fine(maps[0]) + F.interpolate(
             self.trunk(trunk), scale_factor=2.0, mode="bilinear", align_corners=False
         )
         for block in self.mix:
             x = x + block(x)
-        sides = self.sides(x).clamp(max=5.0).exp() * BOX_SCALE
-        return self.heat(x), sides[:, None], self.lettering(x)[:, 0]
+        return x
+
+    def lines(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `sight` gave -> heat and side distances, as `forward` gives them."""
+        return self.heat(x), self.sides(x).clamp(max=5.0).exp()[:, None] * BOX_SCALE
 
     @torch.no_grad()
     def find(self, maps: tuple[Tensor, ...], trunk: Tensor, size: tuple[int, int]) -> Lines:
         """The lines of pictures. Args: size (height, width) of the network input."""
-        heat, sides, lettering = self(maps, trunk)
+        x = self.sight(maps, trunk)
+        heat, sides = self.lines(x)
         boxes, scores, _ = peak_boxes(heat.sigmoid(), sides, size, MAX_LINES, MIN_LINE_SCORE)
         columns, rows = ((boxes[..., axis] + boxes[..., axis + 2]) / 2 / STRIDE for axis in (0, 1))
-        places = rows.long() * lettering.shape[-1] + columns.long()
-        return Lines(boxes, scores, lettering.flatten(1).gather(1, places).sigmoid())
+        places = rows.long() * x.shape[-1] + columns.long()
+        there = x.flatten(2).gather(2, places[:, None].expand(-1, x.shape[1], -1))  # asked where the lines are alone
+        return Lines(boxes, scores, self.lettering(there[..., None])[:, 0, :, 0].sigmoid())

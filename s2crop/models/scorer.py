@@ -118,7 +118,7 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         appeal = None if self.appeal_head is None else self.appeal_head.look(maps, sight)
         lines = None if self.text_head is None else self.text_head.find(maps, trunk, size)
         animals = None if self.animal_head is None else self.animal_head.find(sight, trunk, size)
-        subjects = self.subject_head.look(sight, size)
+        subjects = self.subject_head.look(sight, maps[0], size)
         return Seen(self.proposal_head.propose_on(trunk, size), subjects, appeal, lines, animals)
 
     def normalise(self, pixels: Tensor) -> Tensor:

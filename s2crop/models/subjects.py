@@ -31,22 +31,25 @@ class Subjects(NamedTuple):
 class SubjectHead(nn.Module):
     """Masks of the salient subject and of looks, and boxes of whole heads and persons, on the backbone's maps.
 
-    The backbone's last stages (stride 32) are held a second time and trained for this alone; what they see is joined
-    top-down with stride 16 and the proposal head's trunk at stride 8, with the picture's mean as context (as in Liu et
-    al. 2019, PoolNet: saliency is decided by the whole). Heads and persons are centre points with side distances, as
+    The backbone's stages of strides 16 and 32 are held a second time and trained for this alone; what they see is
+    joined top-down with the proposal head's trunk at stride 8, with the picture's mean as context (as in Liu et
+    al. 2019, PoolNet: saliency is decided by the whole). The subject's outline is drawn at stride 4, beside the
+    backbone's own map of that stride. Heads and persons are centre points with side distances, as
     proposals are: a head is hair, hat and all, from the front, the side or behind, where a face is only its face.
     """
 
     CHANNELS = 64
     BLOCKS = 3  # of mixing at stride 8, two at stride 16
     PRIOR = 0.05  # heat at the start of training
-    DEEP = ((96, 160, 2), (160, 160, 1), (160, 160, 1), (160, 320, 1))  # MobileNetV2's layers 14 to 17
+    MIDDLE = ((32, 64, 2), *((64, 64, 1),) * 3, (64, 96, 1), *((96, 96, 1),) * 2)  # MobileNetV2's layers 7 to 13
+    DEEP = ((96, 160, 2), *((160, 160, 1),) * 2, (160, 320, 1))  # and 14 to 17
+    OUTLINE = 16  # channels of the mixing at stride 4
 
     def __init__(self) -> None:
         super().__init__()
         fine, _, middle, deep = CUTS.values()
         channels, expansion = self.CHANNELS, STAGES[-1][0]
-        self.layers = nn.ModuleList(InvertedResidual(*layer, expansion) for layer in self.DEEP)
+        self.layers = nn.ModuleList(InvertedResidual(*layer, expansion) for layer in self.MIDDLE + self.DEEP)
         self.fine = nn.Conv2d(fine, channels, 2, stride=2)
         self.trunk = nn.Conv2d(ProposalHead.CHANNELS, channels, 1)
         self.deep = nn.Conv2d(deep, channels, 1)
@@ -55,6 +58,12 @@ class SubjectHead(nn.Module):
         self.mix16 = nn.ModuleList(separable(channels) for _ in range(2))
         self.mix = nn.ModuleList(separable(channels) for _ in range(self.BLOCKS))
         self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
+        self.outline_fine = nn.Conv2d(fine, self.OUTLINE, 1)
+        self.outline_sight = nn.Conv2d(channels, self.OUTLINE, 1)
+        self.outline_mix = nn.ModuleList(separable(self.OUTLINE) for _ in range(2))
+        self.outline = nn.Conv2d(self.OUTLINE, 1, 1)
+        for parameter in self.outline.parameters():
+            nn.init.zeros_(parameter)
         self.heat = nn.Conv2d(channels, len(FIGURES), 1)
         self.sides = nn.Conv2d(channels, 4 * len(FIGURES), 1)
         assert self.heat.bias is not None
@@ -62,24 +71,32 @@ class SubjectHead(nn.Module):
 
     def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Maps of the backbone and the proposal head's trunk -> logits and boxes, as `read` gives them."""
-        return self.read(self.sight(maps, trunk))
+        return self.read(self.sight(maps, trunk), maps[0])
 
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What `sight` gave -> logits and boxes.
+    def read(self, x: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `sight` gave, and the backbone's finest map -> logits and boxes.
 
         Returns:
             Subject logits [B, H/4, W/4]; looks [B, H/8, W/8], a softmax over the picture away from shares; heat logits
             [B, 2, H/8, W/8] and side distances [B, 2, 4, H/8, W/8] in input pixels of heads and persons.
         """
         masks = self.masks(x)
+        y = F.interpolate(self.outline_sight(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+        y = y + self.outline_fine(fine)
+        for block in self.outline_mix:
+            y = y + block(y)
+        subject = F.pixel_shuffle(masks[:, :4], 2) + self.outline(F.relu(y))
         sides = self.sides(x).unflatten(1, (len(FIGURES), 4)).clamp(max=5.0).exp() * BOX_SCALE
-        return F.pixel_shuffle(masks[:, :4], 2)[:, 0], masks[:, 4], self.heat(x), sides
+        return subject[:, 0], masks[:, 4], self.heat(x), sides
 
     def sight(self, maps: tuple[Tensor, ...], trunk: Tensor) -> Tensor:
         """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/8, W/8]."""
-        fine, _, middle, _ = maps
-        x = middle.flip((2, 3))  # padding "same", as in Backbone
-        for layer in self.layers:
+        fine, shallow, _, _ = maps
+        x = shallow.flip((2, 3))  # padding "same", as in Backbone
+        for layer in self.layers[: len(self.MIDDLE)]:
+            x = layer(x)
+        middle = x.flip((2, 3))
+        for layer in self.layers[len(self.MIDDLE) :]:
             x = layer(x)
         deep = x.flip((2, 3))
         x = self.deep(deep) + self.context(deep.mean((2, 3)))[:, :, None, None]
@@ -93,9 +110,11 @@ class SubjectHead(nn.Module):
         return x
 
     @torch.no_grad()
-    def look(self, sight: Tensor, size: tuple[int, int]) -> Subjects:
-        """What pictures are about, from what `sight` gave. Args: size (height, width) of the network input."""
-        subject, looks, heat, sides = self.read(sight)
+    def look(self, sight: Tensor, fine: Tensor, size: tuple[int, int]) -> Subjects:
+        """What pictures are about, from what `sight` gave and the backbone's finest map.
+        Args: size (height, width) of the network input.
+        """
+        subject, looks, heat, sides = self.read(sight, fine)
         shares = looks.flatten(1).softmax(1).view_as(looks)
         heat = heat.sigmoid()
         found = peak_boxes(heat, sides, size, len(FIGURES) * MAX_FIGURES, MIN_FIGURE_SCORE)

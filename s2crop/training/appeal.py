@@ -2,6 +2,9 @@
 
 Three sources teach it: editor rankings of crops of one ratio, voted pairs of FCDB, and its best crops as soft targets
 over candidates of their ratio. Backbone, proposal head and subject head stay as they are.
+
+A fourth may be a head that is there already: where its subject head was trained on, how it rates candidates of all
+photos teaches the head for the new one what rankings that are no longer at hand had taught it.
 """
 
 import dataclasses
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 
 from s2crop.datasets.fcdb import CropLabels, read_fcdb
 from s2crop.datasets.metrics import iou
-from s2crop.datasets.rankings import Ranking, photo_path, read_rankings
+from s2crop.datasets.rankings import FOLDERS, Ranking, photo_path, read_rankings
 from s2crop.datasets.split import is_validation
 from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
@@ -28,13 +31,15 @@ from s2crop.models.appeal import AppealHead
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
+from s2crop.models.scorer import Scorer
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training.losses import best_crop_loss, total, vote_loss
-from s2crop.training.parts import appeal_head, proposal_head, subject_head
+from s2crop.training.parts import appeal_head, proposal_head, start_weights, subject_head
 from s2crop.training.run import Average, Report, Run, Stateful, cosine, half_precision, log_temperatures
 from s2crop.training.subjects import SubjectRecipe, load_start
 
 AT_ONCE = 32  # photos, where nothing is trained
+RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)  # of candidates that a teacher rates
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class AppealRecipe:
     bad_weight: float = 1.5  # of a pair whose worse crop would be refused and whose better one would not
     sharpness: float = 0.1  # of soft targets over candidates, in IoU
     most_candidates: int = 48  # of soft targets, drawn anew each time
+    # Run, or "shipped", whose appeal head is to be followed, and is what training begins with; it has the same backbone
+    teacher: str = ""
+    teacher_weight: float = 3.0
+    most_followed: int = 32  # candidates of one ratio, drawn anew each time
     held_out: tuple[int, ...] = (0,)  # folds of an eighth each
     seed: int = 0
 
@@ -85,16 +94,18 @@ class Batch(NamedTuple):
     votes: Tensor  # [V, 2]
     soft: Tensor  # [S, M]
     ious: Tensor  # [S, M]
+    followed: Tensor  # [B, K, 4] crops that a teacher rates, 0 where there is none
 
 
 def load(recipe: AppealRecipe, data: Path, short_side: int, report: Report = print) -> list[Judged]:
-    """All photos of the rankings and of FCDB, at the network's size."""
+    """All photos of the rankings and of FCDB, and with a teacher all there are, at the network's size."""
     rankings: dict[str, list[Ranking]] = {}
     for name in recipe.rankings:
         for ranking in read_rankings(data / name):
             rankings.setdefault(ranking.photo, []).append(ranking)
     labels = read_fcdb(data / "fcdb/labels_train.json")
-    names = sorted(rankings.keys() | labels.keys())
+    others = {path.stem for folder in FOLDERS for path in (data / folder).glob("*.webp")} if recipe.teacher else set()
+    names = sorted(rankings.keys() | labels.keys() | others)
 
     def read(name: str) -> tuple[tuple[int, int], Tensor]:
         with Picture.open(photo_path(data, name)) as picture:
@@ -163,6 +174,10 @@ def train(
     held_out = [photo for photo in photos if is_held_out(photo.id, recipe)]
     torch.manual_seed(recipe.seed)
     head, final = AppealHead().to(where), AppealHead().to(where)
+    teacher = None
+    if recipe.teacher:
+        teacher = load_model("s2cnet", start_weights(recipe.teacher, out.parent), where).requires_grad_(False)
+        head.load_state_dict(appeal_head(teacher).state_dict())
     temperatures = log_temperatures(where, vote=1.0, best=0.5)
     optimizer = torch.optim.AdamW(
         [
@@ -191,8 +206,14 @@ def train(
                 group["lr"] = rate * factor
             batch = Batch._make(part.to(where, non_blocking=True) for part in gathered(members, rng, recipe))
             with half_precision(where):
-                marks = rated(model, head, shifted(batch.pixels), batch.crops)
-            losses = appeal_losses(marks.float(), batch, temperatures, recipe)
+                seen = looked(model, shifted(batch.pixels))
+                marks = rated(model, head, seen, torch.cat([batch.crops, batch.followed], dim=1)).float()
+            marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
+            losses = appeal_losses(marks, batch, temperatures, recipe)
+            if teacher is not None:
+                with half_precision(where), torch.no_grad():
+                    wanted = rated(teacher, appeal_head(teacher), seen, batch.followed).float()
+                losses["followed"] = recipe.teacher_weight * following_loss(followed, wanted)
             optimizer.zero_grad()
             total(losses).backward()
             nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -225,12 +246,21 @@ def heads_by_fold(runs: Sequence[Path], device: str) -> dict[int, AppealHead]:
     return heads
 
 
-def rated(model: S2CNet, head: AppealHead, pixels: Tensor, crops: Tensor) -> Tensor:
-    """How crops [B, N, 4] of pictures [B, 3, H, W], 0 to 255, are liked: [B, N]."""
+@torch.no_grad()
+def looked(model: S2CNet, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The backbone's maps of pictures [B, 3, H, W], 0 to 255, and the proposal head's trunk."""
+    maps = model.backbone(model.normalise(pixels))
+    return maps, proposal_head(model).trunk(maps)
+
+
+def rated(model: Scorer, head: AppealHead, seen: tuple[tuple[Tensor, ...], Tensor], crops: Tensor) -> Tensor:
+    """How crops [B, N, 4] of pictures are liked: [B, N].
+
+    Args: model: whose subject head looks; seen: what `looked` gave of a network with the same backbone.
+    """
     with torch.no_grad():
-        maps = model.backbone(model.normalise(pixels))
-        sight = subject_head(model).sight(maps, proposal_head(model).trunk(maps))
-    return head.rate(head.look(maps, sight), crops)
+        sight = subject_head(model).sight(*seen)
+    return head.rate(head.look(seen[0], sight), crops)
 
 
 def groups(photos: list[Judged], size: int, rng: np.random.Generator) -> Iterator[list[Judged]]:
@@ -261,6 +291,7 @@ def gathered(photos: list[Judged], rng: np.random.Generator, recipe: AppealRecip
         sets.append((np.concatenate([photo.crops, photo.candidates[kept]]), photo.ious[kept]))
     crops = filled_up([own for own, _ in sets])
     most = crops.shape[1]
+    followed = filled_up([drawn_candidates(photo, rng, recipe) for photo in photos])
     better, worse, weight, voted, votes = [], [], [], [], []
     soft, ious = [np.zeros((0, recipe.most_candidates), int)], [np.zeros((0, recipe.most_candidates))]
     pixels = torch.stack([photo.pixels for photo in photos])
@@ -278,6 +309,7 @@ def gathered(photos: list[Judged], rng: np.random.Generator, recipe: AppealRecip
         if rng.random() < 0.5:
             pixels[row] = pixels[row].flip(2)
             crops[row] = mirrored(crops[row])
+            followed[row] = mirrored(followed[row])
 
     def joined(arrays: list[np.ndarray]) -> Tensor:
         whole = np.concatenate(arrays)
@@ -293,7 +325,17 @@ def gathered(photos: list[Judged], rng: np.random.Generator, recipe: AppealRecip
         votes=joined(votes),
         soft=joined(soft),
         ious=joined(ious),
+        followed=torch.from_numpy(followed),
     )
+
+
+def drawn_candidates(photo: Judged, rng: np.random.Generator, recipe: AppealRecipe) -> np.ndarray:
+    """Some candidates of one of RATIOS, [K, 4] fractions; none where there is no teacher to rate them."""
+    if not recipe.teacher:
+        return np.zeros((0, 4))
+    height, width = photo.pixels.shape[1:]
+    boxes = ratio_anchors(RATIOS[rng.integers(len(RATIOS))], width, height) / np.array([width, height] * 2)
+    return boxes[rng.permutation(len(boxes))[: recipe.most_followed]]
 
 
 def filled_up(sets: Sequence[np.ndarray]) -> np.ndarray:
@@ -334,6 +376,14 @@ def appeal_losses(
     return losses | {"voted": recipe.vote_weight * voted, "best": recipe.best_weight * best}
 
 
+def following_loss(marks: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared difference of how crops [B, N] of pictures are liked, less each picture's mean: ranks need no
+    more.
+    """
+    difference = marks - wanted
+    return (difference - difference.mean(1, keepdim=True)).square().mean()
+
+
 @torch.inference_mode()
 def liked(model: S2CNet, head: AppealHead, photos: Sequence[Judged], where: torch.device) -> dict[str, np.ndarray]:
     """How the crops of each photo are liked, and its candidates behind them: [N + M], by name."""
@@ -344,7 +394,7 @@ def liked(model: S2CNet, head: AppealHead, photos: Sequence[Judged], where: torc
             sets = [np.concatenate([photo.crops, photo.candidates]) for photo in members]
             crops = torch.from_numpy(filled_up(sets)).to(where)
             pixels = torch.stack([photo.pixels for photo in members]).to(where)
-            marks = rated(model, head, pixels, crops).float().cpu().numpy()
+            marks = rated(model, head, looked(model, pixels), crops).float().cpu().numpy()
             found |= {photo.id: row[: len(own)] for photo, row, own in zip(members, marks, sets, strict=True)}
     return found
 

@@ -31,7 +31,7 @@ from s2crop.geometry.ratio import FREE, parse_ratio
 from s2crop.geometry.search import candidates
 from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
-from s2crop.models.weights import save_weights
+from s2crop.models.weights import load_model, save_weights, shipped_weights
 from s2crop.training import parts
 from s2crop.training.appeal import heads_by_fold
 from s2crop.training.run import Report, Run
@@ -69,7 +69,8 @@ def train(
     if recipe.pull:
         results, fixed, free = _tuned_and_checked(examples, choice, recipe)
     else:
-        results, fixed, free = _fitted_and_checked(examples, recipe)
+        near = parts.choice(load_model(recipe.model, near_weights(recipe, out.parent))) if recipe.near else None
+        results, fixed, free = _fitted_and_checked(examples, recipe, near)
     choice.fixed.copy_(torch.from_numpy(fixed))
     choice.free.copy_(torch.from_numpy(free))
     save_weights(cropper.net, out / "weights.safetensors")
@@ -79,12 +80,23 @@ def train(
     return results
 
 
-def _fitted_and_checked(examples: list[Example], recipe: ChoiceRecipe) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+def near_weights(recipe: ChoiceRecipe, runs: Path) -> Path:
+    """The file whose choice the fit is drawn to."""
+    return shipped_weights(recipe.model) if recipe.near == "shipped" else runs / recipe.near / "weights.safetensors"
+
+
+def _fitted_and_checked(
+    examples: list[Example], recipe: ChoiceRecipe, near: Choice | None
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Weights for crops of given ratios, and of a free one, and how well they order what is held out."""
     training = [e for e in examples if not is_validation(e.id, recipe.fold)]
-    fixed = fit(training, recipe)
+    drawn_to = None if near is None else [near.weights(free).double().numpy() for free in (False, True)]
+    fixed = fit(training, recipe, near=None if drawn_to is None else drawn_to[0])
     free = fit(
-        training, dataclasses.replace(recipe, ranking_weight=0.0, best_weight=0.0), of_any_ratio=True, near=fixed
+        training,
+        dataclasses.replace(recipe, ranking_weight=0.0, best_weight=0.0),
+        of_any_ratio=True,
+        near=fixed if drawn_to is None else drawn_to[1],
     )
     held_out = [e for e in examples if is_validation(e.id, recipe.fold)]
     results = {

@@ -155,7 +155,10 @@ Arrays = tuple[np.ndarray | np.float32, ...]  # a view, and the targets of it
 
 
 def draw_groups(photos: list[_Photo], batch_size: int, rng: np.random.Generator) -> list[Views[_Photo]]:
-    """Shuffled batches of one epoch: the shape of the views, and the photos that are nearest to it."""
+    """Shuffled batches of one epoch: the shape of the views, and the photos that are nearest to it.
+
+    All are whole, as a GPU has to be made ready for each size of them: the last of a shape is filled up with others.
+    """
     by_shape: dict[Shape, list[_Photo]] = {}
     for photo in photos:
         height, width = photo.pixels.shape[:2]
@@ -164,7 +167,8 @@ def draw_groups(photos: list[_Photo], batch_size: int, rng: np.random.Generator)
     groups: list[Views[_Photo]] = []
     for shape, members in by_shape.items():
         order = rng.permutation(len(members))
-        groups += [(shape, [members[i] for i in order[k : k + batch_size]]) for k in range(0, len(members), batch_size)]
+        order = np.resize(order, -(-len(order) // batch_size) * batch_size)
+        groups += [(shape, [members[i] for i in order[k : k + batch_size]]) for k in range(0, len(order), batch_size)]
     return [groups[i] for i in rng.permutation(len(groups))]
 
 

@@ -63,6 +63,7 @@ class SubjectRecipe:
     start: str = "shipped"  # run whose backbone and proposal head stay, or the shipped weights
     warm: bool = False  # go on with the subject head that `start` has
     epochs: int = 6
+    measure_every: int = 1  # epochs
     batch_size: int = 16
     rate: float = 2e-3
     deep_rate: float = 6e-4  # of the stages that start as the backbone's own
@@ -140,6 +141,7 @@ def train(
         finished=finished,
         measure=lambda net: measure(net, validation),
         warmup=200,
+        measure_every=recipe.measure_every,
         resume=resume,
         validation_photos=len(validation),
         training_photos=len(training),

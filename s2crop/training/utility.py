@@ -28,7 +28,7 @@ NEVER_WORSE = ("score", "appeal", "looks_held")
 # The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
-FLOORS = {"head_lost": 1.5, "eyes_lost": 4.0, "head_cut": 0.5, "text_lost": 16.0, "text_cut": 16.0}
+FLOORS = {"head_lost": 1.5, "eyes_lost": 4.5, "head_cut": 0.5, "text_lost": 16.0, "text_cut": 16.0}
 MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
 LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_SHARPNESS = 0.2  # of soft targets over crops of a lettered copy, in shares of its lines
@@ -56,6 +56,8 @@ class ChoiceRecipe:
     sharpness: float = 0.1  # of soft targets over candidates, in IoU
     floors: Mapping[str, float] = field(default_factory=lambda: dict(FLOORS))  # feature -> least cost of one unit
     bad_weight: float = 1.5  # of a pair whose worse crop would be refused and whose better one would not
+    near: str = ""  # run, or "shipped", whose weights the fit is drawn to in place of 0; "" is none
+    kept: tuple[str, ...] = ()  # features whose weights stay those of that run
     pull: float = 0.0  # to the weights of the start, which rankings alone then move; 0: none, begin anew
     accepted: tuple[str, ...] = ()  # JSON lines of crops below the data folder: those not corrected were found good
     fold: int = 0  # held out
@@ -121,12 +123,14 @@ def fit(
 
     sign = torch.tensor([-1.0 if n in NEVER_BETTER else 1.0 if n in NEVER_WORSE else 0.0 for n in ALL_NAMES])
     anchor = torch.zeros(len(ALL_NAMES)) if near is None else torch.from_numpy(near * spread).float()
+    kept = torch.tensor([near is not None and name in recipe.kept for name in ALL_NAMES])
     raw = anchor.clone().requires_grad_(True)
     temperatures = torch.zeros(len(parts), requires_grad=True)  # logarithms
     optimizer = torch.optim.LBFGS([raw, temperatures], max_iter=150, line_search_fn="strong_wolfe")
 
     def weights() -> Tensor:
-        return torch.where(sign == 0, raw, sign * F.softplus(20 * sign * raw) / 20)
+        moved = torch.where(sign == 0, raw, sign * F.softplus(20 * sign * raw) / 20)
+        return torch.where(kept, anchor, moved)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
