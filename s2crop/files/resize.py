@@ -76,6 +76,6 @@ def _torch_filter() -> Shrink | None:
         return None
     try:
         shrink(np.zeros((6, 6, 3), np.uint8), (3, 3))
-    except (NotImplementedError, ValueError):  # before torch 2.13, which has the filter, and for whole numbers
+    except (NotImplementedError, ValueError):  # a filter without whole numbers; a torch without the filter, before 2.13
         return None
     return shrink

@@ -31,6 +31,16 @@ class InvertedResidual(nn.Module):
         return x + out if self.residual else out
 
 
+def inverted_residuals(stages: tuple[tuple[int, int, int, int], ...], channels: int) -> list[InvertedResidual]:
+    """The layers of some of STAGES, on a map of so many channels."""
+    layers = []
+    for expansion, channels_out, repeats, stride in stages:
+        for repeat in range(repeats):
+            layers.append(InvertedResidual(channels, channels_out, stride if repeat == 0 else 1, expansion))
+            channels = channels_out
+    return layers
+
+
 class Backbone(nn.Module):
     """MobileNetV2 1.0 up to layer 17 of 19.
 
@@ -47,13 +57,7 @@ class Backbone(nn.Module):
         if padding not in ("one", "same"):
             raise ValueError(f"padding is 'one' or 'same', not {padding!r}")
         self.turned = padding == "same"
-        layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1)]
-        channels = 32
-        for expansion, channels_out, repeats, stride in STAGES:
-            for repeat in range(repeats):
-                layers.append(InvertedResidual(channels, channels_out, stride if repeat == 0 else 1, expansion))
-                channels = channels_out
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList([nn.Conv2d(3, 32, 3, 2, 1), *inverted_residuals(STAGES, 32)])
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Run the layers on a normalised image.

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2crop.models.backbone import CUTS, STAGES, InvertedResidual
+from s2crop.models.backbone import CUTS, STAGES, inverted_residuals
 from s2crop.models.proposals import BOX_SCALE, STRIDE, ProposalHead, peak_boxes, separable
 
 FIGURES = ("head", "person")
@@ -41,15 +41,15 @@ class SubjectHead(nn.Module):
     CHANNELS = 64
     BLOCKS = 3  # of mixing at stride 8, two at stride 16
     PRIOR = 0.05  # heat at the start of training
-    MIDDLE = ((32, 64, 2), *((64, 64, 1),) * 3, (64, 96, 1), *((96, 96, 1),) * 2)  # MobileNetV2's layers 7 to 13
-    DEEP = ((96, 160, 2), *((160, 160, 1),) * 2, (160, 320, 1))  # and 14 to 17
+    OWN = STAGES[3:]  # MobileNetV2's layers 7 to 17
+    MIDDLE = sum(repeats for _, _, repeats, _ in OWN[:2])  # how many of them are of stride 16
     OUTLINE = 16  # channels of the mixing at stride 4
 
     def __init__(self) -> None:
         super().__init__()
-        fine, _, middle, deep = CUTS.values()
-        channels, expansion = self.CHANNELS, STAGES[-1][0]
-        self.layers = nn.ModuleList(InvertedResidual(*layer, expansion) for layer in self.MIDDLE + self.DEEP)
+        fine, shallow, middle, deep = CUTS.values()
+        channels = self.CHANNELS
+        self.layers = nn.ModuleList(inverted_residuals(self.OWN, shallow))
         self.fine = nn.Conv2d(fine, channels, 2, stride=2)
         self.trunk = nn.Conv2d(ProposalHead.CHANNELS, channels, 1)
         self.deep = nn.Conv2d(deep, channels, 1)
@@ -93,10 +93,10 @@ class SubjectHead(nn.Module):
         """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/8, W/8]."""
         fine, shallow, _, _ = maps
         x = shallow.flip((2, 3))  # padding "same", as in Backbone
-        for layer in self.layers[: len(self.MIDDLE)]:
+        for layer in self.layers[: self.MIDDLE]:
             x = layer(x)
         middle = x.flip((2, 3))
-        for layer in self.layers[len(self.MIDDLE) :]:
+        for layer in self.layers[self.MIDDLE :]:
             x = layer(x)
         deep = x.flip((2, 3))
         x = self.deep(deep) + self.context(deep.mean((2, 3)))[:, :, None, None]

@@ -16,7 +16,7 @@ from s2crop.geometry.boxes import iou_matrix, mirrored
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
-from s2crop.training.parts import animal_head, fresh_head, proposal_head, subject_head
+from s2crop.training.parts import animal_head, fresh_head, looked, subject_head
 from s2crop.training.proposals import (
     RECALL_IOU,
     Arrays,
@@ -66,7 +66,7 @@ def train(
     some, none = ([p for p in training if bool(len(p.heads)) == there] for there in (True, False))
     model = fresh_head("animal_head", recipe.start, out.parent, recipe.seed).to(find_device(device))
     model = model.to(memory_format=torch.channels_last).requires_grad_(False)
-    finder, subjects, head = proposal_head(model), subject_head(model), animal_head(model).requires_grad_(True)
+    subjects, head = subject_head(model), animal_head(model).requires_grad_(True)
     where = next(head.parameters()).device
 
     def drawn(rng: np.random.Generator) -> tuple[int, Iterable[list[Tensor]]]:
@@ -77,9 +77,8 @@ def train(
     def losses(parts: list[Tensor]) -> dict[str, Tensor]:
         pixels, *targets = parts
         with half_precision(where):
+            maps, trunk = looked(model, pixels)
             with torch.no_grad():
-                maps = model.backbone(model.normalise(pixels))
-                trunk = finder.trunk(maps)
                 sight = subjects.sight(maps, trunk)
             found = head(sight, trunk)
         heat, sides = (part.float() for part in found)

@@ -34,12 +34,12 @@ from s2crop.models.s2cnet import S2CNet
 from s2crop.models.scorer import Scorer
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training.losses import best_crop_loss, total, vote_loss
-from s2crop.training.parts import appeal_head, proposal_head, start_weights, subject_head
+from s2crop.training.parts import appeal_head, looked, start_weights, subject_head
 from s2crop.training.run import Average, Report, Run, Stateful, cosine, half_precision, log_temperatures
 from s2crop.training.subjects import SubjectRecipe, load_start
 
 AT_ONCE = 32  # photos, where nothing is trained
-RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)  # of candidates that a teacher rates
+RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)  # of crops that are drawn to be rated
 
 
 @dataclass(frozen=True)
@@ -244,13 +244,6 @@ def heads_by_fold(runs: Sequence[Path], device: str) -> dict[int, AppealHead]:
         head = appeal_head(load_model("s2cnet", run / "weights.safetensors", device))
         heads |= dict.fromkeys(json.loads((run / "recipe.json").read_text())["training"]["held_out"], head)
     return heads
-
-
-@torch.no_grad()
-def looked(model: S2CNet, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The backbone's maps of pictures [B, 3, H, W], 0 to 255, and the proposal head's trunk."""
-    maps = model.backbone(model.normalise(pixels))
-    return maps, proposal_head(model).trunk(maps)
 
 
 def rated(model: Scorer, head: AppealHead, seen: tuple[tuple[Tensor, ...], Tensor], crops: Tensor) -> Tensor:

@@ -31,9 +31,9 @@ from s2crop.geometry.ratio import FREE, parse_ratio
 from s2crop.geometry.search import candidates
 from s2crop.models.appeal import AppealHead
 from s2crop.models.choice import Choice
-from s2crop.models.weights import load_model, save_weights, shipped_weights
+from s2crop.models.weights import load_model, save_weights
 from s2crop.training import parts
-from s2crop.training.appeal import heads_by_fold
+from s2crop.training.appeal import RATIOS, heads_by_fold
 from s2crop.training.run import Report, Run
 from s2crop.training.utility import (
     ChoiceRecipe,
@@ -48,7 +48,6 @@ from s2crop.training.utility import (
 )
 
 TUNE_FOLDS = 5
-LETTERED_RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)
 
 
 def train(
@@ -69,7 +68,10 @@ def train(
     if recipe.pull:
         results, fixed, free = _tuned_and_checked(examples, choice, recipe)
     else:
-        near = parts.choice(load_model(recipe.model, near_weights(recipe, out.parent))) if recipe.near else None
+        near = None
+        if recipe.near:
+            path = parts.start_weights(recipe.near, out.parent, recipe.model)
+            near = parts.choice(load_model(recipe.model, path))
         results, fixed, free = _fitted_and_checked(examples, recipe, near)
     choice.fixed.copy_(torch.from_numpy(fixed))
     choice.free.copy_(torch.from_numpy(free))
@@ -78,11 +80,6 @@ def train(
     run.finish(**results)
     run.log(**{key: value for key, value in results.items() if key != "weights"})
     return results
-
-
-def near_weights(recipe: ChoiceRecipe, runs: Path) -> Path:
-    """The file whose choice the fit is drawn to."""
-    return shipped_weights(recipe.model) if recipe.near == "shipped" else runs / recipe.near / "weights.safetensors"
 
 
 def _fitted_and_checked(
@@ -266,7 +263,7 @@ def _lettered(cropper: Cropper, pixels: np.ndarray, number: int, fonts: tuple[Pa
     lettered, lines, _ = letter(pixels, np.random.default_rng(number), fonts)
     prepared = cropper.prepare(Picture.open(lettered))
     size_wh = prepared.width, prepared.height
-    largest = np.array(largest_of_ratio(LETTERED_RATIOS[number % 4], *size_wh))
+    largest = np.array(largest_of_ratio(RATIOS[number % 4], *size_wh))
     start = np.linspace(0, 1, 25)[:, None] * (size_wh - largest)
     boxes = np.concatenate([start, start + largest], axis=1)
     (features,) = measured(cropper, prepared, [boxes])

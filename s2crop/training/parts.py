@@ -61,6 +61,13 @@ def choice(model: Scorer) -> Choice:
     return model.choice
 
 
+@torch.no_grad()
+def looked(model: Scorer, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The backbone's maps of pictures [B, 3, H, W], 0 to 255, and the proposal head's trunk."""
+    maps = model.backbone(model.normalise(pixels))
+    return maps, proposal_head(model).trunk(maps)
+
+
 def fresh_head(part: str, start: str, runs: Path, seed: int) -> S2CNet:
     """The network that a training starts from, with a fresh head of its own.
 
@@ -78,9 +85,9 @@ def fresh_head(part: str, start: str, runs: Path, seed: int) -> S2CNet:
     return model
 
 
-def start_weights(start: str, runs: Path) -> Path:
-    """The file of the run to start from; "shipped" is the default network's."""
-    return shipped_weights("s2cnet") if start == "shipped" else runs / start / "weights.safetensors"
+def start_weights(start: str, runs: Path, model: str = "s2cnet") -> Path:
+    """The file of the run to start from; "shipped" is that of the network of this name."""
+    return shipped_weights(model) if start == "shipped" else runs / start / "weights.safetensors"
 
 
 def read_s2cnet(path: Path) -> tuple[S2CNetConfig, dict[str, Tensor]]:

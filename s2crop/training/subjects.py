@@ -29,7 +29,7 @@ from s2crop.models.weights import MODELS, load_model, read_weights, save_weights
 from s2crop.training.parts import (
     animal_head,
     appeal_head,
-    proposal_head,
+    looked,
     read_s2cnet,
     start_weights,
     subject_head,
@@ -108,7 +108,7 @@ def train(
     where = find_device(device)
     model = load_start(recipe, out.parent).to(where).to(memory_format=torch.channels_last)
     model.requires_grad_(False)
-    finder, head = proposal_head(model), subject_head(model).requires_grad_(True)
+    head = subject_head(model).requires_grad_(True)
     deep = list(head.layers.parameters())
     other = [p for name, p in head.named_parameters() if not name.startswith("layers.")]
 
@@ -119,10 +119,7 @@ def train(
     def losses(parts: list[Tensor]) -> dict[str, Tensor]:
         pixels, *targets = parts
         with half_precision(where):
-            with torch.no_grad():
-                maps = model.backbone(model.normalise(pixels))
-                trunk = finder.trunk(maps)
-            found = head(maps, trunk)
+            found = head(*looked(model, pixels))
         subject, looks, heat, sides = (part.float() for part in found)
         return subject_losses(subject, looks, heat, sides, Targets(*targets), recipe)
 

@@ -24,7 +24,7 @@ from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.lines import STRIDE
 from s2crop.models.s2cnet import S2CNet
-from s2crop.training.parts import fresh_head, proposal_head, text_head
+from s2crop.training.parts import fresh_head, looked, proposal_head, text_head
 from s2crop.training.proposals import (
     MIN_TEXT_HEIGHT_FRAC,
     RECALL_IOU,
@@ -90,22 +90,17 @@ def train(
     validation = [p for p in photos if is_validation(p.id)]
     model = fresh_head("text_head", recipe.start, out.parent, recipe.seed).to(find_device(device))
     model = model.to(memory_format=torch.channels_last).requires_grad_(False)
-    finder, head = proposal_head(model), text_head(model).requires_grad_(True)
+    head = text_head(model).requires_grad_(True)
     where = next(head.parameters()).device
 
     def drawn(rng: np.random.Generator) -> tuple[int, Iterable[list[Tensor]]]:
         groups = draw_groups(training, recipe.batch_size, rng)
-        whole = [group for group in groups if len(group[1]) == recipe.batch_size]  # a GPU is slow on new shapes
-        groups = whole or groups
         return len(groups), batches(groups, partial(view, recipe=recipe, fonts=fonts), rng)
 
     def losses(parts: list[Tensor]) -> dict[str, Tensor]:
         pixels, *targets = parts
         with half_precision(where):
-            with torch.no_grad():
-                maps = model.backbone(model.normalise(pixels))
-                trunk = finder.trunk(maps)
-            found = head(maps, trunk)
+            found = head(*looked(model, pixels))
         heat, sides, lettering = (part.float() for part in found)
         return text_losses(heat, sides, lettering, Targets(*targets), recipe)
 
