@@ -104,6 +104,9 @@ def write_subject_data(folder):
         }
         for key in photos["fcdb"]
     ]
+    box = [0.3, 0.2, 0.7, 0.7]
+    marked = {key: {"main": [box], "weight": [1], "core": None} for key in (*photos["fcdb"], *photos["unlabelled"])}
+    (folder / "main_subjects.json").write_text(json.dumps(marked))
     (folder / "editor_rankings.json").write_text(json.dumps(rankings))
 
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from made_up_data import run_recipe, write_subject_data
+from networks import make_weights
 from s2crop.cropping.content import contents
 from s2crop.cropping.features import ANIMAL_TRUST, weights_of
 from s2crop.datasets.animals import load_animal_photos
+from s2crop.errors import InputError
 from s2crop.models.animals import MIN_ANIMAL_SCORE, AnimalHead, Animals
 from s2crop.models.weights import load_model
 from s2crop.training.animals import AnimalRecipe, view
@@ -102,3 +104,23 @@ def test_training_changes_the_finder_alone_and_resumes(data, tmp_path):
     assert {
         key.split(".")[0] for key, value in after.items() if not torch.equal(value, before.get(key, value + 1))
     } == {"animal_head"}
+
+
+def test_a_warm_training_goes_on_with_the_finder_that_is_there(data, tmp_path):
+    """At a rate of zero nothing moves: what is written is what there was, or a fresh finder."""
+    before, out = load_model().animal_head.state_dict(), tmp_path / "runs"
+    same = []
+    for warm in ("true", "false"):
+        changes = ["training.epochs=1", "training.rate=0.0", f"training.warm={warm}"]
+        run_recipe("animals", data, out, changes=changes, device="cpu")
+        after = load_model("s2cnet", out / "animals/weights.safetensors").animal_head.state_dict()
+        same.append(all(torch.equal(value, before[key]) for key, value in after.items()))
+    assert same == [True, False]
+
+
+def test_a_finder_that_is_not_there_cannot_be_gone_on_with(data, tmp_path):
+    (tmp_path / "runs/bare").mkdir(parents=True)
+    make_weights(tmp_path / "runs/bare").rename(tmp_path / "runs/bare/weights.safetensors")
+    with pytest.raises(InputError, match="bare has no animal head to go on with"):
+        changes = ["training.start=bare", "training.warm=true"]
+        run_recipe("animals", data, tmp_path / "runs", changes=changes, device="cpu")

@@ -18,7 +18,7 @@ from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.geometry.search import SearchConfig
+from s2crop.geometry.search import SearchConfig, candidates
 from s2crop.models.appeal import AppealHead, AppealMap, between
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.weights import load_model, read_weights, save_weights
@@ -197,6 +197,11 @@ def test_what_costs_more_is_asked_of_fewer(cropper, monkeypatch):
     assert len(asked["appeals"]) == 2 and sum(asked["scores"][2:]) <= 2  # those of crops that nobody had asked for yet
     for told in asked.values():
         told.clear()
+    cropper.crop(array, ["1:1"], protect="none")
+    first = len(candidates(1.0, (640, 400)))
+    assert asked["appeals"][0] == first > search.rated and asked["scores"][0] == search.scored
+    for told in asked.values():
+        told.clear()
     cropper.crop(array, ["free"])
     assert asked["appeals"] == asked["scores"] and asked["scores"][0] > 90
     monkeypatch.setitem(cropper.net._modules, "appeal_head", None)
@@ -264,7 +269,7 @@ def train(runs, *changes, name="appeal", report=lambda line: None, **options):
     if name != "appeal":
         recipe = runs / f"{name}.toml"
         recipe.write_text((FOLDER / "appeal.toml").read_text())
-    settings = {"start": "start", "batch_size": 8, "rate": 3e-3, "average": 0.9, "most_candidates": 16}
+    settings = {"start": "start", "batch_size": 8, "rate": 1e-3, "average": 0.9, "most_candidates": 16}
     changes = [*(f"training.{key}={value}" for key, value in settings.items()), *changes]
     common = {"device": "cpu", "changes": changes, "report": report}
     return run_recipe(str(recipe), runs.parent / "data", runs, **common, **options)
@@ -280,8 +285,8 @@ def same(one, other):
 
 @pytest.mark.slow
 def test_rankings_are_learned_and_the_rest_of_the_network_stays(runs):
-    results = train(runs, "training.epochs=12")
-    assert results["pairs"] > 0.7 and results["votes"] > 0.65  # 0.5 by chance; .81 to .9 were seen
+    results = train(runs, "training.epochs=16")
+    assert results["pairs"] > 0.7 and results["votes"] > 0.65  # 0.5 by chance; .84 to .94 were seen of three networks
     told = json.loads((runs / "appeal/results.json").read_text())
     assert told == {**results, "training_photos": 24, "validation_photos": 8}
     start, trained = (load_model("s2cnet", runs / name / "weights.safetensors") for name in ("start", "appeal"))

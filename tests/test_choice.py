@@ -10,6 +10,7 @@ from made_up_data import run_recipe, write_subject_data
 from networks import CONFIG
 from s2crop.cropping.features import ALL_NAMES
 from s2crop.datasets.rankings import Ranking, read_rankings
+from s2crop.datasets.subjects import Main
 from s2crop.errors import InputError
 from s2crop.evaluation.editor import judged, ordered
 from s2crop.models.s2cnet import S2CNet
@@ -29,6 +30,7 @@ def test_subjects_have_the_shapes_they_are_said_to_have(network):
     assert seen.subject.shape == (2, 16, 24) and seen.looks.shape == (2, 8, 12)
     assert ((seen.subject >= 0) & (seen.subject <= 1)).all()
     torch.testing.assert_close(seen.looks.sum((1, 2)), torch.ones(2))
+    assert seen.main.shape == (2, 2, 8, 12) and ((seen.main >= 0) & (seen.main <= 1)).all()
     assert seen.boxes.shape[:2] == seen.scores.shape == seen.kinds.shape
     inside = seen.boxes[seen.scores > 0]
     assert (inside[:, :2] >= 0).all() and (inside[:, 2] <= 96).all() and (inside[:, 3] <= 64).all()
@@ -75,19 +77,20 @@ def test_masks_and_figures_are_learned(network):
             box = np.float32([[x / 16, y / 16, x / 16 + 0.5, y / 16 + 0.5]])
             looks, known = subjects.look_shares(rng.uniform(box[0, :2], box[0, 2:], (40, 2)), (64, 64))
             targets = subjects.box_targets(np.repeat(box, 2, 0), np.array([0, 1]), np.ones(2), (True, True), (64, 64))
-            rows.append((looks, known, *targets))
-        looks, known, *targets = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
+            main, main_known = subjects.main_maps(Main(box, np.ones(1), None), np.float32([0, 0, 1, 1]), (64, 64))
+            rows.append((looks, known, main, main_known, *targets))
+        targets = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
         with torch.no_grad():
             maps = network.backbone(network.normalise(torch.from_numpy(pixels)))
             trunk = network.proposal_head.trunk(maps)
         parts = head(maps, trunk)
-        wanted = subjects.Targets(torch.from_numpy(mask), torch.ones(4), looks, known, *targets)
-        found = subjects.subject_losses(*parts, wanted, recipe)
+        wanted = subjects.Targets(torch.from_numpy(mask), torch.ones(4), *targets)
+        found = subjects.subject_losses(parts, wanted, recipe)
         optimizer.zero_grad()
         sum(found.values()).backward()
         optimizer.step()
         losses.append({name: value.item() for name, value in found.items()})
-    for name, share in (("mask", 0.7), ("looks", 0.97), ("heat", 0.8), ("box", 0.98)):
+    for name, share in (("mask", 0.7), ("looks", 0.97), ("main", 0.7), ("heat", 0.8), ("box", 0.98)):
         last = np.mean([found[name] for found in losses[-10:]])
         assert last < share * losses[0][name], name
 
@@ -97,6 +100,27 @@ def test_looks_are_shares_of_one_and_unknown_where_there_are_few():
     assert shares.shape == (8, 12) and shares.sum() == pytest.approx(1) and known == 1
     assert np.unravel_index(shares.argmax(), shares.shape) == (4, 6)
     assert subjects.look_shares(np.full((5, 2), 0.5), (64, 96))[1] == 0 == subjects.look_shares(None, (64, 96))[1]
+
+
+def test_main_things_cover_their_cells_as_far_as_they_matter():
+    main = Main(
+        np.float32([[0.25, 0, 0.5, 1], [0.5, 0, 0.75, 0.5]]), np.float32([1, 0.5]), np.float32([0.25, 0, 0.5, 0.5])
+    )
+    (whole, core), known = subjects.main_maps(main, np.float32([0, 0, 1, 1]), (32, 32))
+    assert (
+        whole.tolist() == [[0, 1, 0.5, 0]] * 2 + [[0, 1, 0, 0]] * 2
+        and core.tolist() == [[0, 1, 0, 0]] * 2 + [[0] * 4] * 2
+    )
+    assert known.tolist() == [1, 1]
+    (half, _), known = subjects.main_maps(main, np.float32([0.375, 0, 1, 1]), (32, 40))
+    assert half[0] == pytest.approx([1, 0.5, 0.5, 0, 0], abs=1e-6) and known.tolist() == [1, 1]
+    assert subjects.main_maps(main, np.float32([0.5, 0, 1, 1]), (32, 32))[1].tolist() == [0, 0]  # too little is shown
+    whole = Main(main.boxes, main.weights, None)
+    assert subjects.main_maps(whole, np.float32([0, 0, 1, 1]), (32, 32))[1].tolist() == [1, 0]
+    maps, known = subjects.main_maps(Main(np.zeros((0, 4)), np.zeros(0), None), np.float32([0, 0, 1, 1]), (32, 32))
+    assert not maps.any() and known.tolist() == [1, 1]  # nothing stands out
+    maps, known = subjects.main_maps(None, np.float32([0, 0, 1, 1]), (32, 32))
+    assert maps.shape == (2, 4, 4) and known.tolist() == [0, 0]
 
 
 def test_fixation_measures_by_hand():
@@ -200,7 +224,7 @@ def test_subjects_and_choice_are_trained_one_after_the_other(tmp_path, monkeypat
     common = {"data": data, "out": runs, "device": "cpu", "report": lambda line: None}
     changes = ["training.start=start", "training.epochs=1", "training.batch_size=4"]
     results = run_recipe("subjects", changes=changes, **common)
-    assert {"mask_iou", "look_auc", "head_recall", "person_recall"} <= results.keys()
+    assert {"mask_iou", "main_iou", "core_iou", "look_auc", "head_recall", "person_recall"} <= results.keys()
     again = run_recipe("subjects", changes=[*changes[:1], "training.epochs=2", changes[2]], resume=True, **common)
     assert again.keys() == results.keys()
     trained = load_model("s2cnet", runs / "subjects/weights.safetensors")

@@ -20,7 +20,7 @@ def content(subject=None, size_wh=(120, 80), **parts):
     subject = np.zeros((8, 12)) if subject is None else subject
     found = {kind: NOTHING for kind in ("head", "eyes", "person", "object", "text")}
     found |= {kind: (np.array(boxes, float), np.ones(len(boxes))) for kind, boxes in parts.items()}
-    return Content(size_wh, subject, np.full((4, 6), 1 / 24), found)
+    return Content(size_wh, subject, np.full((4, 6), 1 / 24), np.zeros((2, 4, 6)), found)
 
 
 def blob(x1, y1, x2, y2):
@@ -85,6 +85,31 @@ def test_a_faint_map_says_little():
         for subject in (blob(0, 0, 4, 8), 0.001 * blob(0, 0, 4, 8))
     )
     assert sure == pytest.approx(1) and faint < 0.05
+
+
+def test_of_main_things_the_core_is_asked_for_by_itself():
+    main = np.stack([blob(0, 2, 6, 6), blob(0, 2, 2, 6)])  # the left half, and its left third
+    marked = dataclasses.replace(content(), main=main)
+    boxes = np.array([[0.0, 0, 0.5, 1], [0.25, 0, 0.75, 1], [0.5, 0, 1, 1]])
+    found = measure(marked, boxes, np.ones(3))
+    np.testing.assert_allclose(of(found, "main_lost"), [0, 0.5, 1], atol=1e-9)
+    np.testing.assert_allclose(of(found, "main_halved"), [0, 1, 0], atol=1e-9)
+    np.testing.assert_allclose(of(found, "core_lost"), [0, 1, 1], atol=1e-9)
+    np.testing.assert_allclose(of(found, "core_halved"), [0, 0, 0], atol=1e-9)
+    np.testing.assert_allclose(of(found, "main_off_x"), [0, 0.25, 0], atol=1e-9)  # of what is held
+    np.testing.assert_allclose(of(found, "main_fill"), [0.5, 0.25, 0], atol=1e-9)
+    cut = of(found, "main_cut")
+    assert cut[1] > 0 and cut[2] == 0  # its border lies beside it
+    faint = measure(dataclasses.replace(content(), main=0.2 * main), boxes, np.ones(3))
+    np.testing.assert_allclose(of(faint, "main_lost"), [0, 0.1, 0.2], atol=1e-9)  # an accent of a landscape
+    nothing = measure(content(), boxes, np.ones(3))
+    assert not any(of(nothing, name).any() for name in ALL_NAMES if name.startswith(("main", "core")))
+    high = measure(
+        dataclasses.replace(content(), main=np.stack([blob(4, 0, 8, 4)] * 2)), np.array([[0, 0, 1, 1.0]]), np.ones(1)
+    )
+    assert of(high, "main_off_y")[0] == pytest.approx(-0.25) and of(high, "main_off_y_size")[0] == pytest.approx(0.25)
+    halved = measure(marked, np.array([[0, 0, 1 / 12, 1]]), np.ones(1))  # a border runs through the core
+    assert of(halved, "core_cut_worst")[0] > 0 and of(halved, "core_lost_most")[0] == pytest.approx(0.25)
 
 
 def test_heads_and_text_by_hand():

@@ -88,13 +88,13 @@ def test_the_head_is_small():
 def test_text_in_the_picture_matters_less_than_text_over_it():
     boxes, scores = np.array([[0.1, 0.8, 0.3, 0.9], [0.6, 0.8, 0.8, 0.9]]), np.array([0.5, 0.5])
     parts = dict.fromkeys(("object", "head", "eyes", "person"), NONE) | {"text": (boxes, scores)}
-    mask, looks = np.zeros((8, 12)), np.full((4, 6), 1 / 24)
-    over, inside = weights_of(Content((600, 400), mask, looks, parts, np.array([1.0, 0.0])), "text")
+    mask, looks, main = np.zeros((8, 12)), np.full((4, 6), 1 / 24), np.zeros((2, 4, 6))
+    over, inside = weights_of(Content((600, 400), mask, looks, main, parts, np.array([1.0, 0.0])), "text")
     assert inside == pytest.approx(SIGN_SHARE * over)
-    unknown = weights_of(Content((600, 400), mask, looks, parts), "text")
+    unknown = weights_of(Content((600, 400), mask, looks, main, parts), "text")
     assert unknown == pytest.approx([over, over])
     crops = np.array([[0, 0, 0.5, 1], [0.5, 0, 1, 1.0]])
-    content = Content((600, 400), mask, looks, parts, np.array([1.0, 0.0]))
+    content = Content((600, 400), mask, looks, main, parts, np.array([1.0, 0.0]))
     lost = measure(content, crops, np.ones(2))[:, ALL_NAMES.index("text_lost")]
     assert lost[1] > lost[0] > 0  # the right half loses the title
 

@@ -23,7 +23,9 @@ def content(heads=(), texts=(), subject=None, score=0.9):
     if subject:
         x1, y1, x2, y2 = (round(edge / 20) for edge in subject)
         mask[y1:y2, x1:x2] = 1
-    return Content(SIZE, mask, np.full((9, 16), 1 / 144), parts | {"eyes": NOTHING, "person": NOTHING})
+    return Content(
+        SIZE, mask, np.full((9, 16), 1 / 144), np.zeros((2, 9, 16)), parts | {"eyes": NOTHING, "person": NOTHING}
+    )
 
 
 def missed(found, box, protect="all", circle=False):

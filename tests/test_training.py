@@ -15,7 +15,7 @@ from s2crop.datasets.photos import FACE, OBJECT, TEXT, Boxes, Photo, join_words
 from s2crop.datasets.split import is_validation
 from s2crop.errors import InputError
 from s2crop.geometry.boxes import iou_matrix
-from s2crop.models.proposals import KINDS, decode
+from s2crop.models.proposals import KINDS, MAX_PROPOSALS, Proposals, Sides, peak_boxes
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training import graph, proposals
@@ -80,6 +80,15 @@ def test_split_is_fixed_and_its_folds_are_disjoint():
     assert is_validation("11020299") == is_validation("11020299") and "0" not in folds[0] & folds[1]
 
 
+def decode(heat, sides, size):
+    """Boxes at the peaks of maps that are there as a whole: heat [1, K, h, w], sides [1, K, 4, h, w]."""
+
+    def at(cells, kinds):
+        return sides[0].flatten(2)[kinds[0], :, cells[0]][None]
+
+    return Proposals(*peak_boxes(heat, at, size, MAX_PROPOSALS))
+
+
 def test_targets_decode_to_the_boxes_they_were_made_from():
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
     heat, known, sides, weight = proposals.box_targets(
@@ -91,6 +100,16 @@ def test_targets_decode_to_the_boxes_they_were_made_from():
     assert [KINDS[k] for k in found.kinds[0, :3]] == ["text", "object", "face"]
     np.testing.assert_allclose(found.boxes[0, :3] / torch.tensor([384, 256, 384, 256]), boxes[[2, 0, 1]], atol=1e-5)
     assert found.scores[0, 3:].max() == 0 and (found.boxes[0, 3:] == torch.tensor([0, 0, 384, 256])).all()
+
+
+def test_sides_at_some_cells_are_those_of_the_whole_map():
+    torch.manual_seed(0)
+    sides, x = Sides(16, 3), torch.randn(2, 16, 4, 6)
+    cells, kinds = torch.tensor([[0, 7, 23], [5, 5, 11]]), torch.tensor([[0, 1, 2], [2, 0, 1]])
+    whole, found = sides(x), sides.at(x, cells, kinds)
+    for i in range(2):
+        for j, (cell, kind) in enumerate(zip(cells[i].tolist(), kinds[i].tolist(), strict=True)):
+            torch.testing.assert_close(found[i, j], whole[i, kind, :, cell // 6, cell % 6])
 
 
 def test_boxes_mostly_outside_a_view_are_left_open():

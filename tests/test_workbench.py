@@ -113,6 +113,30 @@ def test_integrity_tells_what_pads_save_and_how_often_there_are_any(data, weight
 
 
 @pytest.mark.slow
+def test_of_things_that_were_marked_the_first_counts_and_its_core(data, weights, tmp_path):
+    marks = {"p0": {"main": [[0.4, 0.4, 0.6, 0.6], [0, 0, 0.1, 0.1]], "weight": [1, 1], "core": [0.45, 0.45, 0.5, 0.5]}}
+    marks |= {
+        "p1": {"main": [], "weight": [], "core": None},
+        "p2": {"main": [[0, 0, 1, 1]], "weight": [1], "core": None},
+    }
+    (tmp_path / "main_subjects.json").write_text(json.dumps(marks))
+    cropper = Cropper(weights=weights, device="cpu")
+    found = integrity.evaluate(cropper, data, tmp_path / "main_subjects.json", split="all")
+    rows = {(row["scorer"], row["kind"]): row for row in found["rows"]}
+    assert found["pictures"] == 2  # nothing stands out in the other
+    assert (
+        rows["centre crop", "core"]["boxes"] == rows["centre crop", "main thing"]["boxes"] == 4
+    )  # the larger fits none
+    assert rows["centre crop", "main thing"]["cut"] == rows["centre crop", "core"]["lost"] == 0
+    marks = {"p0": {"main": [[0.05, 0.4, 0.25, 0.6]], "weight": [1], "core": [0.05, 0.4, 0.1, 0.6]}}
+    (tmp_path / "main_subjects.json").write_text(json.dumps(marks))
+    found = integrity.evaluate(cropper, data, tmp_path / "main_subjects.json", split="all")
+    rows = {(row["scorer"], row["kind"]): row for row in found["rows"]}
+    aside = rows["centre crop", "main thing"], rows["centre crop", "core"]
+    assert aside[0]["cut"] + aside[0]["lost"] > 0 and aside[1]["lost"] > 0
+
+
+@pytest.mark.slow
 def test_with_pads_faces_and_lines_that_are_large_count_once_more(data, weights, tmp_path):
     boxes = {
         f"p{i}": [

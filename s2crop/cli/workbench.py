@@ -182,10 +182,11 @@ def fcdb(photos: Path, labels: Path, **options: Any) -> None:
 )
 @with_options(_SPLIT_OPTIONS + _MEASURE_OPTIONS + _PIXEL_OPTIONS)
 def integrity(photos: Path, boxes: Path, **options: Any) -> None:
-    """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons and subjects, beside others.
+    """How often crops of 1:1, 16:9, 9:16 and 4:5 cut or lose faces, text, heads, persons, main things, beside others'.
 
     BOXES is JSON, gzipped or not: {id: [{box, score, kind}, ...]}, boxes in fractions of the photo; or
-    {id: {heads: [{box, kind}, ...], head: box, person: box}} of human labels. PHOTOS is searched with its subfolders.
+    {id: {heads: [{box, kind}, ...], head: box, person: box, main: [box, ...], core: box}} of what was marked.
+    PHOTOS is searched with its subfolders.
     """
     _run(lambda: _measure("integrity", photos, boxes, **options))
 

@@ -32,6 +32,7 @@ class Content:
     size_wh: tuple[int, int]  # of the upright picture, in pixels
     subject: np.ndarray  # [h, w] how far each place belongs to what the picture is about, 0 to 1
     looks: np.ndarray  # [h, w] share of people's looks, of 1 in all
+    main: np.ndarray  # [2, h, w] how much an editor would keep each place: main things, and the core of the first
     parts: dict[
         str, tuple[np.ndarray, np.ndarray]
     ]  # kind -> boxes and scores; MIN_SCORE's kinds, and the "eyes" of faces
@@ -51,9 +52,12 @@ class Content:
     @cached_property
     def moment_sums(self) -> Integral:
         """The subject map as it is, times the column of each place and times its row, in fractions; and its top."""
-        subject = self.subject.astype(float)
-        rows, columns = ((np.arange(n) + 0.5) / n for n in subject.shape)
-        return Integral(np.stack([subject, subject * columns, subject * rows[:, None], self.top]) / subject.size)
+        return _moments(self.subject.astype(float), self.top)
+
+    @cached_property
+    def main_sums(self) -> Integral:
+        """The map of main things, that times the column of each place and times its row, in fractions; and the core."""
+        return _moments(*self.main.astype(float))
 
     @cached_property
     def top(self) -> np.ndarray:
@@ -63,13 +67,20 @@ class Content:
         return subject * (np.arange(len(down)) <= np.searchsorted(down, TOP_SHARE * down[-1]))[:, None]
 
 
+def _moments(map_: np.ndarray, beside: np.ndarray) -> Integral:
+    """A map [h, w], that times the column of each place and times its row, in fractions, and another map."""
+    rows, columns = ((np.arange(n) + 0.5) / n for n in map_.shape)
+    return Integral(np.stack([map_, map_ * columns, map_ * rows[:, None], beside]) / map_.size)
+
+
 def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int]) -> list[Content]:
     """What was found in each picture of a batch. Args: size (height, width) of the network input."""
     scale = np.array([size[1], size[0]] * 2)
-    subject, looks = (_array(part) for part in (seen.subjects.subject, seen.subjects.looks))
+    of = seen.subjects
+    subject, looks, main = (_array(part) for part in (of.subject, of.looks, of.main))
     found = [
         (names, [_array(part) for part in parts])
-        for names, parts in ((KINDS, seen.proposals), (FIGURES, seen.subjects[2:]))
+        for names, parts in ((KINDS, seen.proposals), (FIGURES, (of.boxes, of.scores, of.kinds)))
     ]
     lines = None if seen.lines is None else [_array(part) for part in seen.lines]
     animals = None if seen.animals is None else [_array(part) for part in seen.animals]
@@ -95,7 +106,7 @@ def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int])
             people = len(parts["head"][0])
             parts["head"] = _joined(parts["head"], boxes[chosen].astype(float) / scale, scores[chosen].astype(float))
             of_animals = np.arange(len(parts["head"][0])) >= people
-        result.append(Content(size_wh, subject[row], looks[row], parts, lettering, of_animals))
+        result.append(Content(size_wh, subject[row], looks[row], main[row], parts, lettering, of_animals))
     return result
 
 

@@ -4,10 +4,12 @@ All are cheap: the maps are summed once for a picture, and hundreds of candidate
 call.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from s2crop.cropping.content import Content
-from s2crop.geometry.integral import area_shares, held_shares, strips
+from s2crop.geometry.integral import Integral, area_shares, held_shares, strips
 
 CONFIDENT_SHARE = 0.02  # of the picture that a subject map covers: below, the map says less and less
 EDGE_FRAC = 0.02  # of the picture's longer side: thickness of the strip inside a border that is asked for what it cuts
@@ -49,6 +51,19 @@ NAMES = {
         "object_cut",
         "object_lost",
         "object_cut_worst",
+        "main_lost",
+        "main_lost_most",
+        "main_halved",
+        "main_cut",
+        "main_cut_worst",
+        "main_off_x",
+        "main_off_y",
+        "main_off_y_size",
+        "main_fill",
+        "core_lost",
+        "core_lost_most",
+        "core_halved",
+        "core_cut_worst",
     ),
     "face": ("head_cut", "head_lost", "head_cut_worst", "head_off_x", "eyes_cut", "eyes_lost"),
     "text": ("text_cut", "text_lost", "text_cut_worst"),
@@ -79,7 +94,8 @@ def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: boo
     Returns:
         [N, F], columns as ALL_NAMES.
     """
-    found = _place(boxes, scales) | _subject(content, _in_circle(boxes) if circle else boxes, boxes)
+    inside = _in_circle(boxes) if circle else boxes
+    found = _place(boxes, scales) | _subject(content, inside, boxes) | _main(content, inside, boxes)
     for kind in ("person", "object", "head", "eyes", "text"):
         found |= _parts(content, kind, boxes, circle)
     zero = np.zeros(len(boxes))
@@ -104,7 +120,6 @@ def _place(boxes: np.ndarray, scales: np.ndarray) -> dict[str, np.ndarray]:
 
 def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
     """Of the subject map and the map of looks. Args: boxes that count as inside; crops whose borders are asked."""
-    width, height = content.size_wh
     total = content.subject.astype(float).mean()
     sure = float(np.clip(total / CONFIDENT_SHARE, 0, 1))  # near zero means "don't know", not "nothing worth keeping"
     held, held_x, held_y, held_top = content.moment_sums.over(boxes).T
@@ -112,27 +127,16 @@ def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str
     found = {"lost": sure * (1 - share), "lost_most": sure * (1 - share) ** 2}
     found["top_lost"] = sure * (1 - held_top / max(content.top.mean(), 1e-6))
 
-    edge = EDGE_FRAC * max(width, height) / np.array([width, height])
-    root = np.sqrt(max(total, 0.005) * width * height)  # pixels
-    lengths = np.array([height, width, height, width])[:, None]
-    both = np.concatenate([crops, [[0, 0, 1, 1.0]]])  # the picture's own borders last
     summed, looks = content.subject_sums, content.looks_sums
-    edges = strips(both, edge)  # [4, N+1, 4]
-    thickness = np.tile(edge, 2)[:, None]
-    cuts = summed.over(edges.reshape(-1, 4))[:, 0].reshape(4, -1) / thickness * lengths
-    inner = np.concatenate(
-        [crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1
-    ).T  # borders that are not the picture's
-    cuts = sure * np.minimum(inner * np.clip(cuts[:, :-1] - cuts[:, -1:], 0, None) / root, MAX_CUT)
-    left, top, right, bottom = cuts
+    left, top, right, bottom = cuts = sure * _cuts(summed, crops, content.size_wh, np.array([total]))[0]
     found |= {"cut_sides": left + right, "cut_top": top, "cut_bottom": bottom, "cut_worst": cuts.max(axis=0)}
     found["cut_both_sides"] = np.minimum(left, right)
-    found["looks_cut"] = (looks.over(edges[:, :-1].reshape(-1, 4))[:, 0].reshape(4, -1) / thickness).sum(axis=0)
+    found["looks_cut"] = _along(looks, crops, content.size_wh)[0].sum(axis=0)
     found["looks_held"] = looks.over(boxes)[:, 0]
     found["looks_held_most"] = found["looks_held"] ** 2
 
     sides = crops[:, 2:] - crops[:, :2]
-    x, y = (np.stack([held_x, held_y], axis=1) / np.maximum(held, 1e-6)[:, None] - crops[:, :2]).T / sides.T - 0.5
+    x, y = _offsets(held, held_x, held_y, crops)
     there = sure * np.clip(2 * share, 0, 1)
     found |= {"subject_off_x": there * np.abs(x), "subject_off_x_far": there * x**2}
     found |= {"subject_off_y": there * y, "subject_off_y_far": there * y**2}
@@ -144,6 +148,69 @@ def _subject(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str
     off = (crops[:, :2] + crops[:, 2:]) / 2 - 0.5
     found["unsure_off"] = (1 - sure) * (off**2).sum(axis=1)
     return found
+
+
+def _main(content: Content, boxes: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
+    """Of main things, and of the core of the first. Args: boxes that count as inside; crops whose borders are asked."""
+    held, held_x, held_y, core_held = content.main_sums.over(boxes).T
+    totals, (peak, core_peak) = content.main.astype(float).mean(axis=(1, 2)), content.main.max(axis=(1, 2))
+    cuts, core_cuts = _cuts(content.main_sums, crops, content.size_wh, totals, (0, 3))
+    share = held / max(totals[0], 1e-6)
+    found = {"main_cut": cuts.sum(axis=0), "main_fill": held / area_shares(boxes)}
+    for name, sure, part, own in (
+        ("main", peak, share, cuts),
+        ("core", core_peak, core_held / max(totals[1], 1e-6), core_cuts),
+    ):
+        found |= {f"{name}_lost": sure * (1 - part), f"{name}_lost_most": sure * (1 - part) ** 2}
+        found |= {f"{name}_halved": sure * 4 * part * (1 - part), f"{name}_cut_worst": own.max(axis=0)}
+    x, y = _offsets(held, held_x, held_y, crops)
+    there = peak * np.clip(2 * share, 0, 1)
+    return found | {"main_off_x": there * np.abs(x), "main_off_y": there * y, "main_off_y_size": there * np.abs(y)}
+
+
+def _offsets(held: np.ndarray, held_x: np.ndarray, held_y: np.ndarray, crops: np.ndarray) -> tuple[np.ndarray, ...]:
+    """How far the middle of what crops hold of a map lies from theirs, in sides of theirs, across [N] and down [N].
+    Args: what they hold of the map, of it times the columns and of it times the rows, [N] each.
+    """
+    middle = np.stack([held_x, held_y], axis=1) / np.maximum(held, 1e-6)[:, None]
+    x, y = ((middle - crops[:, :2]) / (crops[:, 2:] - crops[:, :2]) - 0.5).T
+    return x, y
+
+
+def _along(summed: Integral, crops: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Means of maps in a strip inside each border (left, top, right, bottom) of crops, times its length: [C, 4, N].
+    Args: crops and lengths in fractions.
+    """
+    edge = EDGE_FRAC * max(size_wh) / np.array(size_wh)  # across and down
+    found = summed.over(strips(crops, edge).reshape(-1, 4))  # [4 N, C]
+    return found.T.reshape(found.shape[1], 4, len(crops)) / np.tile(edge, 2)[:, None]
+
+
+def _cuts(
+    summed: Integral, crops: np.ndarray, size_wh: tuple[int, int], totals: np.ndarray, channels: Sequence[int] = (0,)
+) -> np.ndarray:
+    """Lengths of maps that crops' borders run through, in roots of the maps' areas: [K, 4, N].
+
+    What the picture's own border cuts there is taken off, and borders that are the picture's cut nothing.
+
+    Args:
+        summed: the maps, of 1 where they fill the picture.
+        crops: [N, 4] in fractions; size_wh: of the picture, in pixels.
+        totals: [K] what the picture holds of each of K channels of the maps.
+    """
+    width, height = size_wh
+    both = np.concatenate([crops, [[0, 0, 1, 1.0]]])  # the picture's own borders last
+    cuts = _along(summed, both, size_wh)[list(channels)] * np.array([height, width, height, width])[:, None]
+    inner = np.concatenate([crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1).T
+    root = np.sqrt(np.maximum(totals, 0.005) * width * height)[:, None, None]  # pixels
+    return np.minimum(inner * np.clip(cuts[..., :-1] - cuts[..., -1:], 0, None) / root, MAX_CUT)
+
+
+def prominence(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """How much heads or texts matter, [M]: score times a quarter to 1, by size, as one of a crowd matters less.
+    Args: boxes [M, 4] in fractions; scores [M].
+    """
+    return scores * (0.25 + 0.75 * np.clip(np.sqrt(area_shares(boxes) / PROMINENT_AREA), 0, 1))
 
 
 def weights_of(content: Content, kind: str) -> np.ndarray:
@@ -162,7 +229,7 @@ def weights_of(content: Content, kind: str) -> np.ndarray:
         filled = content.subject_sums.over(boxes)[:, 0] / area_shares(boxes)
         weights = scores * size * np.clip(1.5 * filled, 0, 1)
     else:
-        weights = scores * (0.25 + 0.75 * np.clip(size / PROMINENT_AREA**0.5, 0, 1))  # one of a crowd matters less
+        weights = prominence(boxes, scores)
     return weights if kind in ("head", "eyes") else weights / max(1.0, weights.sum())
 
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from s2crop.cropping.content import Content
-from s2crop.cropping.features import PROMINENT_AREA
+from s2crop.cropping.features import prominence
 from s2crop.cropping.protect import KINDS, REPORTED_SCORE, SUBJECT_LEVEL, mask_at_borders, subject_box
 from s2crop.geometry.boxes import inside_circle_share, largest_of_ratio
-from s2crop.geometry.integral import area_shares, held_shares
+from s2crop.geometry.integral import held_shares
 
 MATTERS = {"face": 0.4, "text": 0.35}  # score times prominence of a head or text, above which a crop is not to miss it
 HELD = {"face": 0.15, "text": 0.15}  # the same of what is held once a picture is filled up anyway
@@ -28,11 +28,6 @@ SUBJECT_LESS = 0.2  # of a subject that the best crop holds: a crop without more
 TAIL = 0.01  # of a subject on each side that a box need not hold
 MARGIN = 0.04  # of the picture's longer side, around what a box is to hold
 LEAST_PAD = 0.08  # of a side: a box is widened, where it can be, until its pads together take as much
-
-
-def prominence(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """How much heads or texts [M, 4] in fractions matter: score times a quarter to 1, by size."""
-    return scores * (0.25 + 0.75 * np.clip(np.sqrt(area_shares(boxes) / PROMINENT_AREA), 0, 1))
 
 
 def misses(content: Content, boxes: np.ndarray, protect: str, circle: bool = False) -> np.ndarray:

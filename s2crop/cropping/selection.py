@@ -187,11 +187,15 @@ class Selection:
         return found
 
     def _best(self, features: list[np.ndarray], most: int) -> list[np.ndarray]:
-        """Those of each ratio that what is known speaks for, in the order that they have; of a free one all."""
-        return [
-            np.arange(len(part)) if ratio is None else np.sort(np.argsort(-(part @ own), kind="stable")[:most])
-            for part, own, (_, ratio) in zip(features, self._weights, self._candidates.ratios, strict=True)
-        ]
+        """Those of each ratio that what is known speaks for, in the order that they have; of a free one, or where
+        nothing that counts is known yet, all.
+        """
+        found = []
+        for part, own, (_, ratio) in zip(features, self._weights, self._candidates.ratios, strict=True):
+            marks = part @ own
+            all_of_them = ratio is None or not marks.any()
+            found.append(np.arange(len(part)) if all_of_them else np.sort(np.argsort(-marks, kind="stable")[:most]))
+        return found
 
     def _worths(self, rated: _Rated) -> np.ndarray:
         """What each of a ratio's candidates is worth: [K]."""

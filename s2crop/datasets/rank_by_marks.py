@@ -2,11 +2,9 @@
 
     python -m s2crop.datasets.rank_by_marks DATA
 
-reads `main_subjects.json` in the data folder: {photo id: {"main": [box, ...], "weight": [1 or less, ...], "core": box
-or null}}, boxes in fractions: what a photo is about, whole, the most important first, how much each matters, and the
-part of the first that must be seen where the whole does not fit. It writes `mark_rankings.json`, which
-`datasets.rankings` reads: some candidates of four ratios of each photo, ordered by what of the marks they hold and cut.
-A photo that is marked once so ranks any number of crops.
+reads `main_subjects.json` in the data folder, what each photo is about, as `datasets.subjects` says, and writes
+`mark_rankings.json`, which `datasets.rankings` reads: some candidates of four ratios of each photo, ordered by what of
+the marks they hold and cut. A photo that is marked once so ranks any number of crops.
 
 The weights were fitted to the training part of `editor_rankings.json`: by them alone .770 of the ranked pairs of photos
 that were left out are ordered right, and .884 of those that lie at least 1 apart.

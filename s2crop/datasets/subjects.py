@@ -1,7 +1,10 @@
-"""Photos with what they are about: subject masks, looks, heads and persons.
+"""Photos with what they are about: subject masks, looks, main things, heads and persons.
 
 The folder holds, besides what `datasets.photos` names, `subjects/<set>.npz` (a uint8 mask for each photo),
-`crowd/labels.json` (heads and fixations) and `people/labels.json` (a head and a person each).
+`crowd/labels.json` (heads and fixations), `people/labels.json` (a head and a person each), and, if there is one,
+`main_subjects.json`: {photo id: {"main": [box, ...], "weight": [1 or less, ...], "core": box or null}}, boxes in
+fractions: what a photo is about, whole, the most important first, how much each matters, and the part of the first that
+must be seen where the whole does not fit.
 """
 
 import gzip
@@ -51,6 +54,15 @@ class Figures:
 
 
 @dataclass
+class Main:
+    """What an editor would keep of one photo, fractions of it."""
+
+    boxes: np.ndarray  # [K, 4] whole things, the most important first
+    weights: np.ndarray  # [K] how much each matters
+    core: np.ndarray | None  # [4] what of the first must be seen; None where none was marked
+
+
+@dataclass
 class SubjectPhoto:
     """One photo: pixels uint8 [H, W, 3] and what it is about."""
 
@@ -61,6 +73,7 @@ class SubjectPhoto:
     mask_weight: float
     figures: Figures
     fixations: np.ndarray | None  # [K, 2] fractions
+    main: Main | None = None  # where it is known
     pixels: np.ndarray = field(init=False, repr=False)
 
 
@@ -71,6 +84,9 @@ def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
     looks = json.loads((folder / "osie_fixations.json").read_text())
     crowd = json.loads((folder / "crowd/labels.json").read_text())
     people = json.loads((folder / "people/labels.json").read_text())
+    marks = folder / "main_subjects.json"
+    marked = json.loads(marks.read_text()) if marks.exists() else {}
+    marked |= {name: {"main": [row["person"]], "weight": [1], "core": row["head"]} for name, row in people.items()}
     photos = []
     for source, place in SETS.items():
         with np.load(folder / f"subjects/{source}.npz") as masks:
@@ -86,12 +102,20 @@ def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
                         MASK_WEIGHTS[source] * (mask.max() >= MIN_MASK),
                         _figures(source, teacher.get(name, []), crowd.get(name), people.get(name)),
                         None if fixations is None else np.array(fixations, np.float32).reshape(-1, 2),
+                        _main(marked.get(name)),
                     )
                 )
     with ThreadPoolExecutor() as pool:
         for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
             photo.pixels = pixels
     return photos
+
+
+def _main(row: dict | None) -> Main | None:
+    if row is None:
+        return None
+    core = None if row["core"] is None else np.array(row["core"], np.float32)
+    return Main(np.array(row["main"], np.float32).reshape(-1, 4), np.array(row["weight"], np.float32), core)
 
 
 def _figures(source: str, teacher: list[dict], crowd: dict | None, people: dict | None) -> Figures:

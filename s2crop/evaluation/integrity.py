@@ -1,4 +1,4 @@
-"""Whether crops hold faces, heads, persons, text and subjects whole:
+"""Whether crops hold faces, heads, persons, text, main things and subjects whole:
 how many that a crop could hold are cut or lost.
 """
 
@@ -42,7 +42,7 @@ def evaluate(
     pad: str = "never",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict:
-    """Count faces, text and lettering that crops of fixed ratios cut or lose, beside other croppers.
+    """Count faces, text, lettering and what else was marked that crops of fixed ratios cut or lose, beside others'.
 
     Only boxes that fit into the largest crop of a ratio count for that ratio. "Lettering" are the
     lines of banners, titles, subtitles and lyrics drawn over copies of the photos that show a face or text.
@@ -52,7 +52,8 @@ def evaluate(
     Args:
         photos: folder of `<id>.webp|jpg|jpeg|png`, however deep.
         boxes_path: JSON, gzipped or not: {id: [{"box" (fractions), "score", "kind"}, ...]} of detectors, or human
-            labels {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}.
+            labels {id: {"heads": [{"box", "kind"}, ...], "head": box, "person": box}}, or what an editor marked, as
+            `datasets.subjects` reads it: {id: {"main": [box, ...], "core": box or null}}, of which the first counts.
         masks: .npz of a uint8 mask of its subject for each photo.
         split: "validation", "training" or "all", as in `fcdb`.
         pad: "auto" or "always" measures crops that may be filled up, in place of other croppers.
@@ -217,7 +218,7 @@ def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path,
         if not in_split(name, split, fold) or (path := paths.get(name)) is None:
             continue
         parts: dict[str, list] = {}
-        for kind, box in _human(found) if isinstance(found, dict) else _trusted(found):
+        for kind, box in _marked(found) if isinstance(found, dict) else _trusted(found):
             parts.setdefault(kind, []).append(box)
         if parts:
             wanted[path] = {kind: np.array(boxes) for kind, boxes in parts.items()}
@@ -233,13 +234,15 @@ def _trusted(rows: list[dict]) -> Iterator[tuple[str, list[float]]]:
             yield row["kind"], row["box"]
 
 
-def _human(labels: dict) -> Iterator[tuple[str, list[float]]]:
-    """Kind and box of heads and persons that people marked; heads of groups by how they are seen."""
+def _marked(labels: dict) -> Iterator[tuple[str, list[float]]]:
+    """Kind and box of what was marked in a photo: heads, of groups by how they are seen; persons; the main thing."""
     for head in labels.get("heads", []):
         yield f"head, {head['kind']}", head["box"]
-    for kind in ("head", "person"):
-        if kind in labels:
+    for kind in ("head", "person", "core"):
+        if labels.get(kind):
             yield kind, labels[kind]
+    for box in labels.get("main", [])[:1]:
+        yield "main thing", box
 
 
 COLUMNS = (

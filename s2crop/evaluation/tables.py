@@ -69,6 +69,8 @@ THROUGHPUT = (
 SUBJECTS = (
     Column("mask, IoU at 0.5", "mask_iou", ".3f"),
     Column("mask, mean absolute error", "mask_error", ".3f"),
+    Column("main things, IoU", "main_iou", ".3f"),
+    Column("their cores", "core_iou", ".3f"),
     Column("fixations, AUC", "look_auc", ".3f"),
     Column("fixations, NSS", "look_nss", ".3f"),
     Column("heads found", "head_recall", ".3f"),
@@ -225,6 +227,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "integrity": lambda results: integrity.table(results["integrity"]),
     "groups": lambda results: integrity.table(results["groups"]),
     "figures": lambda results: integrity.table(results["figures"]),
+    "main": lambda results: integrity.table(results["main"]),
     "padding": lambda results: padding_table(results["padding"]),
     "subjects": lambda results: markdown.table(SUBJECTS, [results["subjects"]]),
     "blind": lambda results: blind_table(results["blind"]),

@@ -19,7 +19,8 @@ class SearchConfig:
 
     method: str = "expected"  # highest expected agreement, or "argmax": the best-scored grid anchor, as published
     temperature: float = 0.3  # T of softmax(utility / T)
-    # Of a given ratio; of a free one all candidates are rated and scored.
+    # Of a given ratio; of a free one all candidates are rated and scored. Where what they hold and cut does not count,
+    # all are rated.
     rated: int = 48  # candidates whose appeal is asked for, the best by what they hold, cut and lose
     scored: int = 16  # of them that the network scores, the best by that and by their appeal
     refined: int = 5  # of the best, whose neighbours are candidates too (ASM-Net, sec. 3.3)

@@ -1,12 +1,13 @@
 """Heads of animals, from the same backbone pass."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from s2crop.models.proposals import BOX_SCALE, ProposalHead, peak_boxes, separable
+from s2crop.models.proposals import ProposalHead, Sides, peak_boxes, separable
 from s2crop.models.subjects import SubjectHead
 
 MAX_ANIMALS = 16  # kept for a picture
@@ -36,7 +37,7 @@ class AnimalHead(nn.Module):
         self.trunk = nn.Conv2d(ProposalHead.CHANNELS, self.CHANNELS, 1)
         self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, 1, 1)
-        self.sides = nn.Conv2d(self.CHANNELS, 4, 1)
+        self.sides = Sides(self.CHANNELS, 1)
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
@@ -44,13 +45,19 @@ class AnimalHead(nn.Module):
         """What the subject head sees and the proposal head's trunk -> heat logits [B, 1, H/8, W/8] and side distances
         [B, 1, 4, H/8, W/8] in input pixels.
         """
+        x = self.mixed(sight, trunk)
+        return self.heat(x), self.sides(x)
+
+    def mixed(self, sight: Tensor, trunk: Tensor) -> Tensor:
+        """What the subject head sees and the trunk of proposals -> what all is read from: [B, CHANNELS, H/8, W/8]."""
         x = self.sight(sight) + self.trunk(trunk)
         for block in self.mix:
             x = x + block(x)
-        return self.heat(x), self.sides(x).clamp(max=5.0).exp()[:, None] * BOX_SCALE
+        return x
 
     @torch.no_grad()
     def find(self, sight: Tensor, trunk: Tensor, size: tuple[int, int]) -> Animals:
         """The heads in pictures. Args: size (height, width) of the network input."""
-        heat, sides = self(sight, trunk)
-        return Animals(*peak_boxes(heat.sigmoid(), sides, size, MAX_ANIMALS, MIN_ANIMAL_SCORE)[:2])
+        x = self.mixed(sight, trunk)
+        heat, sides_at = self.heat(x).sigmoid(), partial(self.sides.at, x)
+        return Animals(*peak_boxes(heat, sides_at, size, MAX_ANIMALS, MIN_ANIMAL_SCORE)[:2])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-FEATURES = 41  # columns of cropping.features
+FEATURES = 54  # columns of cropping.features
 
 
 class Choice(nn.Module):

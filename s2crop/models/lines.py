@@ -1,6 +1,7 @@
 """Lines of text, from the same backbone pass: where they are, and whether they were put over the picture."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2crop.models.backbone import CUTS
-from s2crop.models.proposals import BOX_SCALE, ProposalHead, peak_boxes, separable
+from s2crop.models.proposals import ProposalHead, Sides, peak_boxes, separable, values_at
 
 STRIDE = 4  # of the head's maps, in input pixels
 MAX_LINES = 32  # kept for a picture
@@ -40,7 +41,7 @@ class TextHead(nn.Module):
         self.trunk = nn.Conv2d(ProposalHead.CHANNELS, self.CHANNELS, 1)
         self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, 1, 1)
-        self.sides = nn.Conv2d(self.CHANNELS, 4, 1)
+        self.sides = Sides(self.CHANNELS, 1)
         self.lettering = nn.Sequential(
             nn.Conv2d(self.CHANNELS, self.CHANNELS, 1), nn.ReLU(inplace=True), nn.Conv2d(self.CHANNELS, 1, 1)
         )
@@ -55,7 +56,7 @@ class TextHead(nn.Module):
             [B, H/4, W/4] of lettering, which mean something where there is a line.
         """
         x = self.sight(maps, trunk)
-        return *self.lines(x), self.lettering(x)[:, 0]
+        return self.heat(x), self.sides(x), self.lettering(x)[:, 0]
 
     def sight(self, maps: tuple[Tensor, ...], trunk: Tensor) -> Tensor:
         """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/4, W/4]."""
@@ -66,17 +67,13 @@ class TextHead(nn.Module):
             x = x + block(x)
         return x
 
-    def lines(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `sight` gave -> heat and side distances, as `forward` gives them."""
-        return self.heat(x), self.sides(x).clamp(max=5.0).exp()[:, None] * BOX_SCALE
-
     @torch.no_grad()
     def find(self, maps: tuple[Tensor, ...], trunk: Tensor, size: tuple[int, int]) -> Lines:
         """The lines of pictures. Args: size (height, width) of the network input."""
         x = self.sight(maps, trunk)
-        heat, sides = self.lines(x)
-        boxes, scores, _ = peak_boxes(heat.sigmoid(), sides, size, MAX_LINES, MIN_LINE_SCORE)
+        heat, sides_at = self.heat(x).sigmoid(), partial(self.sides.at, x)
+        boxes, scores, _ = peak_boxes(heat, sides_at, size, MAX_LINES, MIN_LINE_SCORE)
         columns, rows = ((boxes[..., axis] + boxes[..., axis + 2]) / 2 / STRIDE for axis in (0, 1))
         places = rows.long() * x.shape[-1] + columns.long()
-        there = x.flatten(2).gather(2, places[:, None].expand(-1, x.shape[1], -1))  # asked where the lines are alone
+        there = values_at(x, places)  # asked where the lines are alone
         return Lines(boxes, scores, self.lettering(there[..., None])[:, 0, :, 0].sigmoid())

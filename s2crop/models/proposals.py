@@ -1,6 +1,8 @@
 """Object, face and text proposals: a light centre-point head on the backbone's maps."""
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +60,7 @@ class ProposalHead(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(channels, self.CHANNELS, 1) for channels in coarser)
         self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
         self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
-        self.sides = nn.Conv2d(self.CHANNELS, 4 * len(KINDS), 1)
+        self.sides = Sides(self.CHANNELS, len(KINDS))
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR, device="cpu")).item())
 
@@ -82,8 +84,7 @@ class ProposalHead(nn.Module):
 
     def outputs(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
         """Heat logits and box sides on the trunk."""
-        sides = self.sides(trunk).unflatten(1, (len(KINDS), 4)).clamp(max=5.0).exp() * BOX_SCALE
-        return self.heat(trunk), sides
+        return self.heat(trunk), self.sides(trunk)
 
     @torch.no_grad()
     def propose(self, maps: tuple[Tensor, ...], size: tuple[int, int]) -> Proposals:
@@ -93,22 +94,45 @@ class ProposalHead(nn.Module):
     @torch.no_grad()
     def propose_on(self, trunk: Tensor, size: tuple[int, int]) -> Proposals:
         """`propose` where the trunk is at hand."""
-        heat, sides = self.outputs(trunk)
-        return decode(heat.sigmoid(), sides, size)
+        return Proposals(*peak_boxes(self.heat(trunk).sigmoid(), partial(self.sides.at, trunk), size, MAX_PROPOSALS))
 
 
-def decode(heat: Tensor, sides: Tensor, size: tuple[int, int]) -> Proposals:
-    """Peaks of the heat maps [B, 3, h, w] as boxes. Args: size (height, width) of the input."""
-    return Proposals(*peak_boxes(heat, sides, size, MAX_PROPOSALS))
+class Sides(nn.Conv2d):
+    """Of boxes of some kinds around each place of a map, the distances of their sides from it.
+
+    Distances (left, top, right, bottom) from the cell's centre, in input pixels, as exp(x) times BOX_SCALE.
+    """
+
+    def __init__(self, channels: int, kinds: int):
+        super().__init__(channels, 4 * kinds, 1)
+        self.kinds = kinds
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map [B, C, h, w] -> distances [B, K, 4, h, w]."""
+        return super().forward(x).unflatten(1, (self.kinds, 4)).clamp(max=5.0).exp() * BOX_SCALE
+
+    def at(self, x: Tensor, cells: Tensor, kinds: Tensor) -> Tensor:
+        """Distances [B, M, 4] of boxes of these kinds around these cells, [B, M], of a map [B, C, h, w]."""
+        found = self(values_at(x, cells)[..., None])[..., 0]  # [B, K, 4, M]
+        return found.gather(1, kinds[:, None, None].expand(-1, 1, 4, -1))[:, 0].transpose(1, 2)
+
+
+def values_at(x: Tensor, cells: Tensor) -> Tensor:
+    """What a map [B, C, h, w] has at cells [B, M], counted row by row: [B, C, M]."""
+    return x.flatten(2).gather(2, cells[:, None].expand(-1, x.shape[1], -1))
+
+
+SidesAt = Callable[[Tensor, Tensor], Tensor]
 
 
 def peak_boxes(
-    heat: Tensor, sides: Tensor, size: tuple[int, int], most: int, min_score: float = 0.0
+    heat: Tensor, sides_at: SidesAt, size: tuple[int, int], most: int, min_score: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Peaks of heat maps as boxes, after suppression of those that overlap a better one of their kind.
 
     Args:
-        heat: [B, K, h, w] of K kinds, 0 to 1; sides: [B, K, 4, h, w] distances from the cells' centres in input pixels.
+        heat: [B, K, h, w] of K kinds, 0 to 1.
+        sides_at: gives distances [B, M, 4] for cells and kinds [B, M], as `Sides.at` does; asked only for peaks.
         size: (height, width) of the input; most: boxes kept for a picture; min_score: heat that a peak must exceed.
     Returns:
         Boxes [B, most, 4] in input pixels, scores and kinds [B, most], best first; rows past the last real one hold the
@@ -122,8 +146,7 @@ def peak_boxes(
     cell = flat % (rows * columns)
     kinds = flat // (rows * columns)
     centre = torch.stack([cell % columns, cell // columns], dim=-1) * stride + stride / 2
-    distances = sides.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [B, K*h*w, 4]
-    distances = distances.gather(1, flat[..., None].expand(-1, -1, 4)).clamp(min=1)  # no box without area
+    distances = sides_at(cell, kinds).clamp(min=1)  # no box without area
     boxes = torch.cat([centre - distances[..., :2], centre + distances[..., 2:]], dim=-1)
     limit = boxes.new_tensor([width, height, width, height])
     boxes = boxes.clamp(min=0).minimum(limit)

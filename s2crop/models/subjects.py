@@ -1,6 +1,7 @@
-"""What a picture is about, from the same backbone pass: subject map, map of looks, whole heads and persons."""
+"""What a picture is about, from the same backbone pass: maps of subject, looks and main things, heads and persons."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2crop.models.backbone import CUTS, STAGES, inverted_residuals
-from s2crop.models.proposals import BOX_SCALE, STRIDE, ProposalHead, peak_boxes, separable
+from s2crop.models.proposals import STRIDE, ProposalHead, Sides, peak_boxes, separable
 
 FIGURES = ("head", "person")
 MAX_FIGURES = 40  # of each kind, kept for a picture
@@ -21,6 +22,7 @@ class Subjects(NamedTuple):
 
     subject: Tensor  # [B, H/4, W/4] how far each place belongs to what the picture is about, 0 to 1
     looks: Tensor  # [B, H/8, W/8] share of people's looks that falls there, of 1 in all
+    main: Tensor  # [B, 2, H/8, W/8] how much an editor would keep each place: main things, the core of the first
     boxes: (
         Tensor  # [B, M, 4] of heads and persons, in network-input pixels, best first; rows past the last have score 0
     )
@@ -29,7 +31,8 @@ class Subjects(NamedTuple):
 
 
 class SubjectHead(nn.Module):
-    """Masks of the salient subject and of looks, and boxes of whole heads and persons, on the backbone's maps.
+    """Masks of the salient subject, of looks and of main things, and boxes of whole heads and persons, on the
+    backbone's maps.
 
     The backbone's stages of strides 16 and 32 are held a second time and trained for this alone; what they see is
     joined top-down with the proposal head's trunk at stride 8, with the picture's mean as context (as in Liu et
@@ -58,6 +61,7 @@ class SubjectHead(nn.Module):
         self.mix16 = nn.ModuleList(separable(channels) for _ in range(2))
         self.mix = nn.ModuleList(separable(channels) for _ in range(self.BLOCKS))
         self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
+        self.main = nn.Conv2d(channels, 2, 1)  # boxes of what an editor would keep, and of the core of the first
         self.outline_fine = nn.Conv2d(fine, self.OUTLINE, 1)
         self.outline_sight = nn.Conv2d(channels, self.OUTLINE, 1)
         self.outline_mix = nn.ModuleList(separable(self.OUTLINE) for _ in range(2))
@@ -65,20 +69,25 @@ class SubjectHead(nn.Module):
         for parameter in self.outline.parameters():
             nn.init.zeros_(parameter)
         self.heat = nn.Conv2d(channels, len(FIGURES), 1)
-        self.sides = nn.Conv2d(channels, 4 * len(FIGURES), 1)
+        self.sides = Sides(channels, len(FIGURES))
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
-    def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maps of the backbone and the proposal head's trunk -> logits and boxes, as `read` gives them."""
-        return self.read(self.sight(maps, trunk), maps[0])
-
-    def read(self, x: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What `sight` gave, and the backbone's finest map -> logits and boxes.
+    def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the backbone and the proposal head's trunk -> logits and boxes.
 
         Returns:
-            Subject logits [B, H/4, W/4]; looks [B, H/8, W/8], a softmax over the picture away from shares; heat logits
-            [B, 2, H/8, W/8] and side distances [B, 2, 4, H/8, W/8] in input pixels of heads and persons.
+            Subject logits [B, H/4, W/4]; looks [B, H/8, W/8], a softmax over the picture away from shares; logits of
+            main things [B, 2, H/8, W/8]; heat logits [B, 2, H/8, W/8] and side distances [B, 2, 4, H/8, W/8] in input
+            pixels of heads and persons.
+        """
+        x = self.sight(maps, trunk)
+        subject, looks, main = self.map_logits(x, maps[0])
+        return subject, looks, main, self.heat(x), self.sides(x)
+
+    def map_logits(self, x: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `sight` gave, and the backbone's finest map -> logits of subject [B, H/4, W/4], looks [B, H/8, W/8] and
+        main things [B, 2, H/8, W/8].
         """
         masks = self.masks(x)
         y = F.interpolate(self.outline_sight(x), scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -86,8 +95,7 @@ class SubjectHead(nn.Module):
         for block in self.outline_mix:
             y = y + block(y)
         subject = F.pixel_shuffle(masks[:, :4], 2) + self.outline(F.relu(y))
-        sides = self.sides(x).unflatten(1, (len(FIGURES), 4)).clamp(max=5.0).exp() * BOX_SCALE
-        return subject[:, 0], masks[:, 4], self.heat(x), sides
+        return subject[:, 0], masks[:, 4], self.main(x)
 
     def sight(self, maps: tuple[Tensor, ...], trunk: Tensor) -> Tensor:
         """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/8, W/8]."""
@@ -114,11 +122,11 @@ class SubjectHead(nn.Module):
         """What pictures are about, from what `sight` gave and the backbone's finest map.
         Args: size (height, width) of the network input.
         """
-        subject, looks, heat, sides = self.read(sight, fine)
+        subject, looks, main = self.map_logits(sight, fine)
         shares = looks.flatten(1).softmax(1).view_as(looks)
-        heat = heat.sigmoid()
-        found = peak_boxes(heat, sides, size, len(FIGURES) * MAX_FIGURES, MIN_FIGURE_SCORE)
-        return Subjects(subject.sigmoid(), shares, *found)
+        heat, most = self.heat(sight).sigmoid(), len(FIGURES) * MAX_FIGURES
+        found = peak_boxes(heat, partial(self.sides.at, sight), size, most, MIN_FIGURE_SCORE)
+        return Subjects(subject.sigmoid(), shares, main.sigmoid(), *found)
 
 
 assert STRIDE == 8

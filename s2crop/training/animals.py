@@ -16,7 +16,7 @@ from s2crop.geometry.boxes import iou_matrix, mirrored
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
-from s2crop.training.parts import animal_head, fresh_head, looked, subject_head
+from s2crop.training.parts import animal_head, looked, subject_head, with_own_head
 from s2crop.training.proposals import (
     RECALL_IOU,
     Arrays,
@@ -39,6 +39,7 @@ class AnimalRecipe:
     """Choices of this training; a TOML file sets them."""
 
     start: str = "shipped"  # run whose backbone, proposal and subject head stay, or the shipped weights
+    warm: bool = False  # go on with the head that `start` has
     epochs: int = 16
     batch_size: int = 16
     rate: float = 2e-3
@@ -64,8 +65,8 @@ def train(
     training = [p for p in photos if not is_validation(p.id)]
     validation = [p for p in photos if is_validation(p.id)]
     some, none = ([p for p in training if bool(len(p.heads)) == there] for there in (True, False))
-    model = fresh_head("animal_head", recipe.start, out.parent, recipe.seed).to(find_device(device))
-    model = model.to(memory_format=torch.channels_last).requires_grad_(False)
+    model = with_own_head("animal_head", recipe.start, out.parent, recipe.seed, recipe.warm)
+    model = model.to(find_device(device)).to(memory_format=torch.channels_last).requires_grad_(False)
     subjects, head = subject_head(model), animal_head(model).requires_grad_(True)
     where = next(head.parameters()).device
 
@@ -86,7 +87,7 @@ def train(
         return {"heat": heat_loss, "box": recipe.box_weight * box_loss}
 
     def finished(state: Mapping[str, Tensor]) -> S2CNet:
-        final = fresh_head("animal_head", recipe.start, out.parent, recipe.seed)
+        final = with_own_head("animal_head", recipe.start, out.parent, recipe.seed)
         animal_head(final).load_state_dict(state)
         return final
 

@@ -68,20 +68,25 @@ def looked(model: Scorer, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     return maps, proposal_head(model).trunk(maps)
 
 
-def fresh_head(part: str, start: str, runs: Path, seed: int) -> S2CNet:
-    """The network that a training starts from, with a fresh head of its own.
+def with_own_head(part: str, start: str, runs: Path, seed: int, warm: bool = False) -> S2CNet:
+    """The network that a training of a head starts from, with a fresh one of its kind, or that which is there.
 
     Args:
         part: "text_head" or "animal_head".
-        start: run that it comes from, or "shipped".
+        start: run that it comes from, or "shipped"; warm: its head stays.
     Raises:
+        InputError: its head is to stay, and it has none.
         WeightsError: it cannot be read.
     """
     config, state = read_s2cnet(start_weights(start, runs))
     torch.manual_seed(seed)
     changed: dict[str, Any] = {part: True}
     model = S2CNet(dataclasses.replace(config, **changed))
-    model.load_state_dict({key: value for key, value in state.items() if not key.startswith(f"{part}.")}, strict=False)
+    if warm and not getattr(config, part):
+        head = part.replace("_", " ")
+        raise InputError(f"{start} has no {head} to go on with; training.warm=false makes a fresh one")
+    kept = {key: value for key, value in state.items() if warm or not key.startswith(f"{part}.")}
+    model.load_state_dict(kept, strict=False)
     return model
 
 

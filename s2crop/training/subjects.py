@@ -1,11 +1,12 @@
-"""Train the subject head on a frozen backbone: masks, looks, whole heads and persons.
+"""Train the subject head on a frozen backbone: masks, looks, main things, whole heads and persons.
 
-Masks and boxes are what pretrained networks found, and human labels of crowds and single persons; looks are the eye
-fixations of people. Backbone and proposal head stay as they are, so the networks that were trained on them stay valid.
+Masks and boxes are what pretrained networks found, and human labels of crowds and single persons; main things were
+marked in photos; looks are the eye fixations of people. Backbone and proposal head stay as they are, so the networks
+that were trained on them stay valid.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from s2crop.datasets.split import is_validation
-from s2crop.datasets.subjects import SubjectPhoto, load_subject_photos
-from s2crop.geometry.boxes import iou_matrix, mirrored
+from s2crop.datasets.subjects import Main, SubjectPhoto, load_subject_photos
+from s2crop.geometry.boxes import inside_share, iou_matrix, mirrored
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import STRIDE
@@ -52,6 +53,7 @@ from s2crop.training.run import Report, Run, fit_head, half_precision
 
 LOOK_BLUR = 1.2  # cells of 8 pixels: about a degree of sight on the photos
 MIN_FIXATIONS = 20  # in a view, for its looks to be learned
+MIN_MAIN = 0.5  # of the main things of a photo, in a view that is to say what its own are
 HEAD_IOU, PERSON_IOU = 0.5, 0.8  # at which a figure counts as found
 MIN_HEAD_WIDTH_FRAC = 0.04
 
@@ -73,6 +75,7 @@ class SubjectRecipe:
     crowd_rounds: int = 2  # over the photos of crowds, for each over the others
     mask_weight: float = 2.0
     looks_weight: float = 0.3
+    main_weight: float = 1.0
     heat_weight: float = 1.0
     box_weight: float = 2.0
     seed: int = 0
@@ -85,6 +88,8 @@ class Targets(NamedTuple):
     mask_weight: Tensor  # [B]
     looks: Tensor  # [B, H/8, W/8] shares of 1
     looks_known: Tensor  # [B]
+    main: Tensor  # [B, 2, H/8, W/8]
+    main_known: Tensor  # [B, 2]
     heat: Tensor  # [B, 2, H/8, W/8] of heads and persons; this and the rest as in `proposals.BoxTargets`
     heat_known: Tensor
     sides: Tensor
@@ -120,8 +125,7 @@ def train(
         pixels, *targets = parts
         with half_precision(where):
             found = head(*looked(model, pixels))
-        subject, looks, heat, sides = (part.float() for part in found)
-        return subject_losses(subject, looks, heat, sides, Targets(*targets), recipe)
+        return subject_losses([part.float() for part in found], Targets(*targets), recipe)
 
     def finished(state: Mapping[str, Tensor]) -> S2CNet:
         final = load_start(recipe, out.parent)
@@ -214,14 +218,47 @@ def view(photo: SubjectPhoto, shape: Shape, rng: np.random.Generator, *, recipe:
     boxes = in_window(figures.boxes, window)
     unsure = [(kind, in_window(box, window)) for kind, box in figures.unsure]
     points = None if photo.fixations is None else (photo.fixations - start) / sides
+    main, main_known = main_maps(photo.main, window, shape)
     if rng.random() < 0.5:
-        pixels, mask, boxes = pixels[:, ::-1], mask[:, ::-1], mirrored(boxes)
+        pixels, mask, main, boxes = pixels[:, ::-1], mask[:, ::-1], main[..., ::-1], mirrored(boxes)
         unsure = [(kind, mirrored(box)) for kind, box in unsure]
         points = None if points is None else np.abs(points - [1, 0])
     looks, known = look_shares(points, shape)
     targets = box_targets(boxes.astype(np.float32), figures.kinds, figures.quality, figures.known, shape, unsure)
     pixels = shift_colours(pixels.astype(np.float32), rng).transpose(2, 0, 1)
-    return pixels, np.ascontiguousarray(mask), np.float32(photo.mask_weight), looks, known, *targets
+    mask, main = np.ascontiguousarray(mask), np.ascontiguousarray(main)
+    return pixels, mask, np.float32(photo.mask_weight), looks, known, main, main_known, *targets
+
+
+def main_maps(main: Main | None, window: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """How much each place of a view is to be kept [2, H/8, W/8], main things and core, and [2] whether that is known.
+
+    A view that shows most of the main things says where their core is, and where it is not; any other says nothing.
+
+    Args: window: [4] of the photo, in fractions, that the view shows.
+    """
+    if main is None:
+        return np.zeros((2, shape[0] // STRIDE, shape[1] // STRIDE), np.float32), np.zeros(2, np.float32)
+    seen = inside_share(window[None], main.boxes)[0] @ main.weights
+    known = np.full(2, seen >= MIN_MAIN * main.weights.sum(), np.float32)
+    core = main.boxes[:0] if main.core is None else main.core[None]
+    if len(main.boxes) and main.core is None:
+        known[1] = 0
+    parts = (main.boxes, main.weights), (core, main.weights[: len(core)])
+    return np.stack([covered(in_window(boxes, window), weights, shape) for boxes, weights in parts]), known
+
+
+def covered(boxes: np.ndarray, weights: np.ndarray, shape: Shape) -> np.ndarray:
+    """How much each cell of a view [H/8, W/8] is covered by the weightiest of boxes [K, 4] in fractions of it."""
+    cells = np.array(shape) // STRIDE
+    found = np.zeros(cells, np.float32)
+    for (x1, y1, x2, y2), weight in zip(boxes, weights, strict=True):
+        across, down = (
+            np.clip(np.minimum(end * n, np.arange(n) + 1) - np.maximum(begin * n, np.arange(n)), 0, 1)
+            for begin, end, n in ((x1, x2, cells[1]), (y1, y2, cells[0]))
+        )
+        found = np.maximum(found, weight * down[:, None] * across)
+    return found.astype(np.float32)
 
 
 def look_shares(points: np.ndarray | None, shape: Shape) -> tuple[np.ndarray, np.float32]:
@@ -240,37 +277,43 @@ def look_shares(points: np.ndarray | None, shape: Shape) -> tuple[np.ndarray, np
     return (shares / shares.sum()).astype(np.float32), np.float32(1)
 
 
-def subject_losses(
-    subject: Tensor, looks: Tensor, heat: Tensor, sides: Tensor, wanted: Targets, recipe: SubjectRecipe
-) -> dict[str, Tensor]:
-    """Cross-entropy and Dice of the mask, KL divergence of the looks, focal and GIoU loss of the figures, weighted.
+def subject_losses(found: Sequence[Tensor], wanted: Targets, recipe: SubjectRecipe) -> dict[str, Tensor]:
+    """Cross-entropy and Dice of the masks, KL divergence of the looks, focal and GIoU loss of the figures, weighted.
 
-    Args: what the subject head gives, in float32; wanted: of the same views.
+    Args: found: what the subject head gives, in float32; wanted: of the same views.
     """
-    mask, weight = wanted.mask, wanted.mask_weight
-    entropy = F.binary_cross_entropy_with_logits(subject, mask, reduction="none").mean((1, 2))
-    p = subject.sigmoid()
-    dice = 1 - (2 * (p * mask).sum((1, 2)) + 8) / (p.square().sum((1, 2)) + mask.square().sum((1, 2)) + 8)
-    masks = ((entropy + 0.5 * dice) * weight).sum() / weight.sum().clamp(min=1)
+    subject, looks, main, heat, sides = found
     apart = F.kl_div(looks.flatten(1).log_softmax(1), wanted.looks.flatten(1), reduction="none").sum(1)
     return {
-        "mask": recipe.mask_weight * masks,
+        "mask": recipe.mask_weight * mask_loss(subject, wanted.mask, wanted.mask_weight),
         "looks": recipe.looks_weight * (apart * wanted.looks_known).sum() / wanted.looks_known.sum().clamp(min=1),
+        "main": recipe.main_weight
+        * mask_loss(main.flatten(0, 1), wanted.main.flatten(0, 1), wanted.main_known.flatten()),
         "heat": recipe.heat_weight * focal_loss(heat, wanted.heat, wanted.heat_known, wanted.side_weight),
         "box": recipe.box_weight * box_loss(sides, wanted.sides, wanted.side_weight),
     }
 
 
+def mask_loss(found: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy and half of the Dice loss of masks. Args: found logits, wanted [B, h, w]; weight [B]."""
+    entropy = F.binary_cross_entropy_with_logits(found, wanted, reduction="none").mean((1, 2))
+    p = found.sigmoid()
+    dice = 1 - (2 * (p * wanted).sum((1, 2)) + 8) / (p.square().sum((1, 2)) + wanted.square().sum((1, 2)) + 8)
+    return ((entropy + 0.5 * dice) * weight).sum() / weight.sum().clamp(min=1)
+
+
 @torch.inference_mode()
 def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
-    """How well masks, looks, heads and persons of photos are found.
+    """How well masks, looks, main things, heads and persons of photos are found.
 
     Returns:
-        IoU at 0.5 and mean absolute error against the masks that say something; AUC and NSS of fixations; share found
+        IoU at 0.5 and mean absolute error against the masks that say something; IoU of soft masks with the boxes of
+        main things and cores; AUC and NSS of fixations; share found
         of heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
     """
     device = next(model.parameters()).device
     ious, errors, areas, scan = [], [], [], []
+    kept: list[list[float]] = [[], []]
     found: dict[str, list[bool]] = {name: [] for name in FIGURES}
     for photo in photos:
         height, width = photo.pixels.shape[:2]
@@ -284,6 +327,13 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
             errors.append(float(np.abs(guess - truth).mean()))
             if union:
                 ious.append(float(((guess > 0.5) & (truth > 0.5)).sum() / union))
+        if photo.main is not None:
+            guesses = seen.main[0].float().cpu().numpy()
+            shape = guesses.shape[1] * STRIDE, guesses.shape[2] * STRIDE
+            wanted = zip(*main_maps(photo.main, np.array([0, 0, 1, 1.0]), shape), strict=True)
+            for guess, (truth, known), overlaps in zip(guesses, wanted, kept, strict=True):
+                if known and truth.any():
+                    overlaps.append(float(np.minimum(guess, truth).sum() / np.maximum(guess, truth).sum()))
         if photo.fixations is not None:
             looks = seen.looks[0].float().cpu().numpy()
             auc, nss = fixation_measures(looks, photo.fixations)
@@ -293,14 +343,15 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
             boxes = seen.boxes[0].cpu().numpy() / np.array([size[1], size[0]] * 2, np.float32)
             scores, kinds = seen.scores[0].cpu().numpy(), seen.kinds[0].cpu().numpy()
             for kind, least in ((0, HEAD_IOU), (1, PERSON_IOU)):
-                wanted = photo.figures.boxes[photo.figures.kinds == kind]
+                labelled = photo.figures.boxes[photo.figures.kinds == kind]
                 if kind == 0:
-                    wanted = wanted[wanted[:, 2] - wanted[:, 0] >= MIN_HEAD_WIDTH_FRAC]
+                    labelled = labelled[labelled[:, 2] - labelled[:, 0] >= MIN_HEAD_WIDTH_FRAC]
                 own = boxes[(kinds == kind) & (scores > 0)]
-                found[FIGURES[kind]] += list(iou_matrix(wanted, own).max(axis=1, initial=0) >= least)
+                found[FIGURES[kind]] += list(iou_matrix(labelled, own).max(axis=1, initial=0) >= least)
     return {
         "mask_iou": float(np.mean(ious)),
         "mask_error": float(np.mean(errors)),
+        **{name: float(np.mean(ious)) for name, ious in zip(("main_iou", "core_iou"), kept, strict=True) if ious},
         "look_auc": float(np.mean(areas)),
         "look_nss": float(np.mean(scan)),
         **{f"{name}_recall": float(np.mean(hits)) for name, hits in found.items()},

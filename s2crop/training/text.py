@@ -24,7 +24,7 @@ from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.lines import STRIDE
 from s2crop.models.s2cnet import S2CNet
-from s2crop.training.parts import fresh_head, looked, proposal_head, text_head
+from s2crop.training.parts import looked, proposal_head, text_head, with_own_head
 from s2crop.training.proposals import (
     MIN_TEXT_HEIGHT_FRAC,
     RECALL_IOU,
@@ -88,7 +88,7 @@ def train(
     photos, fonts = load_text_photos(data), find_fonts(data)
     training = [p for p in photos if not is_validation(p.id)]
     validation = [p for p in photos if is_validation(p.id)]
-    model = fresh_head("text_head", recipe.start, out.parent, recipe.seed).to(find_device(device))
+    model = with_own_head("text_head", recipe.start, out.parent, recipe.seed).to(find_device(device))
     model = model.to(memory_format=torch.channels_last).requires_grad_(False)
     head = text_head(model).requires_grad_(True)
     where = next(head.parameters()).device
@@ -105,7 +105,7 @@ def train(
         return text_losses(heat, sides, lettering, Targets(*targets), recipe)
 
     def finished(state: Mapping[str, Tensor]) -> S2CNet:
-        final = fresh_head("text_head", recipe.start, out.parent, recipe.seed)
+        final = with_own_head("text_head", recipe.start, out.parent, recipe.seed)
         text_head(final).load_state_dict(state)
         return final
 
