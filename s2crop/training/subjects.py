@@ -308,8 +308,8 @@ def measure(model: S2CNet, photos: list[SubjectPhoto]) -> dict[str, float]:
 
     Returns:
         IoU at 0.5 and mean absolute error against the masks that say something; IoU of soft masks with the boxes of
-        main things and cores; AUC and NSS of fixations; share found
-        of heads from MIN_HEAD_WIDTH_FRAC of the width (IoU 0.5) and of persons (IoU 0.8), of human labels.
+        main things and cores; AUC and NSS of fixations; share found of heads from MIN_HEAD_WIDTH_FRAC of the width (IoU
+        0.5) and of persons (IoU 0.8), of human labels.
     """
     device = next(model.parameters()).device
     ious, errors, areas, scan = [], [], [], []
