@@ -23,6 +23,8 @@ from s2crop.models.appeal import AppealHead, AppealMap, between
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.weights import load_model, read_weights, save_weights
 from s2crop.training import choice
+from s2crop.training.appeal import keeping_loss
+from s2crop.training.parts import looked
 from s2crop.training.recipe import FOLDER
 from s2crop.training.subjects import with_head
 
@@ -406,3 +408,25 @@ def test_a_teacher_is_followed_with_another_subject_head(runs):
     log = [json.loads(line) for line in (runs / "taught/log.jsonl").read_text().splitlines()]
     assert log[-1]["followed"] < 0.5 * log[0]["followed"]
     assert not same(head_of(runs, "taught"), head_of(runs, "teacher"))
+
+
+@pytest.mark.slow
+def test_what_the_appeal_reads_can_learn_too_and_tells_what_it_told(runs):
+    start = load_model("s2cnet", runs / "start/weights.safetensors")
+    learns = ["training.epochs=6", "training.sight_rate=3e-3", "training.deep_rate=1e-3"]
+    train(runs, *learns, "training.kept_weight=0", name="free")
+    train(runs, *learns, "training.kept_weight=30", name="held")
+    torch.manual_seed(5)
+    seen = looked(start, torch.randint(0, 255, (4, 3, 64, 96), dtype=torch.uint8))
+    wanted, apart = start.subject_head(*seen), {}
+    for name in ("free", "held"):
+        trained = load_model("s2cnet", runs / name / "weights.safetensors")
+        moved = {key.split(".")[0] for key, value in trained.state_dict().items() if differs(start, key, value)}
+        assert moved == {"subject_head"}  # besides the head that the start does not have
+        apart[name] = keeping_loss(trained.subject_head(*seen), wanted) - keeping_loss(wanted, wanted)
+    assert 0 < apart["held"] < 0.7 * apart["free"]
+
+
+def differs(net, key, value):
+    before = net.state_dict().get(key)
+    return before is not None and not key.startswith("choice.") and not torch.allclose(before, value, 1e-3, 1e-3)

@@ -81,9 +81,11 @@ class SubjectHead(nn.Module):
             main things [B, 2, H/8, W/8]; heat logits [B, 2, H/8, W/8] and side distances [B, 2, 4, H/8, W/8] in input
             pixels of heads and persons.
         """
-        x = self.sight(maps, trunk)
-        subject, looks, main = self.map_logits(x, maps[0])
-        return subject, looks, main, self.heat(x), self.sides(x)
+        return self.tell(self.sight(maps, trunk), maps[0])
+
+    def tell(self, x: Tensor, fine: Tensor) -> tuple[Tensor, ...]:
+        """What `forward` gives, from what `sight` gave and the backbone's finest map."""
+        return *self.map_logits(x, fine), self.heat(x), self.sides(x)
 
     def map_logits(self, x: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `sight` gave, and the backbone's finest map -> logits of subject [B, H/4, W/4], looks [B, H/8, W/8] and

@@ -1,12 +1,14 @@
 """Train the appeal of crops: the editor's order of them, from pictures alone.
 
 Three sources teach it: editor rankings of crops of one ratio, voted pairs of FCDB, and its best crops as soft targets
-over candidates of their ratio. Backbone, proposal head and subject head stay as they are.
+over candidates of their ratio. Backbone and proposal head stay as they are, and so does the subject head, unless the
+recipe lets it learn too: then what it tells of pictures is to stay what it was.
 
 A fourth may be a head that is there already: where its subject head was trained on, how it rates candidates of all
 photos teaches the head for the new one what rankings that are no longer at hand had taught it.
 """
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -32,11 +34,12 @@ from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.scorer import Scorer
+from s2crop.models.subjects import MIN_FIGURE_SCORE
 from s2crop.models.weights import load_model, save_weights
 from s2crop.training.losses import best_crop_loss, total, vote_loss
 from s2crop.training.parts import appeal_head, looked, start_weights, subject_head
 from s2crop.training.run import Average, Report, Run, Stateful, cosine, half_precision, log_temperatures
-from s2crop.training.subjects import SubjectRecipe, load_start
+from s2crop.training.subjects import SubjectRecipe, Targets, load_start, subject_losses
 
 AT_ONCE = 32  # photos, where nothing is trained
 RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)  # of crops that are drawn to be rated
@@ -63,6 +66,9 @@ class AppealRecipe:
     teacher: str = ""
     teacher_weight: float = 3.0
     most_followed: int = 32  # candidates of one ratio, drawn anew each time
+    sight_rate: float = 0.0  # of the subject head, which the appeal reads; 0: it stays
+    deep_rate: float = 0.0  # of its own stages of the backbone
+    kept_weight: float = 1.0  # of what it tells, by the losses that it was trained by
     held_out: tuple[int, ...] = (0,)  # folds of an eighth each
     seed: int = 0
 
@@ -173,30 +179,36 @@ def train(
     training = [photo for photo in photos if not is_held_out(photo.id, recipe)]
     held_out = [photo for photo in photos if is_held_out(photo.id, recipe)]
     torch.manual_seed(recipe.seed)
-    head, final = AppealHead().to(where), AppealHead().to(where)
+    head = AppealHead().to(where)
     teacher = None
     if recipe.teacher:
         teacher = load_model("s2cnet", start_weights(recipe.teacher, out.parent), where).requires_grad_(False)
         head.load_state_dict(appeal_head(teacher).state_dict())
     temperatures = log_temperatures(where, vote=1.0, best=0.5)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": list(head.parameters()), "lr": recipe.rate},
-            {"params": list(temperatures.parameters()), "lr": 10 * recipe.rate, "weight_decay": 0.0},
-        ],
-        weight_decay=recipe.weight_decay,
-    )
+    moved = [
+        {"params": list(head.parameters()), "lr": recipe.rate},
+        {"params": list(temperatures.parameters()), "lr": 10 * recipe.rate, "weight_decay": 0.0},
+    ]
+    trained = nn.ModuleDict({"appeal_head": head})
+    sight = subject_head(model)
+    as_it_was = copy.deepcopy(sight) if recipe.sight_rate else None
+    if as_it_was is not None:
+        trained["subject_head"] = sight.requires_grad_(True)
+        deep = list(sight.layers.parameters())
+        others = [p for name, p in sight.named_parameters() if not name.startswith("layers.")]
+        moved += [{"params": others, "lr": recipe.sight_rate}, {"params": deep, "lr": recipe.deep_rate}]
+    optimizer = torch.optim.AdamW(moved, weight_decay=recipe.weight_decay)
     rates = [group["lr"] for group in optimizer.param_groups]
-    average = Average(head, recipe.average)
+    average = Average(trained, recipe.average)
     parts: dict[str, Stateful] = {
-        "model": head, "temperatures": temperatures, "optimizer": optimizer, "average": average,
+        "model": trained, "temperatures": temperatures, "optimizer": optimizer, "average": average,
     }  # fmt: skip
     done = run.resume(**parts) if resume else 0
     results = run.results() if resume else {}
-    finished = S2CNet(dataclasses.replace(model.config, appeal_head=True))
+    finished = S2CNet(dataclasses.replace(model.config, appeal_head=True)).eval().to(where)
     finished.load_state_dict(model.state_dict(), strict=False)
     for epoch in range(done, recipe.epochs):
-        head.train()
+        trained.train()
         rng = run.generator(epoch)
         drawn = list(groups(training, recipe.batch_size, rng))
         sums: dict[str, list[Tensor]] = {}
@@ -207,27 +219,32 @@ def train(
             batch = Batch._make(part.to(where, non_blocking=True) for part in gathered(members, rng, recipe))
             with half_precision(where):
                 seen = looked(model, shifted(batch.pixels))
-                marks = rated(model, head, seen, torch.cat([batch.crops, batch.followed], dim=1)).float()
+                x = sight.sight(*seen)
+                marks = head.rate(head.look(seen[0], x), torch.cat([batch.crops, batch.followed], dim=1)).float()
+                told = sight.tell(x, seen[0][0]) if as_it_was is not None else ()
             marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
             losses = appeal_losses(marks, batch, temperatures, recipe)
             if teacher is not None:
                 with half_precision(where), torch.no_grad():
-                    wanted = rated(teacher, appeal_head(teacher), seen, batch.followed).float()
+                    wanted = rated(teacher, seen, batch.followed).float()
                 losses["followed"] = recipe.teacher_weight * following_loss(followed, wanted)
+            if as_it_was is not None:
+                with half_precision(where), torch.no_grad():
+                    before = as_it_was(*seen)
+                losses["kept"] = recipe.kept_weight * keeping_loss(told, before)
             optimizer.zero_grad()
             total(losses).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
             optimizer.step()
-            average.update(head)
+            average.update(trained)
             for name, value in losses.items():
                 sums.setdefault(name, []).append(value.detach())
         run.save(epoch + 1, **parts)
-        final.load_state_dict(average.mean)
-        results = measure(model, final.eval(), held_out, where)
+        finished.load_state_dict(average.mean, strict=False)
+        results = measure(finished, held_out, where)
         means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
         run.log(epoch=epoch, **means, **results)
         run.finish(**results, training_photos=len(training), validation_photos=len(held_out))
-        appeal_head(finished).load_state_dict(average.mean)
         save_weights(finished, out / "weights.safetensors")
     return results
 
@@ -246,14 +263,13 @@ def heads_by_fold(runs: Sequence[Path], device: str) -> dict[int, AppealHead]:
     return heads
 
 
-def rated(model: Scorer, head: AppealHead, seen: tuple[tuple[Tensor, ...], Tensor], crops: Tensor) -> Tensor:
-    """How crops [B, N, 4] of pictures are liked: [B, N].
+def rated(model: Scorer, seen: tuple[tuple[Tensor, ...], Tensor], crops: Tensor) -> Tensor:
+    """How a network's appeal head likes crops [B, N, 4] of pictures: [B, N].
 
-    Args: model: whose subject head looks; seen: what `looked` gave of a network with the same backbone.
+    Args: seen: what `looked` gave of a network with the same backbone.
     """
-    with torch.no_grad():
-        sight = subject_head(model).sight(*seen)
-    return head.rate(head.look(seen[0], sight), crops)
+    head = appeal_head(model)
+    return head.rate(head.look(seen[0], subject_head(model).sight(*seen)), crops)
 
 
 def groups(photos: list[Judged], size: int, rng: np.random.Generator) -> Iterator[list[Judged]]:
@@ -377,8 +393,31 @@ def following_loss(marks: Tensor, wanted: Tensor) -> Tensor:
     return (difference - difference.mean(1, keepdim=True)).square().mean()
 
 
+def keeping_loss(found: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
+    """How far what a subject head tells of pictures lies from what it told before, by its own training's losses.
+    Args: what `SubjectHead.forward` gives.
+    """
+    subject, looks, main, heat, sides = (part.float() for part in before)
+    sure = heat.sigmoid()
+    some, both = torch.ones_like(looks[:, 0, 0]), torch.ones_like(main[:, :, 0, 0])
+    shares = looks.flatten(1).softmax(1).view_as(looks)
+    wanted = Targets(
+        mask=subject.sigmoid(),
+        mask_weight=some,
+        looks=shares,
+        looks_known=some,
+        main=main.sigmoid(),
+        main_known=both,
+        heat=sure,
+        heat_known=torch.ones_like(sure),
+        sides=sides,
+        side_weight=sure * (sure > MIN_FIGURE_SCORE),
+    )
+    return torch.stack([*subject_losses([part.float() for part in found], wanted, SubjectRecipe()).values()]).sum()
+
+
 @torch.inference_mode()
-def liked(model: S2CNet, head: AppealHead, photos: Sequence[Judged], where: torch.device) -> dict[str, np.ndarray]:
+def liked(model: S2CNet, photos: Sequence[Judged], where: torch.device) -> dict[str, np.ndarray]:
     """How the crops of each photo are liked, and its candidates behind them: [N + M], by name."""
     found: dict[str, np.ndarray] = {}
     for same in like_shaped(photos):
@@ -387,15 +426,15 @@ def liked(model: S2CNet, head: AppealHead, photos: Sequence[Judged], where: torc
             sets = [np.concatenate([photo.crops, photo.candidates]) for photo in members]
             crops = torch.from_numpy(filled_up(sets)).to(where)
             pixels = torch.stack([photo.pixels for photo in members]).to(where)
-            marks = rated(model, head, looked(model, pixels), crops).float().cpu().numpy()
+            marks = rated(model, looked(model, pixels), crops).float().cpu().numpy()
             found |= {photo.id: row[: len(own)] for photo, row, own in zip(members, marks, sets, strict=True)}
     return found
 
 
-def measure(model: S2CNet, head: AppealHead, photos: list[Judged], where: torch.device) -> dict[str, float]:
+def measure(model: S2CNet, photos: list[Judged], where: torch.device) -> dict[str, float]:
     """Shares of ranked pairs and of voted pairs that are ordered right."""
     ranked, voted = [], []
-    marks = liked(model, head, photos, where)
+    marks = liked(model, photos, where)
     for photo in photos:
         own = marks[photo.id][: len(photo.crops)]
         ranked += (own[photo.better] > own[photo.worse]).tolist()
