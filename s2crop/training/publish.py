@@ -20,14 +20,14 @@ DATA = {
     "human masks of Clothing Co-Parsing (Apache-2.0)",
     "crowd": "human head boxes and eye fixations of EyeCrowd (MIT; photos from the web, research)",
     "people": "human person and head boxes of Clothing Co-Parsing (Apache-2.0; photos from the web, research)",
-    "rankings": "10,808 rankings of crops of one ratio of these photos, by a vision-language model in an editor's "
+    "rankings": "14,808 rankings of crops of one ratio of these photos, by a vision-language model in an editor's "
     "place",
     "gaicd": "GAICD boxes and mean opinion scores, without pictures (no licence stated)",
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
     "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
     "lines": "lines of text found and read by PP-OCRv6 (Apache-2.0, by RapidOCR) on the photos here",
-    "marks": "what 3,525 of these photos are about, marked by a vision-language model",
-    "animals": "912 heads of animals on 737 of these photos, marked by a vision-language model",
+    "marks": "what 3,525 of these photos are about, marked twice by a vision-language model",
+    "animals": "1,027 heads of animals on 797 of these photos, marked by a vision-language model",
     "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, "
     "Roboto and other free fonts",
     "text": "word boxes of street and shop photos (no licence stated; research)",
