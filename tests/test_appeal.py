@@ -23,7 +23,7 @@ from s2crop.models.appeal import AppealHead, AppealMap, between
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.weights import load_model, read_weights, save_weights
 from s2crop.training import choice
-from s2crop.training.appeal import keeping_loss
+from s2crop.training.appeal import heads_by_fold, keeping_loss
 from s2crop.training.parts import looked
 from s2crop.training.recipe import FOLDER
 from s2crop.training.subjects import with_head
@@ -413,20 +413,67 @@ def test_a_teacher_is_followed_with_another_subject_head(runs):
 @pytest.mark.slow
 def test_what_the_appeal_reads_can_learn_too_and_tells_what_it_told(runs):
     start = load_model("s2cnet", runs / "start/weights.safetensors")
-    learns = ["training.epochs=6", "training.sight_rate=3e-3", "training.deep_rate=1e-3"]
-    train(runs, *learns, "training.kept_weight=0", name="free")
-    train(runs, *learns, "training.kept_weight=30", name="held")
     torch.manual_seed(5)
     seen = looked(start, torch.randint(0, 255, (4, 3, 64, 96), dtype=torch.uint8))
     wanted, apart = start.subject_head(*seen), {}
-    for name in ("free", "held"):
+    for name, weight, deep_rate in (("free", 0, 1e-3), ("held", 30, 1e-3), ("shallow", 30, 0)):
+        rates = ["training.epochs=4", "training.sight_rate=3e-3", f"training.deep_rate={deep_rate}"]
+        train(runs, *rates, f"training.kept_weight={weight}", name=name)
         trained = load_model("s2cnet", runs / name / "weights.safetensors")
-        moved = {key.split(".")[0] for key, value in trained.state_dict().items() if differs(start, key, value)}
-        assert moved == {"subject_head"}  # besides the head that the start does not have
+        moved = [key for key, value in trained.state_dict().items() if differs(start, key, value)]
+        assert moved and all(key.startswith("subject_head.") for key in moved)
+        assert any(key.startswith("subject_head.layers.") for key in moved) == bool(deep_rate)
         apart[name] = keeping_loss(trained.subject_head(*seen), wanted) - keeping_loss(wanted, wanted)
-    assert 0 < apart["held"] < 0.7 * apart["free"]
+    assert 0 < apart["held"] < 0.7 * apart["free"]  # a thirtieth was seen
 
 
 def differs(net, key, value):
     before = net.state_dict().get(key)
     return before is not None and not key.startswith("choice.") and not torch.allclose(before, value, 1e-3, 1e-3)
+
+
+def test_what_a_subject_head_tells_is_kept_where_it_is_least_apart():
+    torch.manual_seed(2)
+    subject, looks, main = torch.randn(2, 16, 24), torch.randn(2, 8, 12), torch.randn(2, 2, 8, 12)
+    heat, sides = torch.full((2, 2, 8, 12), -4.0), torch.rand(2, 2, 4, 8, 12) * 20 + 5
+    heat[:, :, 3, 4] = 2.0  # a head and a person
+    before = [subject, looks, main, heat, sides]
+    least = keeping_loss(before, before)
+    for number in range(len(before)):
+        for change in (-0.5, 0.5):
+            found = list(before)
+            found[number] = before[number] + change * torch.randn_like(before[number])
+            assert keeping_loss(found, before) > least + 1e-4, number
+    unsure = [*before[:3], heat - 4, sides]  # of what was no figure, the sides are nobody's
+    assert keeping_loss([*unsure[:4], sides + 3], unsure) == keeping_loss(unsure, unsure)
+
+
+@pytest.mark.slow
+def test_resumed_training_of_both_heads_equals_one_that_was_not_stopped(runs):
+    def stop(line):
+        if "epoch 0" in line:
+            raise KeyboardInterrupt
+
+    (runs / "known").mkdir()
+    net = load_model("s2cnet", runs / "start/weights.safetensors")
+    whole = S2CNet(dataclasses.replace(net.config, appeal_head=True))
+    whole.load_state_dict(net.state_dict(), strict=False)
+    save_weights(whole, runs / "known/weights.safetensors")
+    both = ["training.epochs=2", "training.teacher=known", "training.sight_rate=1e-3", "training.deep_rate=1e-3"]
+    straight = train(runs, *both, name="both")
+    with pytest.raises(KeyboardInterrupt):
+        train(runs, *both, name="both-stopped", report=stop)
+    assert train(runs, *both, name="both-stopped", resume=True) == straight
+    one, other = (load_model("s2cnet", runs / name / "weights.safetensors") for name in ("both", "both-stopped"))
+    assert same(one.state_dict(), other.state_dict())
+
+
+def test_what_does_not_learn_has_no_rate_and_gives_no_head_to_a_fold(runs):
+    with pytest.raises(InputError, match="sight_rate is 0"):
+        train(runs, "training.deep_rate=1e-3", name="rated")
+    (runs / "learned").mkdir()
+    net = S2CNet(dataclasses.replace(CONFIG, appeal_head=True))
+    save_weights(net, runs / "learned/weights.safetensors")
+    (runs / "learned/recipe.json").write_text(json.dumps({"training": {"held_out": [1], "sight_rate": 1e-3}}))
+    with pytest.raises(InputError, match="learned: its appeal head reads a subject head that learned with it"):
+        heads_by_fold([runs / "learned"], "cpu")

@@ -73,6 +73,11 @@ class SubjectHead(nn.Module):
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
 
+    def by_depth(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of its own stages of the backbone, and all others, which learn at other rates."""
+        deep = list(self.layers.parameters())
+        return deep, [p for name, p in self.named_parameters() if not name.startswith("layers.")]
+
     def forward(self, maps: tuple[Tensor, ...], trunk: Tensor) -> tuple[Tensor, ...]:
         """Maps of the backbone and the proposal head's trunk -> logits and boxes.
 

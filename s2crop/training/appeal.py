@@ -26,6 +26,7 @@ from s2crop.datasets.fcdb import CropLabels, read_fcdb
 from s2crop.datasets.metrics import iou
 from s2crop.datasets.rankings import FOLDERS, Ranking, photo_path, read_rankings
 from s2crop.datasets.split import is_validation
+from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import mirrored
@@ -49,7 +50,7 @@ RATIOS = (1.0, 16 / 9, 9 / 16, 0.8)  # of crops that are drawn to be rated
 class AppealRecipe:
     """Choices of this training; a TOML file sets them."""
 
-    start: str = "shipped"  # run whose backbone, proposal head and subject head stay, or the shipped weights
+    start: str = "shipped"  # run whose backbone, proposal head and subject head are built on, or the shipped weights
     rankings: tuple[str, ...] = ("editor_rankings.json",)  # files below the data folder
     epochs: int = 10
     batch_size: int = 24  # photos
@@ -67,8 +68,8 @@ class AppealRecipe:
     teacher_weight: float = 3.0
     most_followed: int = 32  # candidates of one ratio, drawn anew each time
     sight_rate: float = 0.0  # of the subject head, which the appeal reads; 0: it stays
-    deep_rate: float = 0.0  # of its own stages of the backbone
-    kept_weight: float = 1.0  # of what it tells, by the losses that it was trained by
+    deep_rate: float = 0.0  # of that head's own stages of the backbone, where it learns; 0: they stay
+    kept_weight: float = 1.0  # of what it told before, where it learns: see `keeping_loss`
     held_out: tuple[int, ...] = (0,)  # folds of an eighth each
     seed: int = 0
 
@@ -168,8 +169,10 @@ def train(
     """Train and write `out/weights.safetensors`; returns how well what is held out is ordered.
 
     Raises:
-        InputError: data that cannot be used, or a start that finds no subjects.
+        InputError: data that cannot be used, a start that finds no subjects, or a rate of what does not learn.
     """
+    if recipe.deep_rate and not recipe.sight_rate:
+        raise InputError("training.deep_rate is of a subject head that learns: training.sight_rate is 0")
     run = Run(out, recipe.seed, report)
     torch.manual_seed(recipe.seed)
     where = find_device(device)
@@ -190,13 +193,14 @@ def train(
         {"params": list(temperatures.parameters()), "lr": 10 * recipe.rate, "weight_decay": 0.0},
     ]
     trained = nn.ModuleDict({"appeal_head": head})
-    sight = subject_head(model)
-    as_it_was = copy.deepcopy(sight) if recipe.sight_rate else None
+    subjects = subject_head(model)
+    as_it_was = copy.deepcopy(subjects) if recipe.sight_rate else None
     if as_it_was is not None:
-        trained["subject_head"] = sight.requires_grad_(True)
-        deep = list(sight.layers.parameters())
-        others = [p for name, p in sight.named_parameters() if not name.startswith("layers.")]
-        moved += [{"params": others, "lr": recipe.sight_rate}, {"params": deep, "lr": recipe.deep_rate}]
+        trained["subject_head"] = subjects
+        deep, others = subjects.by_depth()
+        for parameters, rate in ((others, recipe.sight_rate), (deep, recipe.deep_rate)):
+            if rate:
+                moved.append({"params": [p.requires_grad_(True) for p in parameters], "lr": rate})
     optimizer = torch.optim.AdamW(moved, weight_decay=recipe.weight_decay)
     rates = [group["lr"] for group in optimizer.param_groups]
     average = Average(trained, recipe.average)
@@ -219,9 +223,9 @@ def train(
             batch = Batch._make(part.to(where, non_blocking=True) for part in gathered(members, rng, recipe))
             with half_precision(where):
                 seen = looked(model, shifted(batch.pixels))
-                x = sight.sight(*seen)
-                marks = head.rate(head.look(seen[0], x), torch.cat([batch.crops, batch.followed], dim=1)).float()
-                told = sight.tell(x, seen[0][0]) if as_it_was is not None else ()
+                sight = subjects.sight(*seen)
+                marks = head.rate(head.look(seen[0], sight), torch.cat([batch.crops, batch.followed], dim=1)).float()
+                told = subjects.tell(sight, seen[0][0]) if as_it_was is not None else ()
             marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
             losses = appeal_losses(marks, batch, temperatures, recipe)
             if teacher is not None:
@@ -240,7 +244,8 @@ def train(
             for name, value in losses.items():
                 sums.setdefault(name, []).append(value.detach())
         run.save(epoch + 1, **parts)
-        finished.load_state_dict(average.mean, strict=False)
+        unknown = finished.load_state_dict(average.mean, strict=False).unexpected_keys
+        assert not unknown  # what is trained has the names that it has in the network
         results = measure(finished, held_out, where)
         means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
         run.log(epoch=epoch, **means, **results)
@@ -255,11 +260,18 @@ def is_held_out(name: str, recipe: AppealRecipe) -> bool:
 
 
 def heads_by_fold(runs: Sequence[Path], device: str) -> dict[int, AppealHead]:
-    """The heads of runs that each held out some folds, by fold."""
+    """The heads of runs that each held out some folds, by fold.
+
+    Raises:
+        InputError: one reads a subject head that learned with it, and so is nothing without that.
+    """
     heads: dict[int, AppealHead] = {}
     for run in runs:
         head = appeal_head(load_model("s2cnet", run / "weights.safetensors", device))
-        heads |= dict.fromkeys(json.loads((run / "recipe.json").read_text())["training"]["held_out"], head)
+        choices = json.loads((run / "recipe.json").read_text())["training"]
+        if choices.get("sight_rate"):
+            raise InputError(f"{run.name}: its appeal head reads a subject head that learned with it")
+        heads |= dict.fromkeys(choices["held_out"], head)
     return heads
 
 
@@ -394,20 +406,22 @@ def following_loss(marks: Tensor, wanted: Tensor) -> Tensor:
 
 
 def keeping_loss(found: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
-    """How far what a subject head tells of pictures lies from what it told before, by its own training's losses.
+    """How well a subject head tells of pictures what it told before, by the losses of its own training; least, but not
+    0, where nothing has changed.
+
     Args: what `SubjectHead.forward` gives.
     """
     subject, looks, main, heat, sides = (part.float() for part in before)
     sure = heat.sigmoid()
-    some, both = torch.ones_like(looks[:, 0, 0]), torch.ones_like(main[:, :, 0, 0])
+    of_all = torch.ones_like(looks[:, 0, 0])
     shares = looks.flatten(1).softmax(1).view_as(looks)
     wanted = Targets(
         mask=subject.sigmoid(),
-        mask_weight=some,
+        mask_weight=of_all,
         looks=shares,
-        looks_known=some,
+        looks_known=of_all,
         main=main.sigmoid(),
-        main_known=both,
+        main_known=torch.ones_like(main[:, :, 0, 0]),
         heat=sure,
         heat_known=torch.ones_like(sure),
         sides=sides,

@@ -26,7 +26,7 @@ DATA = {
     "teachers": "object, face and text boxes of PicoDet, Mobile Object Localizer, YuNet and PP-OCRv3 (Apache-2.0) "
     "on FCDB, OSIE (MIT), BSDS500 and ImageNet sample photos (research)",
     "lines": "lines of text found and read by PP-OCRv6 (Apache-2.0, by RapidOCR) on the photos here",
-    "marks": "what 3,525 of these photos are about, marked twice by a vision-language model",
+    "marks": "what 3,525 of these photos are about, marked by a vision-language model, twice",
     "animals": "1,027 heads of animals on 797 of these photos, marked by a vision-language model",
     "fonts": "lettering of training views in DejaVu, Liberation, GNU FreeFont, Lato, Open Sans, "
     "Roboto and other free fonts",

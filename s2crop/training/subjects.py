@@ -114,8 +114,7 @@ def train(
     model = load_start(recipe, out.parent).to(where).to(memory_format=torch.channels_last)
     model.requires_grad_(False)
     head = subject_head(model).requires_grad_(True)
-    deep = list(head.layers.parameters())
-    other = [p for name, p in head.named_parameters() if not name.startswith("layers.")]
+    deep, other = head.by_depth()
 
     def drawn(rng: np.random.Generator) -> tuple[int, Iterable[list[Tensor]]]:
         groups = draw_groups(training, recipe.batch_size, rng)
