@@ -10,10 +10,11 @@ from safetensors.torch import save, save_file
 
 from networks import published_state
 from s2crop import choices
-from s2crop.errors import WeightsError
+from s2crop.errors import InputError, WeightsError
 from s2crop.models import weights as weights_module
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import load_model, save_weights, shipped_weights
+from s2crop.training.mean import write_mean
 
 SMALL = dict(align_size=3, node_dim=16, relation_dim=8, mlp_dim=24, num_proposals=4)
 
@@ -182,3 +183,20 @@ def test_a_configuration_that_does_not_fit_its_tensors(tmp_path, change):
     path.write_bytes(save(state, metadata=metadata))
     with pytest.raises(WeightsError, match="a.safetensors"):
         load_model("s2cnet", path)
+
+
+def test_the_mean_of_runs_counts_each_as_often_as_it_is_named(tmp_path):
+    runs, states = [tmp_path / "one", tmp_path / "other"], []
+    for seed, run in enumerate(runs):
+        torch.manual_seed(seed)
+        run.mkdir()
+        save_weights(S2CNet(S2CNetConfig(**SMALL)), run / "weights.safetensors")
+        states.append(load_model(weights=run / "weights.safetensors").state_dict())
+    mean = load_model(weights=write_mean([runs[0], runs[1], runs[1]], tmp_path / "mean"))
+    for key, value in mean.state_dict().items():
+        torch.testing.assert_close(value, (states[0][key] + 2 * states[1][key]) / 3, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(states[0]["head.weight"], states[1]["head.weight"], atol=1e-2)
+    save_weights(S2CNet(S2CNetConfig(**{**SMALL, "node_dim": 24})), runs[1] / "weights.safetensors")
+    with pytest.raises(InputError, match="other: another configuration"):
+        write_mean(runs, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
