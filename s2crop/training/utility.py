@@ -30,7 +30,7 @@ NEVER_WORSE = ("score", "appeal", "looks_held")
 # The least that cutting or losing what is protected costs, whatever the rankings say: their editor cares little for
 # writing on things, and ranked few crops of which one holds a face and another does not. Set after the fit: fitting the
 # others around them chose no better.
-FLOORS = {"head_lost": 3.5, "eyes_lost": 10.0, "head_cut": 0.5, "text_lost": 45.0, "text_cut": 45.0}
+FLOORS = {"head_lost": 3.5, "eyes_lost": 10.0, "head_cut": 0.5, "text_lost": 45.0, "text_cut": 56.0}
 MOST_COUNTED = 100  # corrections: what is corrected is one-sided, which does not average out over more of them
 LEAST_SPREAD = 0.05  # of a feature, below which a few crops say nothing of how much it differs elsewhere
 LETTERED_SHARPNESS = 0.2  # of soft targets over crops of a lettered copy, in shares of its lines
