@@ -225,7 +225,6 @@ def train(
                 seen = looked(model, shifted(batch.pixels))
                 sight = subjects.sight(*seen)
                 marks = head.rate(head.look(seen[0], sight), torch.cat([batch.crops, batch.followed], dim=1)).float()
-                told = subjects.tell(sight, seen[0][0]) if as_it_was is not None else ()
             marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
             losses = appeal_losses(marks, batch, temperatures, recipe)
             if teacher is not None:
@@ -233,8 +232,10 @@ def train(
                     wanted = rated(teacher, seen, batch.followed).float()
                 losses["followed"] = recipe.teacher_weight * following_loss(followed, wanted)
             if as_it_was is not None:
-                with half_precision(where), torch.no_grad():
-                    before = as_it_was(*seen)
+                with half_precision(where):
+                    told = subjects.tell(sight, seen[0][0])
+                    with torch.no_grad():
+                        before = as_it_was(*seen)
                 losses["kept"] = recipe.kept_weight * keeping_loss(told, before)
             optimizer.zero_grad()
             total(losses).backward()
@@ -267,10 +268,10 @@ def heads_by_fold(runs: Sequence[Path], device: str) -> dict[int, AppealHead]:
     """
     heads: dict[int, AppealHead] = {}
     for run in runs:
-        head = appeal_head(load_model("s2cnet", run / "weights.safetensors", device))
         choices = json.loads((run / "recipe.json").read_text())["training"]
         if choices.get("sight_rate"):
             raise InputError(f"{run.name}: its appeal head reads a subject head that learned with it")
+        head = appeal_head(load_model("s2cnet", run / "weights.safetensors", device))
         heads |= dict.fromkeys(choices["held_out"], head)
     return heads
 
@@ -427,7 +428,7 @@ def keeping_loss(found: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
         sides=sides,
         side_weight=sure * (sure > MIN_FIGURE_SCORE),
     )
-    return torch.stack([*subject_losses([part.float() for part in found], wanted, SubjectRecipe()).values()]).sum()
+    return total(subject_losses([part.float() for part in found], wanted, SubjectRecipe()))
 
 
 @torch.inference_mode()

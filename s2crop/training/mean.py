@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from s2crop.errors import InputError
 from s2crop.models.weights import MODELS, read_weights, save_weights
 
@@ -23,16 +25,12 @@ def write_mean(runs: Sequence[Path], out: Path, name: str = "s2cnet") -> Path:
         InputError: they are of networks of different configurations.
         WeightsError: weights that cannot be used.
     """
-    config, state = read_weights(runs[0] / "weights.safetensors", name)
-    mean = {key: value.double() / len(runs) for key, value in state.items()}
-    for run in runs[1:]:
-        other, state = read_weights(run / "weights.safetensors", name)
-        if other != config:
+    configs, states = zip(*(read_weights(run / "weights.safetensors", name) for run in runs), strict=True)
+    for run, config in zip(runs, configs, strict=True):
+        if config != configs[0]:
             raise InputError(f"{run}: another configuration than that of {runs[0]}")
-        for key, value in state.items():
-            mean[key] += value.double() / len(runs)
-    model = MODELS[name][0](config)
-    model.load_state_dict({key: value.float() for key, value in mean.items()})
+    model = MODELS[name][0](configs[0])
+    model.load_state_dict({key: torch.stack([state[key] for state in states]).mean(0) for key in states[0]})
     out.mkdir(parents=True, exist_ok=True)
     save_weights(model, out / "weights.safetensors")
     return out / "weights.safetensors"
