@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from s2crop.models.proposals import ProposalHead, Sides, peak_boxes, separable
+from s2crop.models.conv import Conv
+from s2crop.models.proposals import Mixing, ProposalHead, Sides, peak_boxes
 from s2crop.models.subjects import SubjectHead
 
 MAX_ANIMALS = 16  # kept for a picture
@@ -33,10 +34,10 @@ class AnimalHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sight = nn.Conv2d(SubjectHead.CHANNELS, self.CHANNELS, 1)
-        self.trunk = nn.Conv2d(ProposalHead.CHANNELS, self.CHANNELS, 1)
-        self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
-        self.heat = nn.Conv2d(self.CHANNELS, 1, 1)
+        self.sight = Conv(SubjectHead.CHANNELS, self.CHANNELS)
+        self.trunk = Conv(ProposalHead.CHANNELS, self.CHANNELS)
+        self.mix = nn.ModuleList(Mixing(self.CHANNELS) for _ in range(self.BLOCKS))
+        self.heat = Conv(self.CHANNELS, 1)
         self.sides = Sides(self.CHANNELS, 1)
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
@@ -50,9 +51,9 @@ class AnimalHead(nn.Module):
 
     def mixed(self, sight: Tensor, trunk: Tensor) -> Tensor:
         """What the subject head sees and the trunk of proposals -> what all is read from: [B, CHANNELS, H/8, W/8]."""
-        x = self.sight(sight) + self.trunk(trunk)
+        x = self.trunk(trunk, self.sight(sight))
         for block in self.mix:
-            x = x + block(x)
+            x = block(x)
         return x
 
     @torch.no_grad()

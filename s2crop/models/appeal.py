@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2crop.models.backbone import CUTS
-from s2crop.models.proposals import separable
+from s2crop.models.conv import Conv
+from s2crop.models.proposals import Mixing
 from s2crop.models.subjects import SubjectHead
 
 PLACES = 7  # numbers that say where a crop lies, see `place`
@@ -41,13 +42,13 @@ class AppealHead(nn.Module):
         super().__init__()
         _, _, middle, deep = CUTS.values()
         mixed, hidden = self.MIXED, self.HIDDEN
-        self.middle = nn.Conv2d(middle, mixed, 1)
-        self.deep = nn.Conv2d(deep, mixed, 1)
+        self.middle = Conv(middle, mixed)
+        self.deep = Conv(deep, mixed)
         self.context = nn.Linear(deep, mixed)
-        self.mix16 = nn.ModuleList(separable(mixed) for _ in range(2))
-        self.sight = nn.Conv2d(SubjectHead.CHANNELS, mixed, 1)
-        self.mix = nn.ModuleList(separable(mixed) for _ in range(2))
-        self.reduce = nn.Conv2d(mixed, self.CHANNELS, 1)
+        self.mix16 = nn.ModuleList(Mixing(mixed) for _ in range(2))
+        self.sight = Conv(SubjectHead.CHANNELS, mixed)
+        self.mix = nn.ModuleList(Mixing(mixed) for _ in range(2))
+        self.reduce = Conv(mixed, self.CHANNELS)
         self.register_buffer("points", torch.tensor(self.POINTS), persistent=False)
         self.whole = nn.Linear(deep, hidden)
         self.place = nn.Linear(PLACES, hidden)
@@ -66,12 +67,12 @@ class AppealHead(nn.Module):
         _, _, middle, deep = maps
         mean = deep.mean((2, 3))
         x = self.deep(deep) + self.context(mean)[:, :, None, None]
-        x = self.middle(middle) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.middle(middle, F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
         for block in self.mix16:
-            x = x + block(x)
-        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) + self.sight(sight)
+            x = block(x)
+        x = self.sight(sight, F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
         for block in self.mix:
-            x = x + block(x)
+            x = block(x)
         return AppealMap(self.reduce(x), self.whole(mean))
 
     def rate(self, of: AppealMap, crops: Tensor) -> Tensor:

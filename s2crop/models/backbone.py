@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2crop.models.conv import Conv
+
 # (expansion, channels, repeats, stride) of each stage: Sandler et al. 2018, table 2.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 CUTS = {3: 24, 6: 32, 13: 96, 17: 320}  # layer -> channels of the maps at strides 4, 8, 16 and 32
@@ -19,16 +21,14 @@ class InvertedResidual(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int, expansion: int):
         super().__init__()
         hidden = channels_in * expansion
-        self.expand = nn.Conv2d(channels_in, hidden, 1) if expansion > 1 else None
-        self.depthwise = nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden)
-        self.project = nn.Conv2d(hidden, channels_out, 1)
+        self.expand = Conv(channels_in, hidden, then="relu6") if expansion > 1 else None
+        self.depthwise = Conv(hidden, hidden, 3, stride, 1, groups=hidden, then="relu6")
+        self.project = Conv(hidden, channels_out)
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        hidden = F.relu6(self.depthwise(hidden), inplace=True)
-        out = self.project(hidden)
-        return x + out if self.residual else out
+        hidden = self.depthwise(x if self.expand is None else self.expand(x))
+        return self.project(hidden, x if self.residual else None)
 
 
 def inverted_residuals(stages: tuple[tuple[int, int, int, int], ...], channels: int) -> list[InvertedResidual]:
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         if padding not in ("one", "same"):
             raise ValueError(f"padding is 'one' or 'same', not {padding!r}")
         self.turned = padding == "same"
-        self.layers = nn.ModuleList([nn.Conv2d(3, 32, 3, 2, 1), *inverted_residuals(STAGES, 32)])
+        self.layers = nn.ModuleList([Conv(3, 32, 3, 2, 1, then="relu6"), *inverted_residuals(STAGES, 32)])
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Run the layers on a normalised image.
@@ -72,8 +72,8 @@ class Backbone(nn.Module):
     def activations(self, image: Tensor) -> Iterator[Tensor]:
         """What each of the layers gives in turn; turned, with padding "same" (see `upright`)."""
         x = image.flip((2, 3)) if self.turned else image
-        for number, layer in enumerate(self.layers):
-            x = F.relu6(layer(x), inplace=True) if number == 0 else layer(x)
+        for layer in self.layers:
+            x = layer(x)
             yield x
 
     def upright(self, x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2crop.models.backbone import CUTS
-from s2crop.models.proposals import ProposalHead, Sides, peak_boxes, separable, values_at
+from s2crop.models.conv import Conv
+from s2crop.models.proposals import Mixing, ProposalHead, Sides, peak_boxes, values_at
 
 STRIDE = 4  # of the head's maps, in input pixels
 MAX_LINES = 32  # kept for a picture
@@ -37,13 +38,13 @@ class TextHead(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         fine = next(iter(CUTS.values()))
-        self.fine = nn.Conv2d(fine, self.CHANNELS, 1)
-        self.trunk = nn.Conv2d(ProposalHead.CHANNELS, self.CHANNELS, 1)
-        self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
-        self.heat = nn.Conv2d(self.CHANNELS, 1, 1)
+        self.fine = Conv(fine, self.CHANNELS)
+        self.trunk = Conv(ProposalHead.CHANNELS, self.CHANNELS)
+        self.mix = nn.ModuleList(Mixing(self.CHANNELS) for _ in range(self.BLOCKS))
+        self.heat = Conv(self.CHANNELS, 1)
         self.sides = Sides(self.CHANNELS, 1)
         self.lettering = nn.Sequential(
-            nn.Conv2d(self.CHANNELS, self.CHANNELS, 1), nn.ReLU(inplace=True), nn.Conv2d(self.CHANNELS, 1, 1)
+            Conv(self.CHANNELS, self.CHANNELS), nn.ReLU(inplace=True), Conv(self.CHANNELS, 1)
         )
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
@@ -60,11 +61,10 @@ class TextHead(nn.Module):
 
     def sight(self, maps: tuple[Tensor, ...], trunk: Tensor) -> Tensor:
         """Maps of the backbone and the proposal head's trunk -> what all is read from: [B, CHANNELS, H/4, W/4]."""
-        x = self.fine(maps[0]) + F.interpolate(
-            self.trunk(trunk), scale_factor=2.0, mode="bilinear", align_corners=False
-        )
+        x = F.interpolate(self.trunk(trunk), scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.fine(maps[0], x)
         for block in self.mix:
-            x = x + block(x)
+            x = block(x)
         return x
 
     @torch.no_grad()

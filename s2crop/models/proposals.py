@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from s2crop.errors import WeightsError
 from s2crop.models.backbone import CUTS
+from s2crop.models.conv import Conv
 
 KINDS = ("object", "face", "text")
 STRIDE = 8  # of the head's maps, in input pixels
@@ -56,10 +57,10 @@ class ProposalHead(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         fine, *coarser = CUTS.values()
-        self.fine = nn.Conv2d(fine, self.CHANNELS, 2, stride=2)
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, self.CHANNELS, 1) for channels in coarser)
-        self.mix = nn.ModuleList(separable(self.CHANNELS) for _ in range(self.BLOCKS))
-        self.heat = nn.Conv2d(self.CHANNELS, len(KINDS), 1)
+        self.fine = Conv(fine, self.CHANNELS, 2, stride=2)
+        self.lateral = nn.ModuleList(Conv(channels, self.CHANNELS) for channels in coarser)
+        self.mix = nn.ModuleList(Mixing(self.CHANNELS) for _ in range(self.BLOCKS))
+        self.heat = Conv(self.CHANNELS, len(KINDS))
         self.sides = Sides(self.CHANNELS, len(KINDS))
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(self.PRIOR, device="cpu")).item())
@@ -76,10 +77,10 @@ class ProposalHead(nn.Module):
         fine, *coarser = maps
         x = self.lateral[2](coarser[2])
         for lateral, finer in ((self.lateral[1], coarser[1]), (self.lateral[0], coarser[0])):
-            x = lateral(finer) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = x + self.fine(fine)
+            x = lateral(finer, F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
+        x = self.fine(fine, x)
         for block in self.mix:
-            x = x + block(x)
+            x = block(x)
         return x
 
     def outputs(self, trunk: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,14 +189,20 @@ def _fillers(size: tuple[int, int], batch: int, most: int, like: Tensor) -> tupl
     )
 
 
-def separable(channels: int) -> nn.Sequential:
-    """A depthwise 5x5 convolution and two 1x1 convolutions with a ReLU between them."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 5, 1, 2, groups=channels),
-        nn.Conv2d(channels, channels, 1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 1),
-    )
+class Mixing(nn.Module):
+    """A depthwise 5x5 convolution and two 1x1 convolutions with a ReLU between them, added to the map."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        around = Conv(channels, channels, 5, 1, 2, groups=channels)
+        layers = {"0": around, "1": Conv(channels, channels, then="relu"), "3": Conv(channels, channels)}
+        for name, layer in layers.items():  # named as the layers of an nn.Sequential with the ReLU between them
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same."""
+        around, first, second = self.children()
+        return second(first(around(x)), x)
 
 
 class Detector(nn.Module):

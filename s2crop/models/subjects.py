@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2crop.models.backbone import CUTS, STAGES, inverted_residuals
-from s2crop.models.proposals import STRIDE, ProposalHead, Sides, peak_boxes, separable
+from s2crop.models.conv import Conv
+from s2crop.models.proposals import STRIDE, Mixing, ProposalHead, Sides, peak_boxes
 
 FIGURES = ("head", "person")
 MAX_FIGURES = 40  # of each kind, kept for a picture
@@ -53,22 +54,22 @@ class SubjectHead(nn.Module):
         fine, shallow, middle, deep = CUTS.values()
         channels = self.CHANNELS
         self.layers = nn.ModuleList(inverted_residuals(self.OWN, shallow))
-        self.fine = nn.Conv2d(fine, channels, 2, stride=2)
-        self.trunk = nn.Conv2d(ProposalHead.CHANNELS, channels, 1)
-        self.deep = nn.Conv2d(deep, channels, 1)
-        self.middle = nn.Conv2d(middle, channels, 1)
+        self.fine = Conv(fine, channels, 2, stride=2)
+        self.trunk = Conv(ProposalHead.CHANNELS, channels)
+        self.deep = Conv(deep, channels)
+        self.middle = Conv(middle, channels)
         self.context = nn.Linear(deep, channels)
-        self.mix16 = nn.ModuleList(separable(channels) for _ in range(2))
-        self.mix = nn.ModuleList(separable(channels) for _ in range(self.BLOCKS))
-        self.masks = nn.Conv2d(channels, 4 + 1, 1)  # subject in 2x2 parts of each cell, looks
-        self.main = nn.Conv2d(channels, 2, 1)  # boxes of what an editor would keep, and of the core of the first
-        self.outline_fine = nn.Conv2d(fine, self.OUTLINE, 1)
-        self.outline_sight = nn.Conv2d(channels, self.OUTLINE, 1)
-        self.outline_mix = nn.ModuleList(separable(self.OUTLINE) for _ in range(2))
-        self.outline = nn.Conv2d(self.OUTLINE, 1, 1)
+        self.mix16 = nn.ModuleList(Mixing(channels) for _ in range(2))
+        self.mix = nn.ModuleList(Mixing(channels) for _ in range(self.BLOCKS))
+        self.masks = Conv(channels, 4 + 1)  # subject in 2x2 parts of each cell, looks
+        self.main = Conv(channels, 2)  # boxes of what an editor would keep, and of the core of the first
+        self.outline_fine = Conv(fine, self.OUTLINE)
+        self.outline_sight = Conv(channels, self.OUTLINE)
+        self.outline_mix = nn.ModuleList(Mixing(self.OUTLINE) for _ in range(2))
+        self.outline = Conv(self.OUTLINE, 1)
         for parameter in self.outline.parameters():
             nn.init.zeros_(parameter)
-        self.heat = nn.Conv2d(channels, len(FIGURES), 1)
+        self.heat = Conv(channels, len(FIGURES))
         self.sides = Sides(channels, len(FIGURES))
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
@@ -98,9 +99,9 @@ class SubjectHead(nn.Module):
         """
         masks = self.masks(x)
         y = F.interpolate(self.outline_sight(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        y = y + self.outline_fine(fine)
+        y = self.outline_fine(fine, y)
         for block in self.outline_mix:
-            y = y + block(y)
+            y = block(y)
         subject = F.pixel_shuffle(masks[:, :4], 2) + self.outline(F.relu(y))
         return subject[:, 0], masks[:, 4], self.main(x)
 
@@ -115,13 +116,13 @@ class SubjectHead(nn.Module):
             x = layer(x)
         deep = x.flip((2, 3))
         x = self.deep(deep) + self.context(deep.mean((2, 3)))[:, :, None, None]
-        x = self.middle(middle) + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.middle(middle, F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
         for block in self.mix16:
-            x = x + block(x)
+            x = block(x)
         x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = x + self.trunk(trunk) + self.fine(fine)
+        x = self.fine(fine, self.trunk(trunk, x))
         for block in self.mix:
-            x = x + block(x)
+            x = block(x)
         return x
 
     @torch.no_grad()
