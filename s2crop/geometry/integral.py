@@ -29,12 +29,23 @@ class Integral:
     def _corner(self, x: tuple[np.ndarray, np.ndarray], y: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Sums from the first cell to `_places` x and y, bilinear between cells: [N, C]."""
         (column, right), (row, down) = x, y
+        first = row * (self.width + 1) + column
+        upper, lower = self._along(first, right), self._along(first + self.width + 1, right)
+        lower -= upper
+        lower *= down
+        lower += upper
+        return lower
+
+    def _along(self, first: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Sums to places between neighbours of a row, of which these are the first [N] and the way to the next
+        [N, 1]: [N, C].
+        """
         flat = self.sums.reshape(-1, self.sums.shape[-1])
-        start = row * (self.width + 1) + column
-        upper = flat[start] * (1 - right) + flat[start + 1] * right
-        start += self.width + 1
-        lower = flat[start] * (1 - right) + flat[start + 1] * right
-        return upper * (1 - down) + lower * down
+        near, found = flat.take(first, axis=0), flat.take(first + 1, axis=0)
+        found -= near
+        found *= right
+        found += near
+        return found
 
 
 def _places(edges: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:

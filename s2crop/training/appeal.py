@@ -31,6 +31,7 @@ from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import mirrored
 from s2crop.models.appeal import AppealHead
+from s2crop.models.conv import pack
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
@@ -195,6 +196,9 @@ def train(
     trained = nn.ModuleDict({"appeal_head": head})
     subjects = subject_head(model)
     as_it_was = copy.deepcopy(subjects) if recipe.sight_rate else None
+    for frozen in (model.backbone, model.proposal_head, as_it_was, teacher):
+        if frozen is not None:
+            pack(frozen)
     if as_it_was is not None:
         trained["subject_head"] = subjects
         deep, others = subjects.by_depth()
