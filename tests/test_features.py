@@ -194,7 +194,7 @@ def test_a_border_through_a_mask_is_measured_in_roots_of_its_area():
     assert mask_inside(mask, np.array([0.0, 0, 0.5, 1]), (120, 80)) == pytest.approx((0.5, 1.0))
     assert mask_inside(mask, np.array([0.0, 0, 1, 1]), (120, 80)) == pytest.approx((1.0, 0.0))
     crops = np.array([[0.0, 0, 0.5, 1], [0, 0, 1, 1], [0.3, 0.2, 0.6, 0.9]])
-    held, through = mask_at_borders(mask, crops, (120, 80))
+    held, through = mask_at_borders(Integral(mask[None] / mask.size), crops, (120, 80))
     assert (held.shape, through.shape) == ((3,), (3, 4))
     for crop, share, ways in zip(crops, held, through, strict=True):
         assert mask_inside(mask, crop, (120, 80)) == pytest.approx((share, ways.max()))

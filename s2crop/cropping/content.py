@@ -22,6 +22,8 @@ MIN_SCORE = {
 }  # boxes below are not looked at
 EYES = (0.0, -0.1, 0.0, -0.35)  # of a face's sides, from the brow to the nose: what matters most of a face
 TOP_SHARE = 0.25  # of a subject's mass, from above: a head, a roof, a masthead
+SUBJECT_LEVEL = 0.5  # of the map, from which a place belongs to the subject
+LOOKS_SHARE = 0.25  # of the subject's mass, that looks count for where a crop's focus is
 SAME_HEAD = 0.5  # of a face inside a head that was found already
 
 
@@ -60,6 +62,26 @@ class Content:
         return _moments(*self.main.astype(float))
 
     @cached_property
+    def mask(self) -> np.ndarray:
+        """Where the subject is: bool [h, w]."""
+        found: np.ndarray = self.subject > SUBJECT_LEVEL
+        return found
+
+    @cached_property
+    def mask_sums(self) -> Integral:
+        """That mask, of 1 where it fills the picture."""
+        return Integral(self.mask[None] / self.mask.size)
+
+    @cached_property
+    def focus_sums(self) -> Integral:
+        """What a crop's focus is the middle of, subject and looks, and that times the column and the row of each place,
+        in fractions.
+        """
+        subject, looks = self.subject.astype(float), self.looks.astype(float)
+        weight = subject + LOOKS_SHARE * subject.sum() * _enlarged(looks, subject.shape)
+        return _moments(weight)
+
+    @cached_property
     def top(self) -> np.ndarray:
         """The subject map down to where TOP_SHARE of it lies, 0 below: [h, w]."""
         subject = self.subject.astype(float)
@@ -67,10 +89,16 @@ class Content:
         return subject * (np.arange(len(down)) <= np.searchsorted(down, TOP_SHARE * down[-1]))[:, None]
 
 
-def _moments(map_: np.ndarray, beside: np.ndarray) -> Integral:
-    """A map [h, w], that times the column of each place and times its row, in fractions, and another map."""
+def _moments(map_: np.ndarray, *beside: np.ndarray) -> Integral:
+    """A map [h, w], that times the column of each place and times its row, in fractions, and other maps."""
     rows, columns = ((np.arange(n) + 0.5) / n for n in map_.shape)
-    return Integral(np.stack([map_, map_ * columns, map_ * rows[:, None], beside]) / map_.size)
+    return Integral(np.stack([map_, map_ * columns, map_ * rows[:, None], *beside]) / map_.size)
+
+
+def _enlarged(looks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A map of shares spread over a finer grid, of the same sum."""
+    by = shape[0] // looks.shape[0], shape[1] // looks.shape[1]
+    return np.repeat(np.repeat(looks, by[0], axis=0), by[1], axis=1) / (by[0] * by[1])
 
 
 def contents(seen: Seen, sizes_wh: list[tuple[int, int]], size: tuple[int, int]) -> list[Content]:

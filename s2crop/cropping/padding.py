@@ -14,7 +14,7 @@ import numpy as np
 
 from s2crop.cropping.content import Content
 from s2crop.cropping.features import prominence
-from s2crop.cropping.protect import KINDS, REPORTED_SCORE, SUBJECT_LEVEL, mask_at_borders, subject_box
+from s2crop.cropping.protect import KINDS, REPORTED_SCORE, mask_at_borders, subject_box
 from s2crop.geometry.boxes import inside_circle_share, largest_of_ratio
 from s2crop.geometry.integral import held_shares
 
@@ -43,7 +43,7 @@ def misses(content: Content, boxes: np.ndarray, protect: str, circle: bool = Fal
         if len(things):
             outside = np.clip((1 - held_shares(crops, things, circle)) / MISSED[kind], 0, 1)
             found |= (outside * weights).max(axis=1) > MATTERS[kind]
-    mask = content.subject > SUBJECT_LEVEL
+    mask = content.mask
     if protect in ("subject", "all") and subject_box(mask) is not None:
         if circle:
             rows, columns = np.nonzero(mask)
@@ -51,7 +51,7 @@ def misses(content: Content, boxes: np.ndarray, protect: str, circle: bool = Fal
             for i, crop in enumerate(crops):  # one at a time: of many cells and crops the points fill memory
                 found[i] |= (inside_circle_share(crop[None], cells) < 0.5).mean() > SUBJECT_MATTERS
         else:
-            held, through = mask_at_borders(mask, crops, content.size_wh)
+            held, through = mask_at_borders(content.mask_sums, crops, content.size_wh)
             both_sides = np.minimum(through[:, :2], through[:, 2:]).max(axis=1)
             found |= np.minimum(1 - held, through.max(axis=1)) > SUBJECT_MATTERS
             found |= np.minimum(1 - held, both_sides) > BOTH_SIDES
@@ -64,10 +64,9 @@ def replaces(content: Content, boxes: np.ndarray, best: np.ndarray, protect: str
     A sign or a watermark is not worth a subject that the best crop holds.
     """
     found = ~misses(content, boxes, protect, circle)
-    if protect in ("subject", "all") and subject_box(mask := content.subject > SUBJECT_LEVEL) is not None:
-        held, _ = mask_at_borders(
-            mask, np.concatenate([best[None], boxes]) / np.tile(content.size_wh, 2), content.size_wh
-        )
+    if protect in ("subject", "all") and subject_box(content.mask) is not None:
+        both = np.concatenate([best[None], boxes]) / np.tile(content.size_wh, 2)
+        held, _ = mask_at_borders(content.mask_sums, both, content.size_wh)
         found &= held[1:] >= held[0] - SUBJECT_LESS
     return found
 
@@ -82,9 +81,8 @@ def needed(content: Content, protect: str, least: dict[str, float]) -> np.ndarra
     for kind in KINDS:
         things, weights = _things(content, kind, protect)
         boxes += list(things[weights > least[kind]])
-    mask = content.subject > SUBJECT_LEVEL
-    if protect in ("subject", "all") and subject_box(mask) is not None:
-        boxes.append(_middle(mask))
+    if protect in ("subject", "all") and subject_box(content.mask) is not None:
+        boxes.append(_middle(content.mask))
     found = around(boxes)
     return None if found is None else found * np.tile(content.size_wh, 2)
 

@@ -11,7 +11,6 @@ KINDS = {"face": "head", "text": "text"}  # as users name them, and as they were
 REPORTED_SCORE = {"face": 0.4, "text": 0.4}  # weaker boxes sway the choice a little, and are not told
 WHOLE, LOST = 0.95, 0.05  # shares of a box inside a crop
 SUBJECT_CUT = 0.05  # roots of the subject's area that a border may run through
-SUBJECT_LEVEL = 0.5  # of the map, from which a place belongs to the subject
 SUBJECT_MIN_AREA = 0.005  # of the picture; a smaller subject is not told
 
 
@@ -37,12 +36,11 @@ def cut_and_lost(content: Content, box: tuple[int, ...], protect: str) -> tuple[
         for part_box, share in zip(boxes, held_shares(crop[None], boxes)[0], strict=True):
             if share < WHOLE:
                 (cut if share > LOST else lost).append(_thing(kind, part_box * scale))
-    mask = content.subject > SUBJECT_LEVEL
-    if protect in ("subject", "all") and (around := subject_box(mask)) is not None:
-        held, through = mask_inside(mask, crop, content.size_wh)
-        if held <= LOST:
+    if protect in ("subject", "all") and (around := subject_box(content.mask)) is not None:
+        held, through = mask_at_borders(content.mask_sums, crop[None], content.size_wh)
+        if held[0] <= LOST:
             lost.append(_thing("subject", around * scale))
-        elif through > SUBJECT_CUT:
+        elif through.max() > SUBJECT_CUT:
             cut.append(_thing("subject", around * scale))
     return cut, lost
 
@@ -56,20 +54,23 @@ def mask_inside(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) ->
         Share of the mask inside, and the longest way through it of a border that is not the picture's, in roots of its
         area.
     """
-    held, through = mask_at_borders(mask, crop[None], size_wh)
+    held, through = mask_at_borders(Integral(mask[None] / mask.size), crop[None], size_wh)
     return float(held[0]), float(through.max())
 
 
-def mask_at_borders(mask: np.ndarray, crops: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The same of crops [N, 4], with the way of each border, left, top, right and bottom: [N] and [N, 4]."""
+def mask_at_borders(summed: Integral, crops: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of crops [N, 4], with the way of each border, left, top, right and bottom: [N] and [N, 4].
+
+    Args: summed: the mask, of 1 where it fills the picture.
+    """
     width, height = size_wh
-    summed = Integral(mask[None] / mask.size)
-    held = summed.over(crops)[:, 0] / mask.mean()
+    (area,) = summed.whole
+    held = summed.over(crops)[:, 0] / area
     edge = EDGE_FRAC * max(width, height) / np.array([width, height])
     along = summed.over(strips(crops, edge).reshape(-1, 4)).reshape(4, -1).T  # [N, 4]
     along = along / np.tile(edge, 2) * [height, width, height, width]
     inner = np.concatenate([crops[:, :2] > 1e-3, crops[:, 2:] < 1 - 1e-3], axis=1)
-    return held, inner * along / np.sqrt(mask.mean() * width * height)
+    return held, inner * along / np.sqrt(area * width * height)
 
 
 def _thing(kind: str, box: np.ndarray) -> Thing:
@@ -95,16 +96,7 @@ def focus_of(content: Content, box: tuple[int, ...]) -> tuple[float, float]:
     Args: box in pixels of the upright picture.
     """
     crop = np.array(box) / np.tile(content.size_wh, 2)
-    subject, looks = content.subject.astype(float), content.looks.astype(float)
-    weight = subject / subject.size + 0.25 * subject.mean() * _enlarged(looks, subject.shape)
-    rows, columns = ((np.arange(n) + 0.5) / n for n in subject.shape)
-    held, x, y = Integral(np.stack([weight, weight * columns, weight * rows[:, None]])).over(crop[None])[0]
+    held, x, y = content.focus_sums.over(crop[None])[0]
     if held <= 1e-6:
         return float(crop[0] + crop[2]) / 2, float(crop[1] + crop[3]) / 2
     return float(np.clip(x / held, crop[0], crop[2])), float(np.clip(y / held, crop[1], crop[3]))
-
-
-def _enlarged(looks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map of shares spread over a finer grid, of the same sum."""
-    by = shape[0] // looks.shape[0], shape[1] // looks.shape[1]
-    return np.repeat(np.repeat(looks, by[0], axis=0), by[1], axis=1) / (by[0] * by[1])

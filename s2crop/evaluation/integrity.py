@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from s2crop.cropping.content import SUBJECT_LEVEL
 from s2crop.cropping.cropper import Cropper
-from s2crop.cropping.protect import LOST, SUBJECT_CUT, SUBJECT_LEVEL, WHOLE, mask_inside, subject_box
+from s2crop.cropping.protect import LOST, SUBJECT_CUT, WHOLE, mask_inside, subject_box
 from s2crop.cropping.request import CropRequest
 from s2crop.datasets.fcdb import SUFFIXES
 from s2crop.datasets.lettering import letter

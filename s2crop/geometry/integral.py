@@ -17,6 +17,11 @@ class Integral:
         self.sums = np.zeros((self.height + 1, self.width + 1, channels))
         self.sums[1:, 1:] = maps.transpose(1, 2, 0).cumsum(axis=0).cumsum(axis=1)
 
+    @property
+    def whole(self) -> np.ndarray:
+        """What the whole picture holds of each map: [C]."""
+        return self.sums[-1, -1]
+
     def over(self, boxes: np.ndarray) -> np.ndarray:
         """What boxes [N, 4] in fractions of the picture hold of each map: [N, C]; cells count by their share inside."""
         (left, right), (top, bottom) = (

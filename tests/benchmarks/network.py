@@ -23,6 +23,7 @@ from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import CropRequest
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
+from s2crop.models.conv import pack
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import MODELS, load_model
 
@@ -48,6 +49,7 @@ def seconds(function) -> float:
 @torch.inference_mode()
 def measure(net: S2CNet, batch: int, rounds: int) -> dict:
     net = net.eval().to(memory_format=torch.channels_last)
+    pack(net)
     config = net.config
     image = torch.randn(batch, 3, *SIZE).contiguous(memory_format=torch.channels_last)
     crops, proposals = random_boxes(batch, CROPS), random_boxes(batch, config.num_proposals)
