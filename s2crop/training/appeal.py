@@ -11,7 +11,7 @@ photos teaches the head for the new one what rankings that are no longer at hand
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +37,10 @@ from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
 from s2crop.models.scorer import Scorer
 from s2crop.models.subjects import MIN_FIGURE_SCORE
-from s2crop.models.weights import load_model, save_weights
+from s2crop.models.weights import load_model
 from s2crop.training.losses import best_crop_loss, total, vote_loss
 from s2crop.training.parts import appeal_head, looked, start_weights, subject_head
-from s2crop.training.run import Average, Report, Run, Stateful, cosine, half_precision, log_temperatures
+from s2crop.training.run import Report, Run, fit_head, half_precision, log_temperatures
 from s2crop.training.subjects import SubjectRecipe, Targets, load_start, subject_losses
 
 AT_ONCE = 32  # photos, where nothing is trained
@@ -189,11 +189,11 @@ def train(
         teacher = load_model("s2cnet", start_weights(recipe.teacher, out.parent), where).requires_grad_(False)
         head.load_state_dict(appeal_head(teacher).state_dict())
     temperatures = log_temperatures(where, vote=1.0, best=0.5)
+    trained = nn.ModuleDict({"appeal_head": head, "temperatures": temperatures})
     moved = [
         {"params": list(head.parameters()), "lr": recipe.rate},
         {"params": list(temperatures.parameters()), "lr": 10 * recipe.rate, "weight_decay": 0.0},
     ]
-    trained = nn.ModuleDict({"appeal_head": head})
     subjects = subject_head(model)
     as_it_was = copy.deepcopy(subjects) if recipe.sight_rate else None
     for frozen in (model.backbone, model.proposal_head, as_it_was, teacher):
@@ -205,58 +205,54 @@ def train(
         for parameters, rate in ((others, recipe.sight_rate), (deep, recipe.deep_rate)):
             if rate:
                 moved.append({"params": [p.requires_grad_(True) for p in parameters], "lr": rate})
-    optimizer = torch.optim.AdamW(moved, weight_decay=recipe.weight_decay)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    average = Average(trained, recipe.average)
-    parts: dict[str, Stateful] = {
-        "model": trained, "temperatures": temperatures, "optimizer": optimizer, "average": average,
-    }  # fmt: skip
-    done = run.resume(**parts) if resume else 0
-    results = run.results() if resume else {}
-    finished = S2CNet(dataclasses.replace(model.config, appeal_head=True)).eval().to(where)
-    finished.load_state_dict(model.state_dict(), strict=False)
-    for epoch in range(done, recipe.epochs):
-        trained.train()
-        rng = run.generator(epoch)
-        drawn = list(groups(training, recipe.batch_size, rng))
-        sums: dict[str, list[Tensor]] = {}
-        for step, members in enumerate(drawn):
-            factor = cosine(epoch * len(drawn) + step, recipe.epochs * len(drawn), 100)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            batch = Batch._make(part.to(where, non_blocking=True) for part in gathered(members, rng, recipe))
+    whole = S2CNet(dataclasses.replace(model.config, appeal_head=True)).eval().to(where)
+    whole.load_state_dict(model.state_dict(), strict=False)
+
+    def drawn(rng: np.random.Generator) -> tuple[int, Iterator[list[Tensor]]]:
+        found = list(groups(training, recipe.batch_size, rng))
+        return len(found), (list(gathered(members, rng, recipe)) for members in found)
+
+    def losses(parts: list[Tensor]) -> dict[str, Tensor]:
+        batch = Batch._make(parts)
+        with half_precision(where):
+            seen = looked(model, shifted(batch.pixels))
+            sight = subjects.sight(*seen)
+            marks = head.rate(head.look(seen[0], sight), torch.cat([batch.crops, batch.followed], dim=1)).float()
+        marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
+        found = appeal_losses(marks, batch, temperatures, recipe)
+        if teacher is not None:
+            with half_precision(where), torch.no_grad():
+                wanted = rated(teacher, seen, batch.followed).float()
+            found["followed"] = recipe.teacher_weight * following_loss(followed, wanted)
+        if as_it_was is not None:
             with half_precision(where):
-                seen = looked(model, shifted(batch.pixels))
-                sight = subjects.sight(*seen)
-                marks = head.rate(head.look(seen[0], sight), torch.cat([batch.crops, batch.followed], dim=1)).float()
-            marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
-            losses = appeal_losses(marks, batch, temperatures, recipe)
-            if teacher is not None:
-                with half_precision(where), torch.no_grad():
-                    wanted = rated(teacher, seen, batch.followed).float()
-                losses["followed"] = recipe.teacher_weight * following_loss(followed, wanted)
-            if as_it_was is not None:
-                with half_precision(where):
-                    told = subjects.tell(sight, seen[0][0])
-                    with torch.no_grad():
-                        before = as_it_was(*seen)
-                losses["kept"] = recipe.kept_weight * keeping_loss(told, before)
-            optimizer.zero_grad()
-            total(losses).backward()
-            nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-            optimizer.step()
-            average.update(trained)
-            for name, value in losses.items():
-                sums.setdefault(name, []).append(value.detach())
-        run.save(epoch + 1, **parts)
-        unknown = finished.load_state_dict(average.mean, strict=False).unexpected_keys
+                told = subjects.tell(sight, seen[0][0])
+                with torch.no_grad():
+                    before = as_it_was(*seen)
+            found["kept"] = recipe.kept_weight * keeping_loss(told, before)
+        return found
+
+    def finished(state: Mapping[str, Tensor]) -> S2CNet:
+        own = {name: value for name, value in state.items() if not name.startswith("temperatures.")}
+        unknown = whole.load_state_dict(own, strict=False).unexpected_keys
         assert not unknown  # what is trained has the names that it has in the network
-        results = measure(finished, held_out, where)
-        means = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
-        run.log(epoch=epoch, **means, **results)
-        run.finish(**results, training_photos=len(training), validation_photos=len(held_out))
-        save_weights(finished, out / "weights.safetensors")
-    return results
+        return whole
+
+    return fit_head(
+        run,
+        trained,
+        recipe,
+        moved,
+        batches=drawn,
+        losses=losses,
+        finished=finished,
+        measure=lambda net: measure(net, held_out, where),
+        warmup=100,
+        most=1.0,
+        resume=resume,
+        training_photos=len(training),
+        validation_photos=len(held_out),
+    )
 
 
 def is_held_out(name: str, recipe: AppealRecipe) -> bool:

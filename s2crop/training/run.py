@@ -222,6 +222,7 @@ def fit_head(
     measure: Callable[[_Network], dict[str, float]],
     warmup: int,
     resume: bool,
+    most: float = 5.0,
     measure_every: int = 1,
     **told: int,
 ) -> dict[str, float]:
@@ -233,7 +234,8 @@ def fit_head(
         batches: how many there are in an epoch, and those; losses: the weighted losses of one of them, by name, on the
             head's device.
         finished: the network with a state of the head in it; measure: figures of such a network.
-        warmup: steps; measure_every: epochs; told: what is kept beside the figures.
+        warmup: steps; most: norm that gradients are cut to; measure_every: epochs; told: what is kept beside the
+            figures.
     Returns:
         The figures of the last epoch.
     """
@@ -254,7 +256,7 @@ def fit_head(
             found = losses([part.to(device, non_blocking=True) for part in parts])
             optimizer.zero_grad()
             total(found).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(head.parameters(), most)
             optimizer.step()
             average.update(head)
             for name, value in found.items():
