@@ -25,7 +25,7 @@ from s2crop.geometry.boxes import moved
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.geometry.search import SearchConfig, scales
 from s2crop.models.appeal import AppealMap
-from s2crop.models.conv import pack
+from s2crop.models.conv import pack_convolutions
 from s2crop.models.device import find_device, find_precision
 from s2crop.models.lines import Lines
 from s2crop.models.proposals import KINDS, Proposals, load_detector
@@ -69,12 +69,14 @@ class Cropper:
         self.net = load_model(model, weights, self._device)
         self.config = self.net.config
         self.net.backbone.to(self._dtype)
-        pack(self.net)
+        pack_convolutions(self.net)
         # A published checkpoint sees no proposals or subjects, nor does a network of another kind that was trained
         # without; its backbone is not the one ours was trained on.
         whole = self.net.proposal_head is not None and self.net.subject_head is not None
-        self._sight = self.net if whole else load_model("s2cnet", None, self._device)
-        pack(self._sight)
+        self._sight = self.net
+        if not whole:
+            self._sight = load_model("s2cnet", None, self._device)
+            pack_convolutions(self._sight)
         choice = self._sight.choice
         assert choice is not None  # it comes with the subject head
         self._choice = {free: choice.weights(free).double().cpu().numpy() for free in (False, True)}

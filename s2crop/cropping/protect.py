@@ -59,9 +59,10 @@ def mask_inside(mask: np.ndarray, crop: np.ndarray, size_wh: tuple[int, int]) ->
 
 
 def mask_at_borders(summed: Integral, crops: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The same of crops [N, 4], with the way of each border, left, top, right and bottom: [N] and [N, 4].
+    """Shares of a mask inside crops [N, 4]: [N]; and the ways through it of their borders that are not the picture's,
+    left, top, right and bottom, in roots of its area: [N, 4].
 
-    Args: summed: the mask, of 1 where it fills the picture.
+    Args: summed: the mask, as `Content.mask_sums` has it.
     """
     width, height = size_wh
     (area,) = summed.whole

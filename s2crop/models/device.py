@@ -26,9 +26,9 @@ def find_device(name: str) -> torch.device:
 def find_precision(name: str, device: torch.device) -> torch.dtype:
     """The backbone's type of numbers; "auto" is fp16 on CUDA, else fp32.
 
-    On a processor with bf16 instructions that type saves a picture of 256x384 about 1 of 6 ms of the backbone, but 11
-    of 72 boxes of sample photos came out different. Most are moved by the layers down to stride 8, whose maps show what
-    is small: with those in fp32 it is 3. So the type is left to be asked for.
+    On a processor with bf16 instructions that type saved a picture of 256x384 about 1 of 6 ms of the backbone, before
+    fp32 was packed (`conv`), but 11 of 72 boxes of sample photos came out different. Most are moved by the layers down
+    to stride 8, whose maps show what is small: with those in fp32 it is 3. So the type is left to be asked for.
     """
     if name == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32

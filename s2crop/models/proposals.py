@@ -189,20 +189,19 @@ def _fillers(size: tuple[int, int], batch: int, most: int, like: Tensor) -> tupl
     )
 
 
-class Mixing(nn.Module):
+class Mixing(nn.Sequential):
     """A depthwise 5x5 convolution and two 1x1 convolutions with a ReLU between them, added to the map."""
 
     def __init__(self, channels: int):
-        super().__init__()
         around = Conv(channels, channels, 5, 1, 2, groups=channels)
-        layers = {"0": around, "1": Conv(channels, channels, then="relu"), "3": Conv(channels, channels)}
-        for name, layer in layers.items():  # named as the layers of an nn.Sequential with the ReLU between them
-            self.add_module(name, layer)
+        # weights files count the ReLU as a layer
+        super().__init__(around, Conv(channels, channels, then="relu"), nn.Identity(), Conv(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> the same."""
-        around, first, second = self.children()
-        return second(first(around(x)), x)
+        around, first, _, second = self
+        mixed: Tensor = second(first(around(x)), x)
+        return mixed
 
 
 class Detector(nn.Module):

@@ -31,7 +31,7 @@ from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import mirrored
 from s2crop.models.appeal import AppealHead
-from s2crop.models.conv import pack
+from s2crop.models.conv import pack_convolutions
 from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
@@ -189,16 +189,16 @@ def train(
         teacher = load_model("s2cnet", start_weights(recipe.teacher, out.parent), where).requires_grad_(False)
         head.load_state_dict(appeal_head(teacher).state_dict())
     temperatures = log_temperatures(where, vote=1.0, best=0.5)
-    trained = nn.ModuleDict({"appeal_head": head, "temperatures": temperatures})
+    trained = nn.ModuleDict({"appeal_head": head})
     moved = [
         {"params": list(head.parameters()), "lr": recipe.rate},
         {"params": list(temperatures.parameters()), "lr": 10 * recipe.rate, "weight_decay": 0.0},
     ]
     subjects = subject_head(model)
     as_it_was = copy.deepcopy(subjects) if recipe.sight_rate else None
-    for frozen in (model.backbone, model.proposal_head, as_it_was, teacher):
+    for frozen in (model.backbone, model.proposal_head, as_it_was or subjects, teacher):
         if frozen is not None:
-            pack(frozen)
+            pack_convolutions(frozen)
     if as_it_was is not None:
         trained["subject_head"] = subjects
         deep, others = subjects.by_depth()
@@ -216,7 +216,8 @@ def train(
         batch = Batch._make(parts)
         with half_precision(where):
             seen = looked(model, shifted(batch.pixels))
-            sight = subjects.sight(*seen)
+            with torch.set_grad_enabled(as_it_was is not None):
+                sight = subjects.sight(*seen)
             marks = head.rate(head.look(seen[0], sight), torch.cat([batch.crops, batch.followed], dim=1)).float()
         marks, followed = marks.split([batch.crops.shape[1], batch.followed.shape[1]], dim=1)
         found = appeal_losses(marks, batch, temperatures, recipe)
@@ -233,8 +234,7 @@ def train(
         return found
 
     def finished(state: Mapping[str, Tensor]) -> S2CNet:
-        own = {name: value for name, value in state.items() if not name.startswith("temperatures.")}
-        unknown = whole.load_state_dict(own, strict=False).unexpected_keys
+        unknown = whole.load_state_dict(state, strict=False).unexpected_keys
         assert not unknown  # what is trained has the names that it has in the network
         return whole
 
@@ -248,7 +248,8 @@ def train(
         finished=finished,
         measure=lambda net: measure(net, held_out, where),
         warmup=100,
-        most=1.0,
+        max_norm=1.0,
+        temperatures=temperatures,
         resume=resume,
         training_photos=len(training),
         validation_photos=len(held_out),

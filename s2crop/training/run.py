@@ -222,7 +222,8 @@ def fit_head(
     measure: Callable[[_Network], dict[str, float]],
     warmup: int,
     resume: bool,
-    most: float = 5.0,
+    max_norm: float = 5.0,
+    temperatures: nn.ParameterDict | None = None,
     measure_every: int = 1,
     **told: int,
 ) -> dict[str, float]:
@@ -234,8 +235,10 @@ def fit_head(
         batches: how many there are in an epoch, and those; losses: the weighted losses of one of them, by name, on the
             head's device.
         finished: the network with a state of the head in it; measure: figures of such a network.
-        warmup: steps; most: norm that gradients are cut to; measure_every: epochs; told: what is kept beside the
-            figures.
+        warmup: steps; measure_every: epochs.
+        max_norm: of the head's gradients, which are scaled down to it.
+        temperatures: of the losses, learned too; they are among the parameters.
+        told: what is kept beside the figures.
     Returns:
         The figures of the last epoch.
     """
@@ -243,20 +246,23 @@ def fit_head(
     optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
     rates = [group["lr"] for group in optimizer.param_groups]
     average = Average(head, recipe.average)
-    done = run.resume(model=head, optimizer=optimizer, average=average) if resume else 0
+    parts: dict[str, Stateful] = {"model": head, "optimizer": optimizer, "average": average}
+    if temperatures is not None:
+        parts["temperatures"] = temperatures
+    done = run.resume(**parts) if resume else 0
     results = run.results() if resume else {}
     for epoch in range(done, recipe.epochs):
         head.train()
         count, views = batches(run.generator(epoch))
         sums: dict[str, list[float]] = {}
-        for step, parts in enumerate(views):
+        for step, view in enumerate(views):
             factor = cosine(epoch * count + step, recipe.epochs * count, warmup)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            found = losses([part.to(device, non_blocking=True) for part in parts])
+            found = losses([part.to(device, non_blocking=True) for part in view])
             optimizer.zero_grad()
             total(found).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), most)
+            nn.utils.clip_grad_norm_(head.parameters(), max_norm)
             optimizer.step()
             average.update(head)
             for name, value in found.items():
@@ -264,7 +270,7 @@ def fit_head(
             if step % 50 == 49:
                 now = "  ".join(f"{name} {np.mean(values[-50:]):.3f}" for name, values in sums.items())
                 run.report(f"epoch {epoch}  step {step + 1} of {count}  {now}")
-        run.save(epoch + 1, model=head, optimizer=optimizer, average=average)
+        run.save(epoch + 1, **parts)
         final = finished(average.mean)
         save_weights(final, run.folder / "weights.safetensors")
         if (epoch + 1) % measure_every == 0 or epoch + 1 == recipe.epochs:

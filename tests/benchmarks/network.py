@@ -3,8 +3,9 @@
     python tests/benchmarks/network.py [--threads 2] [--rounds 30] [--results weights/results.json]
 
 The whole network is features, node embedding and graph for 83 crops and 10 proposals of a 256x384
-picture, float32; the backbone is the folded channels-last MobileNetV2 that it contains. Both run in
-turn, so that a busy machine slows both; the ratio is the median over rounds of paired times.
+picture, float32, packed as the command has it; the backbone is the folded channels-last MobileNetV2
+that it contains. Both run in turn, so that a busy machine slows both; the ratio is the median over
+rounds of paired times.
 
 Then the shipped models in turn: scoring, search and choice for one picture of 1536x1024 at 16:9, 1:1 and 4:5, once it
 is resized.
@@ -23,7 +24,7 @@ from s2crop.cropping.cropper import Cropper
 from s2crop.cropping.request import CropRequest
 from s2crop.files.picture import Picture
 from s2crop.geometry.ratio import parse_ratio
-from s2crop.models.conv import pack
+from s2crop.models.conv import pack_convolutions
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import MODELS, load_model
 
@@ -49,7 +50,7 @@ def seconds(function) -> float:
 @torch.inference_mode()
 def measure(net: S2CNet, batch: int, rounds: int) -> dict:
     net = net.eval().to(memory_format=torch.channels_last)
-    pack(net)
+    pack_convolutions(net)
     config = net.config
     image = torch.randn(batch, 3, *SIZE).contiguous(memory_format=torch.channels_last)
     crops, proposals = random_boxes(batch, CROPS), random_boxes(batch, config.num_proposals)
