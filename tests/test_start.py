@@ -62,6 +62,17 @@ def test_a_run_imports_neither_torchvision_nor_the_compiler_of_torch(model, tmp_
     assert not found & {"torchvision", "torch._dynamo", "torch._inductor", "sympy", "scipy", "rich"}
 
 
+def test_what_was_loaded_is_not_gone_through_again():
+    """Python's collector leaves it out, and is at work for all that comes later."""
+    script = """if True:
+        import gc
+        from s2crop.cli.loading import load_cropper
+        load_cropper("s2cnet", None, "cpu", "auto", "auto", 2).load()
+        assert gc.isenabled() and gc.get_freeze_count() > 10 * len(gc.get_objects())
+    """
+    assert "torch" in modules_of(script)
+
+
 def test_pictures_are_prepared_without_torch(tmp_path):
     path = draw(tmp_path / "a.png", (96, 64))
     script = f"""if True:
