@@ -41,7 +41,7 @@ def load_cropper(
 @contextmanager
 def kept_to_the_end() -> Iterator[None]:
     """What is imported and loaded here stays for as long as the process runs: Python's collector need not go through it
-    again and again while it grows, nor once more at the end, which takes a third of the time of `import torch`.
+    again and again while it grows, nor once more at the end, which is over a quarter of what `import torch` takes.
     """
     collects = gc.isenabled()
     gc.disable()

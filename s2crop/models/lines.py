@@ -44,7 +44,7 @@ class TextHead(nn.Module):
         self.heat = Conv(self.CHANNELS, 1)
         self.sides = Sides(self.CHANNELS, 1)
         self.lettering = nn.Sequential(
-            Conv(self.CHANNELS, self.CHANNELS, then="relu"), nn.Identity(), Conv(self.CHANNELS, 1)
+            nn.Conv2d(self.CHANNELS, self.CHANNELS, 1), nn.ReLU(inplace=True), nn.Conv2d(self.CHANNELS, 1, 1)
         )
         assert self.heat.bias is not None
         nn.init.constant_(self.heat.bias, math.log(self.PRIOR / (1 - self.PRIOR)))
