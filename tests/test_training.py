@@ -163,7 +163,7 @@ def test_proposal_training_writes_weights_and_results(tmp_path, monkeypatch):
     results = proposals.train(recipe, config, tmp_path, tmp_path / "run", resume=False, report=lambda line: None)
     assert results["recall"].keys() == {"face", "lettering"}  # there is nothing else in these photos
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert len(log) == 12 and log[-1]["heat_loss"] < 0.75 * log[0]["heat_loss"]
+    assert len(log) == 12 and log[-1]["heat"] < 0.75 * log[0]["heat"]
     trained = load_model(weights=tmp_path / "run/weights.safetensors").state_dict()
     for key, value in backbone.items():
         frozen = int(key.split(".")[1]) < 7

@@ -31,7 +31,7 @@ from s2crop.training.proposals import (
     shift_colours,
     shown,
 )
-from s2crop.training.run import Report, Run, fit_head, half_precision
+from s2crop.training.run import Report, Run, fit, half_precision, on
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def train(
         return len(groups), batches(groups, partial(view, recipe=recipe), rng)
 
     def losses(parts: list[Tensor]) -> dict[str, Tensor]:
-        pixels, *targets = parts
+        pixels, *targets = on(where, parts)
         with half_precision(where):
             maps, trunk = looked(model, pixels)
             with torch.no_grad():
@@ -91,11 +91,11 @@ def train(
         animal_head(final).load_state_dict(state)
         return final
 
-    return fit_head(
+    return fit(
         run,
         head,
         recipe,
-        head.parameters(),
+        [{"params": list(head.parameters()), "lr": recipe.rate}],
         batches=drawn,
         losses=losses,
         finished=finished,

@@ -40,7 +40,7 @@ from s2crop.models.subjects import MIN_FIGURE_SCORE
 from s2crop.models.weights import load_model
 from s2crop.training.losses import best_crop_loss, total, vote_loss
 from s2crop.training.parts import appeal_head, looked, start_weights, subject_head
-from s2crop.training.run import Report, Run, fit_head, half_precision, log_temperatures
+from s2crop.training.run import Report, Run, fit, half_precision, log_temperatures, on
 from s2crop.training.subjects import SubjectRecipe, Targets, load_start, subject_losses
 
 AT_ONCE = 32  # photos, where nothing is trained
@@ -208,12 +208,11 @@ def train(
     whole = S2CNet(dataclasses.replace(model.config, appeal_head=True)).eval().to(where)
     whole.load_state_dict(model.state_dict(), strict=False)
 
-    def drawn(rng: np.random.Generator) -> tuple[int, Iterator[list[Tensor]]]:
+    def drawn(rng: np.random.Generator) -> tuple[int, Iterator[Batch]]:
         found = list(groups(training, recipe.batch_size, rng))
-        return len(found), (list(gathered(members, rng, recipe)) for members in found)
+        return len(found), (Batch._make(on(where, gathered(members, rng, recipe))) for members in found)
 
-    def losses(parts: list[Tensor]) -> dict[str, Tensor]:
-        batch = Batch._make(parts)
+    def losses(batch: Batch) -> dict[str, Tensor]:
         with half_precision(where):
             seen = looked(model, shifted(batch.pixels))
             with torch.set_grad_enabled(as_it_was is not None):
@@ -238,7 +237,7 @@ def train(
         assert not unknown  # what is trained has the names that it has in the network
         return whole
 
-    return fit_head(
+    return fit(
         run,
         trained,
         recipe,

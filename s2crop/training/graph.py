@@ -31,8 +31,7 @@ from s2crop.models.input import input_size
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD, S2CNet
 from s2crop.training.losses import best_crop_loss, rating_loss, vote_loss
 from s2crop.training.parts import read_s2cnet
-from s2crop.training.run import Report, Run, log_temperatures
-from s2crop.training.run import fit as run_fit
+from s2crop.training.run import Report, Run, fit_parts, log_temperatures
 from s2crop.training.samples import (
     SANITY_PHOTOS,
     Material,
@@ -215,7 +214,7 @@ def fit(
     def losses(batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         return step_losses(model, batch, recipe, temperatures, rng)
 
-    results = run_fit(
+    results = fit_parts(
         run,
         model,
         trained,

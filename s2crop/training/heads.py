@@ -28,7 +28,7 @@ from s2crop.models.scorer import Scorer
 from s2crop.models.weights import MODELS, load_model, shipped_weights
 from s2crop.training.losses import best_crop_loss, vote_loss
 from s2crop.training.parts import read_s2cnet
-from s2crop.training.run import Report, Run, fit, log_temperatures
+from s2crop.training.run import Report, Run, fit_parts, log_temperatures
 from s2crop.training.samples import (
     SANITY_PHOTOS,
     Material,
@@ -202,7 +202,7 @@ def fit_head(
     def measure(final: Scorer) -> dict[str, float]:
         return validate(scorer_of_samples(head, final), validation) | photos
 
-    return fit(
+    return fit_parts(
         run,
         model,
         head.trained(),

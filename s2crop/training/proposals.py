@@ -1,7 +1,7 @@
 """Train the proposal head, and the backbone's later layers with it, on teachers' and human boxes."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_all_start_methods
@@ -28,9 +28,9 @@ from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.proposals import KINDS, STRIDE
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
-from s2crop.models.weights import fold_mobilenet, save_weights
+from s2crop.models.weights import fold_mobilenet
 from s2crop.training.parts import proposal_head
-from s2crop.training.run import Average, Report, Run, cosine, half_precision
+from s2crop.training.run import Report, Run, fit, half_precision, on
 
 SHAPES = ((256, 384), (256, 320), (256, 256), (320, 256), (384, 256))  # (height, width) of a batch
 GAUSSIAN = 0.54 / 6  # sigma of a target in box sides (Liu et al. 2020, TTFNet: alpha 0.54)
@@ -97,49 +97,41 @@ def train(
         if n >= recipe.first_trained_layer
         for p in layer.parameters()
     ]
-    for p in model.parameters():
-        p.requires_grad_(False)
     head = list(finder.parameters())
+    model.requires_grad_(False)
     for p in trained + head:
         p.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        [{"params": trained, "lr": recipe.backbone_rate}, {"params": head, "lr": recipe.head_rate}],
-        weight_decay=recipe.weight_decay,
-    )
-    rates = [group["lr"] for group in optimizer.param_groups]
-    average = Average(model, recipe.average)
-    done = run.resume(model=model, optimizer=optimizer, average=average) if resume else 0
-    recall: dict[str, dict[str, float]] = run.results()
-    for epoch in range(done, recipe.epochs):
-        model.train()
-        losses = []
-        rng = run.generator(epoch)
+
+    def drawn(rng: np.random.Generator) -> tuple[int, Iterable[list[Tensor]]]:
         groups = draw_groups(training, recipe.batch_size, rng)
-        for step, batch in enumerate(batches(groups, partial(augmented_view, recipe=recipe, fonts=fonts), rng)):
-            factor = cosine(epoch * len(groups) + step, recipe.epochs * len(groups), 200)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            pixels, *targets = (part.to(where, non_blocking=True) for part in batch)
-            with half_precision(where):
-                heat, sides = finder(model.backbone(model.normalise(pixels)))
-            heat_loss, box_loss = proposal_losses(heat.float(), sides.float(), *targets)
-            optimizer.zero_grad()
-            (heat_loss + recipe.box_weight * box_loss).backward()
-            torch.nn.utils.clip_grad_norm_(trained + head, 5.0)
-            optimizer.step()
-            average.update(model)
-            losses.append((heat_loss.item(), box_loss.item()))
-            if step % 50 == 49:
-                run.report(f"epoch {epoch}  step {step + 1}  losses {np.mean(losses[-50:], axis=0).round(3)}")
-        run.save(epoch + 1, model=model, optimizer=optimizer, average=average)
+        return len(groups), batches(groups, partial(augmented_view, recipe=recipe, fonts=fonts), rng)
+
+    def losses(parts: list[Tensor]) -> dict[str, Tensor]:
+        pixels, *targets = on(where, parts)
+        with half_precision(where):
+            heat, sides = finder(model.backbone(model.normalise(pixels)))
+        heat_loss, box_loss = proposal_losses(heat.float(), sides.float(), *targets)
+        return {"heat": heat_loss, "box": recipe.box_weight * box_loss}
+
+    def finished(state: Mapping[str, Tensor]) -> S2CNet:
         final = S2CNet(config).to(memory_format=torch.channels_last)
-        final.load_state_dict(average.mean)
-        save_weights(final, out / "weights.safetensors")
-        recall = {"recall": measure_recall(final.eval(), validation)}
-        heat_mean, box_mean = np.mean(losses, axis=0)
-        run.log(epoch=epoch, heat_loss=float(heat_mean), box_loss=float(box_mean), **recall)
-        run.finish(**recall, validation_photos=len(validation), training_photos=len(training))
-    return recall
+        final.load_state_dict(state)
+        return final
+
+    return fit(
+        run,
+        model,
+        recipe,
+        [{"params": trained, "lr": recipe.backbone_rate}, {"params": head, "lr": recipe.head_rate}],
+        batches=drawn,
+        losses=losses,
+        finished=finished,
+        measure=lambda net: {"recall": measure_recall(net, validation)},
+        warmup=200,
+        resume=resume,
+        validation_photos=len(validation),
+        training_photos=len(training),
+    )
 
 
 def imagenet_backbone(path: Path, padding: str) -> dict[str, Tensor]:

@@ -33,13 +33,17 @@ class Choices(Protocol):
     def epochs(self) -> int: ...
 
     @property
-    def rate(self) -> float: ...
-
-    @property
     def weight_decay(self) -> float: ...
 
     @property
     def average(self) -> float: ...
+
+
+class ChoicesOfParts(Choices, Protocol):
+    """What `fit_parts` asks of a recipe."""
+
+    @property
+    def rate(self) -> float: ...
 
 
 class Run:
@@ -120,6 +124,11 @@ class Average:
         self.steps = state["steps"]
 
 
+def on(device: torch.device, parts: Iterable[Tensor]) -> list[Tensor]:
+    """A batch on the device that learns from it."""
+    return [part.to(device, non_blocking=True) for part in parts]
+
+
 def half_precision(device: torch.device) -> torch.autocast:
     """bfloat16 where it pays, which is on CUDA; needs no scaling of the loss."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
@@ -140,131 +149,57 @@ _Batch = TypeVar("_Batch")
 
 def fit(
     run: Run,
-    model: _Network,
-    trained: list[nn.Parameter],
-    temperatures: nn.ParameterDict,
+    trained: nn.Module,
     recipe: Choices,
+    parameters: list[dict[str, Any]],
     *,
-    batches: Callable[[np.random.Generator], list[_Batch]],
-    losses: Callable[[_Batch, np.random.Generator], dict[str, Tensor]],
-    measure: Callable[[_Network], dict[str, float]],
-    resume: bool,
-) -> dict[str, float]:
-    """Train a part of a network with AdamW, a cosine and an average of the weights;
-    the average is measured and written.
-
-    Args:
-        trained: the parameters that move; all others stay.
-        temperatures: of the losses, learned too.
-        batches: those of an epoch; losses: the weighted losses of one of them, by name.
-        measure: figures of a network, after each epoch.
-    Returns:
-        The figures of the last epoch.
-    """
-    device = next(model.parameters()).device
-    model.requires_grad_(False)
-    for p in trained:
-        p.requires_grad_(True)
-    plain = [p for p in trained if p.ndim < 2]
-    moved: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim >= 2]},
-        {"params": [*plain, *temperatures.parameters()], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(moved, lr=recipe.rate, weight_decay=recipe.weight_decay)
-    average = Average(model, recipe.average)
-    parts: dict[str, Stateful] = {
-        "model": model, "temperatures": temperatures, "optimizer": optimizer, "average": average,
-    }  # fmt: skip
-    done = run.resume(**parts) if resume else 0
-    results = run.results() if resume else {}
-    for epoch in range(done, recipe.epochs):
-        rng = run.generator(epoch)
-        model.train()
-        drawn = batches(rng)
-        sums: dict[str, list[float]] = {}
-        for step, batch in enumerate(drawn):
-            factor = cosine(epoch * len(drawn) + step, recipe.epochs * len(drawn), 100)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = recipe.rate * factor
-            with half_precision(device):
-                found = losses(batch, rng)
-            optimizer.zero_grad()
-            total(found).backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            average.update(model)
-            for name, value in found.items():
-                sums.setdefault(name, []).append(value.item())
-        run.save(epoch + 1, **parts)
-        final = type(model)(model.config).to(device)
-        final.load_state_dict(average.mean)
-        results = measure(final.eval())
-        run.log(
-            epoch=epoch,
-            **{k: float(np.mean(v)) for k, v in sums.items()},
-            **results,
-            **{f"temperature_{k}": v.exp().item() for k, v in temperatures.items()},
-        )
-        save_weights(final, run.folder / "weights.safetensors")
-        run.finish(**results)
-    return results
-
-
-def fit_head(
-    run: Run,
-    head: nn.Module,
-    recipe: Choices,
-    parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
-    *,
-    batches: Callable[[np.random.Generator], tuple[int, Iterable[list[Tensor]]]],
-    losses: Callable[[list[Tensor]], dict[str, Tensor]],
+    batches: Callable[[np.random.Generator], tuple[int, Iterable[_Batch]]],
+    losses: Callable[[_Batch], dict[str, Tensor]],
     finished: Callable[[Mapping[str, Tensor]], _Network],
-    measure: Callable[[_Network], dict[str, float]],
+    measure: Callable[[_Network], dict[str, Any]],
     warmup: int,
     resume: bool,
     max_norm: float = 5.0,
     temperatures: nn.ParameterDict | None = None,
     measure_every: int = 1,
     **told: int,
-) -> dict[str, float]:
-    """Train a head on maps that stay, with AdamW, a cosine and an average of its weights; the average is measured
-    and written.
+) -> dict[str, Any]:
+    """Train with AdamW, a cosine and an average of the weights; the average is measured and written.
 
     Args:
-        parameters: of the head, for the optimizer; groups of them may have a rate of their own.
-        batches: how many there are in an epoch, and those; losses: the weighted losses of one of them, by name, on the
-            head's device.
-        finished: the network with a state of the head in it; measure: figures of such a network.
+        trained: a head on maps that stay, or a network some of whose parameters learn.
+        parameters: groups of those that learn, for the optimizer, each with its rate `lr`.
+        batches: how many there are in an epoch, and those; losses: the weighted losses of one of them, by name.
+        finished: the network with an average state of `trained` in it; measure: figures of such a network.
         warmup: steps; measure_every: epochs.
-        max_norm: of the head's gradients, which are scaled down to it.
+        max_norm: of the gradients of `trained`, which are scaled down to it.
         temperatures: of the losses, learned too; they are among the parameters.
         told: what is kept beside the figures.
     Returns:
         The figures of the last epoch.
     """
-    device = next(head.parameters()).device
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay)
     rates = [group["lr"] for group in optimizer.param_groups]
-    average = Average(head, recipe.average)
-    parts: dict[str, Stateful] = {"model": head, "optimizer": optimizer, "average": average}
+    average = Average(trained, recipe.average)
+    parts: dict[str, Stateful] = {"model": trained, "optimizer": optimizer, "average": average}
     if temperatures is not None:
         parts["temperatures"] = temperatures
     done = run.resume(**parts) if resume else 0
     results = run.results() if resume else {}
     for epoch in range(done, recipe.epochs):
-        head.train()
-        count, views = batches(run.generator(epoch))
+        trained.train()
+        count, drawn = batches(run.generator(epoch))
         sums: dict[str, list[float]] = {}
-        for step, view in enumerate(views):
+        for step, batch in enumerate(drawn):
             factor = cosine(epoch * count + step, recipe.epochs * count, warmup)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            found = losses([part.to(device, non_blocking=True) for part in view])
+            found = losses(batch)
             optimizer.zero_grad()
             total(found).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), max_norm)
+            nn.utils.clip_grad_norm_(trained.parameters(), max_norm)
             optimizer.step()
-            average.update(head)
+            average.update(trained)
             for name, value in found.items():
                 sums.setdefault(name, []).append(value.item())
             if step % 50 == 49:
@@ -275,9 +210,67 @@ def fit_head(
         save_weights(final, run.folder / "weights.safetensors")
         if (epoch + 1) % measure_every == 0 or epoch + 1 == recipe.epochs:
             results = measure(final.eval())
-        run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results)
+        told_of = {} if temperatures is None else {f"temperature_{k}": v.exp().item() for k, v in temperatures.items()}
+        run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results, **told_of)
         run.finish(**results, **told)
     return results
+
+
+def fit_parts(
+    run: Run,
+    model: _Network,
+    trained: list[nn.Parameter],
+    temperatures: nn.ParameterDict,
+    recipe: ChoicesOfParts,
+    *,
+    batches: Callable[[np.random.Generator], list[_Batch]],
+    losses: Callable[[_Batch, np.random.Generator], dict[str, Tensor]],
+    measure: Callable[[_Network], dict[str, float]],
+    resume: bool,
+) -> dict[str, float]:
+    """`fit` for parts of a network all of which share one rate.
+
+    Args:
+        trained: the parameters that move; all others stay.
+        temperatures: of the losses, learned too.
+        batches: those of an epoch; losses: the weighted losses of one of them, by name.
+    """
+    device = next(model.parameters()).device
+    model.requires_grad_(False)
+    for p in trained:
+        p.requires_grad_(True)
+
+    def drawn(rng: np.random.Generator) -> tuple[int, Iterable[tuple[_Batch, np.random.Generator]]]:
+        found = batches(rng)
+        return len(found), ((batch, rng) for batch in found)
+
+    def losses_of(batch: tuple[_Batch, np.random.Generator]) -> dict[str, Tensor]:
+        with half_precision(device):
+            return losses(*batch)
+
+    def finished(state: Mapping[str, Tensor]) -> _Network:
+        final = type(model)(model.config).to(device)
+        final.load_state_dict(state)
+        return final
+
+    plain = [*(p for p in trained if p.ndim < 2), *temperatures.parameters()]
+    return fit(
+        run,
+        model,
+        recipe,
+        [
+            {"params": [p for p in trained if p.ndim >= 2], "lr": recipe.rate},
+            {"params": plain, "lr": recipe.rate, "weight_decay": 0.0},
+        ],
+        batches=drawn,
+        losses=losses_of,
+        finished=finished,
+        measure=measure,
+        warmup=100,
+        resume=resume,
+        max_norm=1.0,
+        temperatures=temperatures,
+    )
 
 
 def log_temperatures(device: torch.device, **values: float) -> nn.ParameterDict:

@@ -49,7 +49,7 @@ from s2crop.training.proposals import (
     shift_colours,
     shown,
 )
-from s2crop.training.run import Report, Run, fit_head, half_precision
+from s2crop.training.run import Report, Run, fit, half_precision, on
 
 LOOK_BLUR = 1.2  # cells of 8 pixels: about a degree of sight on the photos
 MIN_FIXATIONS = 20  # in a view, for its looks to be learned
@@ -121,7 +121,7 @@ def train(
         return len(groups), batches(groups, partial(view, recipe=recipe), rng)
 
     def losses(parts: list[Tensor]) -> dict[str, Tensor]:
-        pixels, *targets = parts
+        pixels, *targets = on(where, parts)
         with half_precision(where):
             found = head(*looked(model, pixels))
         return subject_losses([part.float() for part in found], Targets(*targets), recipe)
@@ -131,7 +131,7 @@ def train(
         subject_head(final).load_state_dict(state)
         return final
 
-    return fit_head(
+    return fit(
         run,
         head,
         recipe,

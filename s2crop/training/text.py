@@ -41,7 +41,7 @@ from s2crop.training.proposals import (
     shift_colours,
     shown,
 )
-from s2crop.training.run import Report, Run, fit_head, half_precision
+from s2crop.training.run import Report, Run, fit, half_precision, on
 
 SIGN = "sign"  # of LAYOUTS the one that is drawn as if it were in the picture
 
@@ -98,7 +98,7 @@ def train(
         return len(groups), batches(groups, partial(view, recipe=recipe, fonts=fonts), rng)
 
     def losses(parts: list[Tensor]) -> dict[str, Tensor]:
-        pixels, *targets = parts
+        pixels, *targets = on(where, parts)
         with half_precision(where):
             found = head(*looked(model, pixels))
         heat, sides, lettering = (part.float() for part in found)
@@ -109,11 +109,11 @@ def train(
         text_head(final).load_state_dict(state)
         return final
 
-    return fit_head(
+    return fit(
         run,
         head,
         recipe,
-        head.parameters(),
+        [{"params": list(head.parameters()), "lr": recipe.rate}],
         batches=drawn,
         losses=losses,
         finished=finished,
