@@ -28,7 +28,7 @@ from s2crop.files.formats import ALPHA_FORMATS, FORMATS, SAME, can_hold_circles,
 from s2crop.files.pad import TRANSPARENT, checked
 from s2crop.files.picture import lift_pillow_limits
 from s2crop.files.sources import Source
-from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.ratio import parse_ratios
 from s2crop.report import Clock, Record
 from s2crop.run.job import Job
 from s2crop.run.work import BatchOptions, Work, batch_size_on, rank
@@ -77,7 +77,7 @@ class CropActor:
         proposals: str = "auto",
         **how: Any,
     ):
-        asked = {ratio.label: ratio for ratio in map(parse_ratio, ratios)}
+        asked = parse_ratios(ratios)
         parsed = sizes.parse_sizes(size) if size else ()
         for one in parsed:
             if one.width and one.height:
@@ -85,9 +85,9 @@ class CropActor:
         if fmt not in FORMATS:
             raise ValueError(f"fmt is one of {', '.join(FORMATS)}, not {fmt!r}")
         of_outputs = {name: how.pop(name) for name in _OF_OUTPUTS & how.keys()}
-        request = CropRequest(ratios=tuple(asked.values()), top=top, **how)
+        request = CropRequest(ratios=asked, top=top, **how)
         self._options = BatchOptions(request=request, sizes=parsed, dry_run=not crops, **of_outputs)
-        if request.circle and (set(asked) != {"1:1"} or not can_hold_circles(fmt)):
+        if request.circle and ([ratio.label for ratio in asked] != ["1:1"] or not can_hold_circles(fmt)):
             raise ValueError(f"circles are for ratios=['1:1'] and for {either(ALPHA_FORMATS)}")
         if request.pad != "never" and checked(self._options.pad_with) == TRANSPARENT and not can_hold_circles(fmt):
             raise ValueError(f"transparent pads are for {either(ALPHA_FORMATS)}")

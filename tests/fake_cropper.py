@@ -51,7 +51,7 @@ class FakeCropper:
         w, h = prepared.width, prepared.height
         return [((w * 0.4, h * 0.1, w * 0.6, h * 0.3), 0.9, "face"), ((0, h * 0.8, w, h), 0.4, "text")]
 
-    def heatmaps_prepared(self, prepared, box):
+    def heatmaps_prepared(self, prepared, box, keep_bars=False):
         w, h = prepared.width, prepared.height
         values = np.zeros((20, 30), np.float32)
         values[:10, :15] = 1  # top left

@@ -241,6 +241,17 @@ def test_heatmaps_cover_what_was_looked_at(shipped_cropper):
     assert heat.place == prepared.inside.box
     (heat, *_) = shipped_cropper.heatmaps_prepared(prepared, (0, 0, 1600, 1500))
     assert heat.place == (0, 0, 1600, 1500)
+    (heat, *_) = shipped_cropper.heatmaps_prepared(prepared, crop.box, keep_bars=True)
+    assert heat.place == (0, 0, 1600, 1500)
+
+
+def test_a_box_between_bars_has_the_score_of_a_crop_there(shipped_cropper):
+    page, place = letterboxed()
+    crops = shipped_cropper.crop(page, ["1:1", "16:9"])
+    boxes = [crop.box for crop in crops]
+    assert shipped_cropper.score(page, boxes) == pytest.approx([crop.score for crop in crops], abs=0.01)
+    between, across = shipped_cropper.score(page, [boxes[0], (0, 0, 1600, 1500)])
+    assert between == pytest.approx(crops[0].score, abs=0.01) and 1 <= across <= 5
 
 
 @pytest.mark.parametrize("image", [night(2), np.asarray(product(30))], ids=["night", "studio"])

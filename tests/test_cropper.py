@@ -210,6 +210,11 @@ def test_a_ratio_has_the_same_crops_whichever_others_are_asked_for(cropper):
         assert [crop.box for crop in together] == [crop.box for crop in alone]
 
 
+def test_a_ratio_that_is_named_twice_has_its_crops_once(cropper):
+    twice = cropper.crop(picture(90, 60), ["1:1", "square", "free", "1x1"], top=2)
+    assert twice == cropper.crop(picture(90, 60), ["1:1", "free"], top=2)
+
+
 def test_argmax_search_gives_a_grid_anchor(tmp_path):
     cropper = Cropper(weights=make_weights(tmp_path), device="cpu", search=SearchConfig(method="argmax"))
     (crop,) = cropper.crop(picture(480, 480), protect="none")

@@ -239,10 +239,11 @@ def test_two_maps_lie_side_by_side_or_below_each_other(size, expected):
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 3), (2, 2)])
 def test_pictures_of_any_shape_are_drawn(size):
     made = made_map(np.arange(6).reshape(2, 3), [((0, 0, *size), 0.5, "face")], (0, 0, *size))
-    heatmap.draw(
-        grey(overlay.size_wh(*size)), size, [made, made], [Outline((0, 0, *size), "16:9 3.25", CROP, circle=True)]
-    )
-    heatmap.draw(grey((1, 1)), size, [made], [])
+    page = grey(overlay.size_wh(*size))
+    drawn = heatmap.draw(page, size, [made, made], [Outline((0, 0, *size), "16:9 3.25", CROP, circle=True)])
+    assert drawn.width >= page.width and drawn.height > page.height
+    drawn = heatmap.draw(grey((1, 1)), size, [made], [])
+    assert drawn.getbbox() is not None
 
 
 # The names
@@ -313,7 +314,7 @@ def test_a_map_that_cannot_be_made_costs_one_line(monkeypatch):
     plain = FakeCropper.heatmaps_prepared
     calls = []
 
-    def fail_once(self, prepared, box):
+    def fail_once(self, prepared, box, keep_bars=False):
         calls.append(box)
         if len(calls) == 1:
             raise InputError("no memory left for it")

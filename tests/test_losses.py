@@ -111,3 +111,19 @@ def test_separable_filter_equals_the_loop():
                 kernel[a] * kernel[b] * values[at(i + a - 1, 5), at(j + b - 1, 6)] for a in range(3) for b in range(3)
             )
             assert found[i, j] == pytest.approx(expected)
+
+
+def test_giou_is_torchvisions():
+    from torchvision.ops import generalized_box_iou_loss
+
+    from s2crop.training.proposals import giou_loss
+
+    generator = torch.Generator().manual_seed(0)
+    starts = torch.rand(2, 200, 2, generator=generator) * 20
+    boxes, targets = torch.cat([starts, starts + 0.5 + 20 * torch.rand(2, 200, 2, generator=generator)], dim=2)
+    mine, its = boxes.clone().requires_grad_(), boxes.clone().requires_grad_()
+    loss, expected = giou_loss(mine, targets), generalized_box_iou_loss(its, targets)
+    torch.testing.assert_close(loss, expected)
+    loss.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(mine.grad, its.grad)

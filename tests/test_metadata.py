@@ -173,9 +173,16 @@ class TestDamage:
     BOMB = (b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
             b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>&b;</x:xmpmeta>")  # fmt: skip
 
+    @pytest.mark.parametrize("policy", ["rights", "all"])
+    def test_comments_in_xmp_are_no_reason_to_leave_it_out(self, policy):
+        said = XMP.replace(b"<rdf:RDF", b"<!-- by hand -->\n<rdf:RDF")
+        assert said != XMP
+        assert metadata.kept(Metadata(xmp=said), policy, (9, 9)) == metadata.kept(Metadata(xmp=XMP), policy, (9, 9))
+
     @pytest.mark.parametrize(
-        "xmp", [b"", b"<x", BOMB, b"\xff\xfe\0\0", XMP[:700], b"<a/>", XMP.decode().encode("utf-16")]
-    )
+        "xmp", [b"", b"<x", BOMB, BOMB[21:].decode().encode("utf-16"), b"\xff\xfe\0\0", XMP[:700], b"<a/>",
+                XMP.decode().encode("utf-16")]
+    )  # fmt: skip
     @pytest.mark.parametrize("policy", ["rights", "all"])
     def test_xmp_that_cannot_be_read_is_left_out(self, xmp, policy):
         kept = metadata.kept(Metadata(exif_of()[6:], xmp, b"\x1c\x02\x50\xff"), policy, (9, 9))

@@ -148,7 +148,8 @@ def test_few_decoded_pictures_are_kept_and_the_crops_are_the_same(weights, monke
 
 @pytest.mark.parametrize(
     "options", [{"ratios": ["wide"]}, {"size": "640x360"}, {"size": "big"}, {"fmt": "gif"}, {"circle": True},
-                {"circle": True, "ratios": ["1:1"], "fmt": "jpg"}]
+                {"circle": True, "ratios": ["1:1"], "fmt": "jpg"}, {"quality": 1000}, {"quality": 0},
+                {"max_pixels": -1}, {"no_upscale": "x"}]
 )  # fmt: skip
 def test_options_that_make_no_sense(weights, options):
     with pytest.raises(ValueError):

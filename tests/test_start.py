@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from commands import draw
 from pictures import picture
@@ -219,19 +218,3 @@ def test_a_header_that_says_nothing_is_left_to_the_reader(tmp_path):
     assert header_of(good, size=1 << 40) is header_of(good, size=5) is header_of(good, format="other") is None
     path.write_bytes((200_000).to_bytes(8, "little") + b"[" * 200_000)
     assert input_config("s2cnet", path) is None
-
-
-def test_giou_is_torchvisions():
-    from torchvision.ops import generalized_box_iou_loss
-
-    from s2crop.training.proposals import giou_loss
-
-    generator = torch.Generator().manual_seed(0)
-    starts = torch.rand(2, 200, 2, generator=generator) * 20
-    boxes, targets = torch.cat([starts, starts + 0.5 + 20 * torch.rand(2, 200, 2, generator=generator)], dim=2)
-    mine, its = boxes.clone().requires_grad_(), boxes.clone().requires_grad_()
-    loss, expected = giou_loss(mine, targets), generalized_box_iou_loss(its, targets)
-    torch.testing.assert_close(loss, expected)
-    loss.sum().backward()
-    expected.sum().backward()
-    torch.testing.assert_close(mine.grad, its.grad)

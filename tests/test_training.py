@@ -316,10 +316,6 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
     assert all((tmp_path / f"runs/s2cnet-fold{k}/weights.safetensors").is_file() for k in (0, 1))
     log = json.loads((tmp_path / "runs/s2cnet-fold0/log.jsonl").read_text())
     assert {"vote", "best", "held", "rating", "pairs"} <= log.keys()
-    again = run_recipe(
-        "s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", report=lines.append
-    )
-    assert again["pairs"] == again["pairs"]  # a number
     with pytest.raises(InputError, match="not cross-validated"):
         run_recipe("proposals", tmp_path / "data", tmp_path / "runs", folds=2)
     with pytest.raises(InputError, match="no --sanity"):
@@ -328,6 +324,34 @@ def test_folds_are_trained_and_measured_each_on_its_own_photos(tmp_path):
         "s2cnet", tmp_path / "data", tmp_path / "runs", changes=changes, device="cpu", sanity=True, report=lines.append
     )
     assert heart["pairs"] == 1.0  # all ten photos have the same votes
+
+
+def test_a_training_that_is_measured_now_and_then_is_resumed_in_between(tmp_path):
+    layer = torch.nn.Linear(2, 1)
+
+    def fit(epochs, resume):
+        recipe = graph.GraphRecipe(epochs=epochs, average=0.5)
+        return run_module.fit(
+            Run(tmp_path, 0, report=lambda line: None),
+            layer,
+            recipe,
+            [{"params": list(layer.parameters()), "lr": 0.01}],
+            batches=lambda rng: (2, iter([torch.ones(3, 2)] * 2)),
+            losses=lambda batch: {"square": layer(batch).square().mean()},
+            finished=lambda state: S2CNet(CONFIG),
+            measure=lambda net: {"figure": 0.5},
+            warmup=1,
+            resume=resume,
+            measure_every=3,
+            photos=7,
+        )
+
+    assert fit(3, resume=False) == {"figure": 0.5}
+    fit(8, resume=True)  # its fourth and fifth epochs are not measured
+    kept = json.loads((tmp_path / "results.json").read_text())
+    assert kept == {"figure": 0.5, "photos": 7}
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in log] == list(range(8)) and log[7]["square"] < log[0]["square"]
 
 
 @pytest.mark.slow
@@ -470,6 +494,17 @@ def test_changes_of_a_recipe_are_typed_and_checked(tmp_path):
             read_recipe("s2cnet-gaic", [change])
     with pytest.raises(InputError, match="spatial_edges is one of"):
         run_recipe("s2cnet-gaic", tmp_path, tmp_path, resume=False, changes=["network.spatial_edges=nonesuch"])
+
+
+@pytest.mark.parametrize(
+    ("change", "noun"),
+    [("seed=x", "a whole number"), ("seed=1.5", "a whole number"), ("epochs=true", "a whole number"),
+     ("rate=fast", "a number"), ("start=3", "text"), ("rankings=a.json", "a list")],
+)  # fmt: skip
+def test_what_a_recipe_says_has_the_type_that_it_has_there(tmp_path, change, noun):
+    name, _, value = change.partition("=")
+    with pytest.raises(InputError, match=f"recipe appeal: {name} is {noun}, not (?i:'?{value}'?)$"):
+        run_recipe("appeal", tmp_path, tmp_path, changes=[f"training.{change}"])
 
 
 def test_a_part_that_the_network_lacks_is_named(tmp_path, monkeypatch):

@@ -92,6 +92,14 @@ def test_what_is_required_is_held_wherever_it_is(shipped_cropper):
         shipped_cropper.crop(panorama(), ratios=["1:1"], keep=(0, 0, 0.5, 1))
 
 
+def test_with_pads_always_a_long_picture_is_kept_whole_too(shipped_cropper):
+    padded, free = shipped_cropper.crop(panorama(), ratios=["1:1", "free"], top=1, pad="always")
+    assert padded.box == (0, 0, 4000, 200) and padded.padded == (0, 1900, 0, 1900) and free.padded is None
+    assert len(shipped_cropper.crop(panorama(), ratios=["1:1"], top=3, pad="always")) == 1
+    (auto,) = shipped_cropper.crop(panorama(), ratios=["1:1"], pad="auto")
+    assert auto.box != padded.box
+
+
 def test_long_ratios_and_the_free_one_are_taken_from_the_whole(shipped_cropper):
     for crop in shipped_cropper.crop(panorama(), ratios=["free", "original", "10:1"]):
         assert crop.box[2] - crop.box[0] > 1000

@@ -275,6 +275,20 @@ def test_missing_photos_weights_and_data_are_one_line(data, weights, tmp_path):
     assert out.exit_code == 1 and "not there" in out.stderr
 
 
+@pytest.mark.parametrize("what", ["fcdb", "integrity", "boxes", "editor", "masks"])
+@pytest.mark.parametrize("text", ["{", '[{"id": "p0"}]', '{"p0": [1]}', "3"])
+def test_labels_that_are_something_else_are_one_line(data, weights, tmp_path, what, text):
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    args = ["boxes", path] if what == "boxes" else [what, data, path]
+    if what == "editor":
+        args = [what, path, data]
+    elif what == "masks":
+        args = ["integrity", data, data / "boxes.json.gz", "--masks", path]
+    out = CliRunner().invoke(cli.evaluate, [*map(str, args), "--split", "all", "--weights", weights, "-d", "cpu"])
+    assert out.exit_code == 1 and out.stderr.count("\n") == 1 and str(path) in out.stderr, out.stderr
+
+
 def test_help_of_both_commands():
     for command in (cli.evaluate, cli.train):
         out = CliRunner().invoke(command, ["--help"])

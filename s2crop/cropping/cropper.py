@@ -10,19 +10,18 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from s2crop.cropping import windows
 from s2crop.cropping.content import contents
 from s2crop.cropping.features import APPEAL, SCORE, columns, measure
 from s2crop.cropping.prepare import prepare
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal
 from s2crop.cropping.selection import Candidates, NotFiniteError, OfBoxes, Selection, to_mos
-from s2crop.cropping.views import Ranked, View, joined, views
+from s2crop.cropping.views import Ranked, View, joined, part_of, views
 from s2crop.errors import InputError, WeightsError
 from s2crop.files.pad import BLUR, checked
 from s2crop.files.picture import Picture, PictureLike
 from s2crop.files.resize import use_torch
 from s2crop.geometry.boxes import moved
-from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.ratio import parse_ratios
 from s2crop.geometry.search import SearchConfig, scales
 from s2crop.models.appeal import AppealMap
 from s2crop.models.conv import pack_convolutions
@@ -106,7 +105,9 @@ class Cropper:
     def rank_and_propose(
         self, prepared: Sequence[Prepared], request: CropRequest
     ) -> tuple[list[list[Crop] | InputError], list[list[Proposal]]]:
-        """`rank`, and the `proposals_prepared` of each picture out of the same pass through the backbone."""
+        """`rank`, and the proposals of each picture out of the same pass through the backbone: of what was looked at,
+        which is what lies between bars, and the windows of a long one.
+        """
         asked: list[list[View] | InputError] = []
         for picture in prepared:
             try:
@@ -142,11 +143,11 @@ class Cropper:
 
         Args:
             image: path, PIL image, or uint8 array [H, W, 3].
-            ratios: like "16:9", "1.91", "square", "original", "free".
+            ratios: like "16:9", "1.91", "square", "original", "free"; what names a ratio once more is passed over.
             top: crops for each ratio.
             focus, keep: point (x, y) or box (x, y, width, height) that every crop contains, in
                 pixels of the upright picture, or in fractions of it where no number exceeds 1.
-            protect: what a crop should not cut through: "none", "face", "text" or "all".
+            protect: what a crop should not cut through: "none", "face", "text", "subject" or "all".
             circle: the crops' inscribed circles are what counts: faces and text are held in those, and "asmnet" scores
                 them.
             keep_bars: even black or white bars at the edges count as picture; crops leave them out otherwise, but for
@@ -159,10 +160,8 @@ class Cropper:
             ValueError: an option that makes no sense.
             InputError: a picture that cannot be read, or that cannot be cropped as asked.
         """
-        if isinstance(ratios, str):
-            ratios = [ratios]
         request = CropRequest(
-            ratios=tuple(map(parse_ratio, ratios)),
+            ratios=parse_ratios(ratios),
             top=top,
             focus=focus,
             keep=keep,
@@ -180,7 +179,11 @@ class Cropper:
         return [dataclasses.replace(crop, picture=picture, pad_with=pad_with) for crop in crops]
 
     def score(self, image: PictureLike, boxes: ArrayLike) -> np.ndarray:
-        """Scores on the MOS scale, float32 [N], of any boxes [N, 4] in pixels of the upright picture."""
+        """Scores on the MOS scale, float32 [N], of any boxes [N, 4] in pixels of the upright picture.
+
+        A box between even bars is scored by what lies there, as crops are, and one of a long picture in the window in
+        whose middle it lies.
+        """
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         if not (np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()):
             raise ValueError("boxes are rows x1, y1, x2, y2 with x1 < x2 and y1 < y2")
@@ -197,8 +200,8 @@ class Cropper:
             proposals: [D, 4] boxes in pixels of the picture, in place of the cropper's own.
             clip: keep scores between 1 and 5; ranks want them as they are.
         """
-        if proposals is None and prepared.windows:
-            return self._score_in_windows(prepared, boxes, clip)
+        if proposals is None and (prepared.inside is not None or prepared.windows):
+            return self._score_in_parts(prepared, boxes, clip)
         if proposals is None:
             features, (found, *_) = self._look([prepared])
         else:
@@ -206,15 +209,15 @@ class Cropper:
             found = unknown(torch.from_numpy((proposals * prepared.scale).astype(np.float32))[None].to(self._device))
         return to_mos(self._score(features, found, boxes * prepared.scale), clip).astype(np.float32)
 
-    def _score_in_windows(self, prepared: Prepared, boxes: np.ndarray, clip: bool) -> np.ndarray:
-        """Scores of boxes of a long picture: of each in the window in whose middle it lies, if one holds it."""
-        whole = dataclasses.replace(prepared, windows=())
-        where = [windows.holding(prepared, box) for box in boxes]
+    def _score_in_parts(self, prepared: Prepared, boxes: np.ndarray, clip: bool) -> np.ndarray:
+        """Scores of boxes of a picture that is looked at in parts."""
+        whole = dataclasses.replace(prepared, inside=None, windows=())
+        where = [part_of(prepared, box) for box in boxes]
         scores = np.zeros(len(boxes), np.float32)
-        for window in (*prepared.windows, None):
-            rows = [k for k, one in enumerate(where) if one is window]
+        for part in (prepared.inside, *prepared.windows, None):
+            rows = [k for k, one in enumerate(where) if one is part]
             if rows:
-                view, place = (whole, (0, 0)) if window is None else (window.prepared, window.box[:2])
+                view, place = (whole, (0, 0)) if part is None else (part.prepared, part.box[:2])
                 scores[rows] = self.score_prepared(view, boxes[rows] - np.tile(place, 2), clip=clip)
         return scores
 
@@ -247,14 +250,16 @@ class Cropper:
         return _told(seen.proposals, seen.lines, prepared)
 
     @torch.inference_mode()
-    def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float]) -> list[Heatmap]:
-        """What the score of a box, in pixels of the picture, rests on: maps of a picture that is already prepared."""
-        inside = prepared.inside
-        if inside is None or not inside.holds(box):
-            inside = windows.holding(prepared, box)
-        if inside is not None:
-            x, y = inside.box[:2]
-            return [heat.moved((x, y)) for heat in self.heatmaps_prepared(inside.prepared, moved(box, (-x, -y)))]
+    def heatmaps_prepared(self, prepared: Prepared, box: Sequence[float], keep_bars: bool = False) -> list[Heatmap]:
+        """What the score of a box, in pixels of the picture, rests on: maps of a picture that is already prepared.
+
+        Args:
+            keep_bars: the box was chosen with bars as part of the picture.
+        """
+        part = part_of(prepared, box, keep_bars)
+        if part is not None:
+            x, y = part.box[:2]
+            return [heat.moved((x, y)) for heat in self.heatmaps_prepared(part.prepared, moved(box, (-x, -y)))]
         features, (found, *_) = self._look([prepared])
         first = found.first(self.net.num_proposals)
         crop = torch.from_numpy((np.array(box) * prepared.scale).astype(np.float32)).to(self._device).view(1, 1, 4)

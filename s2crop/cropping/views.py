@@ -45,6 +45,14 @@ def views(picture: Prepared, request: CropRequest) -> list[View]:
     return [part for view in _between_bars(picture, request) for part in _in_windows(view)]
 
 
+def part_of(picture: Prepared, box: Sequence[float], keep_bars: bool = False) -> Inside | None:
+    """The part of a picture that a box in its pixels is looked at in: what lies between its bars, or a window; None
+    where it is looked at in the whole. Args: keep_bars: bars count as picture.
+    """
+    inside = None if keep_bars else picture.inside
+    return inside if inside is not None and inside.holds(box) else windows.holding(picture, box)
+
+
 def joined(picture: Prepared, request: CropRequest, found: Sequence[tuple[View, Ranked]], temperature: float) -> Ranked:
     """What comes of a picture, from what came of its views.
 
@@ -118,7 +126,10 @@ def _in_windows(view: View) -> list[View]:
     """A view, or in place of it those of its windows that hold what the request requires."""
     picture, request = view.picture, view.request
     near = tuple(
-        one for one in request.ratios if windows.holds_ratio(picture, one.for_size(picture.width, picture.height))
+        one
+        for one in request.ratios
+        if windows.holds_ratio(picture, one.for_size(picture.width, picture.height))
+        and not (request.pad == "always" and one.value is not None)  # all of it is kept
     )
     must = required(request, (picture.width, picture.height)) if near else None
     parts = [one for one in picture.windows if must is None or one.holds(must)]

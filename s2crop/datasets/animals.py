@@ -4,15 +4,13 @@ The folder holds, besides what `datasets.photos` names, `animal_heads.json`: {ph
 photos that were looked at. Of others, those where a detector saw no animal show none, and the rest are left out.
 """
 
-import gzip
-import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from s2crop.datasets.photos import decode
+from s2crop.datasets.photos import decoded
+from s2crop.datasets.reading import read_json
 
 PLACES = ("fcdb/photos", "unlabelled", "crowd/photos", "people/photos")
 ANIMALS = frozenset(("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"))
@@ -32,19 +30,15 @@ class AnimalPhoto:
 
 def load_animal_photos(folder: Path) -> list[AnimalPhoto]:
     """Photos of which it is known what animals they show, decoded (about 0.4 MB each)."""
-    marked = json.loads((folder / "animal_heads.json").read_text())
-    with gzip.open(folder / "teacher_boxes.json.gz") as file:
-        teacher = json.load(file)
+    marked = read_json(folder / "animal_heads.json")
+    teacher = read_json(folder / "teacher_boxes.json.gz")
     photos = []
     for place in PLACES:
         for path in sorted((folder / place).glob("*.webp")):
             name = path.stem
             if name in marked or not _may_show_one(name, teacher.get(name, [])):
                 photos.append(AnimalPhoto(name, path, np.array(marked.get(name, []), np.float32).reshape(-1, 4)))
-    with ThreadPoolExecutor() as pool:
-        for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
-            photo.pixels = pixels
-    return photos
+    return decoded(photos)
 
 
 def _may_show_one(name: str, found: list[dict]) -> bool:

@@ -1,12 +1,12 @@
 """Grid-anchor data sets: GAICD (Zeng et al. 2019), in its own layout and as boxes without pictures."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from s2crop.datasets.reading import laid_out_as, read_json
 from s2crop.errors import InputError
 from s2crop.models.input import input_size
 from s2crop.models.s2cnet import S2CNet
@@ -70,17 +70,23 @@ class Ratings:
 
 
 def read_gaicd_boxes(path: Path) -> list[Ratings]:
-    """GAICD candidates with mean opinion scores and detector boxes (Zeng et al. 2019)."""
-    return [
-        Ratings(
-            row["id"],
-            (row["width"], row["height"]),
-            np.array(row["proposals"], np.float32),
-            np.array(row["candidates"], np.float32),
-            np.array(row["mos"], np.float32),
-        )
-        for row in json.loads(path.read_text())
-    ]
+    """GAICD candidates with mean opinion scores and detector boxes (Zeng et al. 2019).
+
+    Raises:
+        InputError: the file is not one of them.
+    """
+    rows = read_json(path)
+    with laid_out_as("rated crops", path):
+        return [
+            Ratings(
+                row["id"],
+                (row["width"], row["height"]),
+                np.array(row["proposals"], np.float32).reshape(-1, 4),
+                np.array(row["candidates"], np.float32).reshape(-1, 4),
+                np.array(row["mos"], np.float32).reshape(-1),
+            )
+            for row in rows
+        ]
 
 
 @torch.inference_mode()

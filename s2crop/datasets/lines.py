@@ -4,8 +4,6 @@ The folder holds, besides what `datasets.photos` names, `text_lines.json.gz`: {p
 how surely it was read, 0 to 1}, ...]}, of a network that finds and reads text.
 """
 
-import gzip
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from s2crop.datasets.photos import decode, join_words
+from s2crop.datasets.reading import read_json
 from s2crop.geometry.boxes import inside_share
 
 PLACES = ("fcdb/photos", "unlabelled", "text/photos", "crowd/photos")
@@ -35,11 +34,9 @@ class TextPhoto:
 
 def load_text_photos(folder: Path) -> list[TextPhoto]:
     """All photos whose text was looked for, decoded (about 0.4 MB each)."""
-    with gzip.open(folder / "text_lines.json.gz") as file:
-        read = json.load(file)
-    with gzip.open(folder / "teacher_boxes.json.gz") as file:
-        teacher = json.load(file)
-    words = json.loads((folder / "text/boxes.json").read_text())
+    read = read_json(folder / "text_lines.json.gz")
+    teacher = read_json(folder / "teacher_boxes.json.gz")
+    words = read_json(folder / "text/boxes.json")
     paths = [path for place in PLACES for path in sorted((folder / place).glob("*.webp")) if path.stem in read]
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(decode, paths))

@@ -5,17 +5,17 @@ The folder holds `fcdb/photos`, `fcdb/labels_train.json`, `text/photos`, `text/b
 fonts that composites are lettered with (without them: Pillow's own). All coordinates are fractions of the photo.
 """
 
-import gzip
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from s2crop.datasets.fcdb import CropLabels, read_fcdb
+from s2crop.datasets.reading import read_json
 from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS
 
@@ -51,29 +51,25 @@ def load_photos(folder: Path, sources: Iterable[str]) -> list[Photo]:
     photos: list[Photo] = []
     teacher: dict[str, list[dict]] = {}
     if sources & {"fcdb", "unlabelled"}:
-        with gzip.open(folder / "teacher_boxes.json.gz") as file:
-            teacher = json.load(file)
+        teacher = read_json(folder / "teacher_boxes.json.gz")
     if "fcdb" in sources:
         labels = read_fcdb(folder / "fcdb/labels_train.json")
         for i in sorted(labels):
             photos.append(Photo(i, folder / f"fcdb/photos/{i}.webp", _teacher_boxes(teacher[i]), labels[i]))
     if "unlabelled" in sources:
-        looks = json.loads((folder / "osie_fixations.json").read_text())
+        looks = read_json(folder / "osie_fixations.json")
         for path in sorted((folder / "unlabelled").glob("*.webp")):
             points = looks.get(path.stem.removeprefix("osie_"))
             fixations = None if points is None else np.array(points, np.float32).reshape(-1, 2)
             photos.append(Photo(path.stem, path, _teacher_boxes(teacher[path.stem]), fixations=fixations))
     if "text" in sources:
-        for name, boxes in sorted(json.loads((folder / "text/boxes.json").read_text()).items()):
+        for name, boxes in sorted(read_json(folder / "text/boxes.json").items()):
             path = folder / f"text/photos/{name}.webp"
             with Image.open(path) as image:
                 lines = join_words(np.asarray(boxes, np.float32).reshape(-1, 4), image.width / image.height)
             known = Boxes(lines, np.full(len(lines), TEXT), np.ones(len(lines), np.float32), (False, False, True))
             photos.append(Photo(name, path, known))
-    with ThreadPoolExecutor() as pool:
-        for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
-            photo.pixels = pixels
-    return photos
+    return decoded(photos)
 
 
 def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
@@ -98,6 +94,22 @@ def join_words(words: np.ndarray, aspect: float) -> np.ndarray:
             if joined:
                 break
     return np.array(lines, np.float32).reshape(-1, 4) / np.array([aspect, 1, aspect, 1], np.float32)
+
+
+class _WithPixels(Protocol):
+    path: Path
+    pixels: np.ndarray
+
+
+_Photo = TypeVar("_Photo", bound=_WithPixels)
+
+
+def decoded(photos: list[_Photo]) -> list[_Photo]:
+    """The same photos, with their pixels (about 0.4 MB each)."""
+    with ThreadPoolExecutor() as pool:
+        for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
+            photo.pixels = pixels
+    return photos
 
 
 def decode(path: Path) -> np.ndarray:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from s2crop.datasets.rankings import photo_path
+from s2crop.datasets.reading import read_json
 from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import inside_share, largest_of_ratio
@@ -104,7 +105,7 @@ def main() -> None:
     data = parser.parse_args().data
     rng = np.random.default_rng(0)
     rankings = []
-    for name, subject in sorted(json.loads((data / "main_subjects.json").read_text()).items()):
+    for name, subject in sorted(read_json(data / "main_subjects.json").items()):
         if not subject["main"]:
             continue
         with Picture.open(photo_path(data, name)) as picture:

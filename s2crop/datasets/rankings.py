@@ -1,6 +1,5 @@
 """Editor rankings: crops of one ratio of a photo, ranked, with those that would be refused."""
 
-import json
 import os
 from dataclasses import dataclass
 from itertools import combinations
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s2crop.datasets.reading import laid_out_as, read_json
 from s2crop.errors import InputError
 
 FOLDERS = ("fcdb/photos", "unlabelled", "text/photos", "crowd/photos", "people/photos")  # where a photo may lie
@@ -38,6 +38,10 @@ def read_rankings(path: Path) -> list[Ranking]:
         InputError: the file is not such a list.
     """
     try:
+        rows = read_json(path)
+    except OSError as error:
+        raise InputError(f"{path}: not a file of rankings ({error.strerror})") from None
+    with laid_out_as("rankings", path):
         return [
             Ranking(
                 row["photo"],
@@ -46,10 +50,8 @@ def read_rankings(path: Path) -> list[Ranking]:
                 tuple(map(tuple, row["rank"])),
                 frozenset(map(int, row["bad"])),
             )
-            for row in json.loads(path.read_text())
+            for row in rows
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a file of rankings ({error})") from None
 
 
 def photo_path(data: Path, name: str) -> Path:

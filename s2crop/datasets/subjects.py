@@ -7,15 +7,13 @@ fractions: what a photo is about, whole, the most important first, how much each
 must be seen where the whole does not fit.
 """
 
-import gzip
-import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from s2crop.datasets.photos import decode, trust
+from s2crop.datasets.photos import decoded, trust
+from s2crop.datasets.reading import read_json
 from s2crop.models.subjects import FACE_MARGIN, FIGURES
 
 SETS = {
@@ -79,13 +77,12 @@ class SubjectPhoto:
 
 def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
     """All photos that have a mask, decoded (about 0.4 MB each)."""
-    with gzip.open(folder / "teacher_boxes.json.gz") as file:
-        teacher = json.load(file)
-    looks = json.loads((folder / "osie_fixations.json").read_text())
-    crowd = json.loads((folder / "crowd/labels.json").read_text())
-    people = json.loads((folder / "people/labels.json").read_text())
+    teacher = read_json(folder / "teacher_boxes.json.gz")
+    looks = read_json(folder / "osie_fixations.json")
+    crowd = read_json(folder / "crowd/labels.json")
+    people = read_json(folder / "people/labels.json")
     marks = folder / "main_subjects.json"
-    marked = json.loads(marks.read_text()) if marks.exists() else {}
+    marked = read_json(marks) if marks.exists() else {}
     marked |= {name: {"main": [row["person"]], "weight": [1], "core": row["head"]} for name, row in people.items()}
     photos = []
     for source, place in SETS.items():
@@ -105,10 +102,7 @@ def load_subject_photos(folder: Path) -> list[SubjectPhoto]:
                         _main(marked.get(name)),
                     )
                 )
-    with ThreadPoolExecutor() as pool:
-        for photo, pixels in zip(photos, pool.map(decode, [p.path for p in photos]), strict=True):
-            photo.pixels = pixels
-    return photos
+    return decoded(photos)
 
 
 def _main(row: dict | None) -> Main | None:

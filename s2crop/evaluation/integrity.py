@@ -2,8 +2,7 @@
 how many that a crop could hold are cut or lost.
 """
 
-import gzip
-import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from s2crop.cropping.protect import LOST, SUBJECT_CUT, WHOLE, mask_inside, subje
 from s2crop.cropping.request import CropRequest
 from s2crop.datasets.fcdb import SUFFIXES
 from s2crop.datasets.lettering import letter
+from s2crop.datasets.reading import laid_out_as, read_json
 from s2crop.datasets.split import in_split
 from s2crop.errors import InputError
 from s2crop.evaluation import markdown
@@ -167,8 +167,11 @@ def _read_masks(path: Path | None) -> dict[str, np.ndarray]:
     """The masks of an .npz, bool [h, w] by photo; empty where they say nothing."""
     if path is None:
         return {}
-    with np.load(path, allow_pickle=False) as masks:
-        return {name: masks[name] > 255 * SUBJECT_LEVEL for name in masks.files}
+    try:
+        with np.load(path, allow_pickle=False) as masks:
+            return {name: masks[name] > 255 * SUBJECT_LEVEL for name in masks.files}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a file of masks ({error})") from None
 
 
 def _crops(
@@ -211,18 +214,18 @@ def _prominent(parts: dict[str, np.ndarray], scale: np.ndarray) -> dict[str, np.
 
 def _wanted(photos: Path, boxes_path: Path, split: str, fold: int) -> dict[Path, dict[str, np.ndarray]]:
     """For each photo of a split that shows some: its trusted boxes of each kind, [K, 4] fractions."""
-    raw = boxes_path.read_bytes()
-    rows = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    rows = read_json(boxes_path)
     paths = {path.stem: path for path in sorted(photos.rglob("*")) if path.suffix.lower() in SUFFIXES}
     wanted = {}
-    for name, found in sorted(rows.items()):
-        if not in_split(name, split, fold) or (path := paths.get(name)) is None:
-            continue
-        parts: dict[str, list] = {}
-        for kind, box in _marked(found) if isinstance(found, dict) else _trusted(found):
-            parts.setdefault(kind, []).append(box)
-        if parts:
-            wanted[path] = {kind: np.array(boxes) for kind, boxes in parts.items()}
+    with laid_out_as("boxes", boxes_path):
+        for name, found in sorted(rows.items()):
+            if not in_split(name, split, fold) or (path := paths.get(name)) is None:
+                continue
+            parts: dict[str, list] = {}
+            for kind, box in _marked(found) if isinstance(found, dict) else _trusted(found):
+                parts.setdefault(kind, []).append(box)
+            if parts:
+                wanted[path] = {kind: np.array(boxes, float).reshape(-1, 4) for kind, boxes in parts.items()}
     if not wanted:
         raise InputError(f"{photos}: no photo of the {split} split with anything in {boxes_path} is there")
     return wanted

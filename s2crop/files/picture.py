@@ -174,7 +174,7 @@ class Picture:
             InputError: the file is damaged, or changed since it was opened.
         """
         if self._decoded is None or self.decoded_scale > scale:
-            self._decoded = None  # two would take twice the memory
+            self._decoded = self._array = None  # two would take twice the memory
             self._decoded, self.decoded_scale = self._decode(scale)
 
     @property

@@ -45,12 +45,19 @@ _DROPPED_SPACES = (
 )  # fmt: skip
 
 
+class _WithoutEntities(ET.TreeBuilder):
+    """Refuses a document type, which alone can name entities, and those could grow without end."""
+
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        raise ValueError("a packet has no document type")
+
+
 def parsed(xmp: bytes | None) -> ET.Element | None:
-    """The rdf:RDF of a packet; None where it cannot be read. Entities, which could grow without end, are refused."""
-    if not xmp or b"<!" in xmp:
+    """The rdf:RDF of a packet; None where it cannot be read."""
+    if not xmp:
         return None
     try:
-        root = ET.fromstring(xmp.strip(b"\0 \r\n\t"))
+        root = ET.fromstring(xmp.strip(b"\0 \r\n\t"), ET.XMLParser(target=_WithoutEntities()))
     except (ET.ParseError, ValueError, LookupError):
         return None
     rdf = root if root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 FREE = "free"
@@ -51,3 +52,9 @@ def parse_ratio(text: str) -> Ratio:
     if not 1 / MAX_RATIO <= value <= MAX_RATIO:
         raise ValueError(f"aspect ratio out of range: {text!r} (between 1:{MAX_RATIO:g} and {MAX_RATIO:g}:1)")
     return Ratio(label, value)
+
+
+def parse_ratios(texts: str | Iterable[str]) -> tuple[Ratio, ...]:
+    """Read several, or one; what names a ratio once more is passed over. Raises ValueError as `parse_ratio` does."""
+    found = map(parse_ratio, [texts] if isinstance(texts, str) else texts)
+    return tuple({ratio.label: ratio for ratio in found}.values())

@@ -57,7 +57,7 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
     largest = np.array(largest_of_ratio(ratio, *size_wh))
     needed = must[2:] - must[:2]
     if (needed > largest + 0.5).any():
-        raise InputError("no crop of this ratio holds what --keep names; it is too large for it")
+        raise InputError("no crop of this ratio holds all that it is to hold: that is too large for it")
     sides = boxes[:, 2:] - boxes[:, :2]
     fits = (sides >= needed).all(axis=1)
     if not fits.any():  # between the largest scale and what is needed

@@ -241,8 +241,9 @@ def load_detector(device: torch.device) -> Detector:
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not path.is_file():
         raise WeightsError(
-            f"--proposals torchvision needs {path}, which is not there; s2crop downloads nothing: "
-            f"fetch it with torchvision once, or use --proposals builtin"
+            f"{{option}} torchvision needs {path}, which is not there; s2crop downloads nothing: "
+            f"fetch it with torchvision once, or use {{option}} builtin",
+            "proposals",
         )
     expected = path.stem.rsplit("-", 1)[1]
     if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected):

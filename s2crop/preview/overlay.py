@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw, ImageFont
 
+from s2crop.geometry.boxes import moved
+
 LONGEST, SHORTEST = 1600, 1024  # pixels of an overlay's long side, whatever the picture has
 # One for each ratio, in their order: apart in hue and light enough for dark lettering, on photos of any colour.
 COLOURS = ("#ffb000", "#48cae4", "#ff6b9d", "#80ed99", "#c4a7ff", "#ff8a5b", "#f1f08a", "#2ec4b6")
@@ -136,10 +138,7 @@ def _with_room(
 
 
 def _shifted(outline: Outline, shift: tuple[int, int]) -> Outline:
-    def moved(box: Box) -> Box:
-        return box[0] + shift[0], box[1] + shift[1], box[2] + shift[0], box[3] + shift[1]
-
-    return replace(outline, box=moved(outline.box), whole=outline.whole and moved(outline.whole))
+    return replace(outline, box=moved(outline.box, shift), whole=outline.whole and moved(outline.whole, shift))
 
 
 def scaled(box: Box, scale: tuple[float, float]) -> tuple[int, int, int, int]:

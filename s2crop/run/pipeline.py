@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from s2crop import report
 from s2crop.cropping.early import EarlyCropper
 from s2crop.cropping.request import Crop
+from s2crop.geometry.ratio import ORIGINAL
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, Summary
 from s2crop.run.ahead import LookAhead, tell_when_done
@@ -280,7 +281,8 @@ class _Pipeline:
                 if self._options.overlay_proposals and job.plan.overlay:
                     job.proposals = self._cropper.proposals_prepared(job.ready)
                 if job.plan.heatmap and not self._options.dry_run:
-                    job.heatmaps = self._cropper.heatmaps_prepared(job.ready, crops[0].box)
+                    whole = self._options.request.keep_bars or crops[0].ratio == ORIGINAL
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.ready, crops[0].box, whole)
         except Exception as error:
             self._raise_if_it_ends_the_run(error)
             return error

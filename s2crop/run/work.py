@@ -37,7 +37,11 @@ BATCH, BATCH_ON_CPU = 8, 2
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How a run crops and writes."""
+    """How a run crops and writes.
+
+    Raises:
+        ValueError: a value that makes no sense for any picture.
+    """
 
     request: CropRequest
     jobs: int = 1  # threads that decode, crop, encode and write
@@ -66,6 +70,14 @@ class BatchOptions:
     start_s: float | None = None  # span of clips that covers come from
     end_s: float | None = None
     scan: str = "auto"  # how clips are looked through: see `s2crop.video.scan`
+
+    def __post_init__(self) -> None:
+        for name, given, most in (("quality", self.quality, 100), ("max_pixels", self.max_pixels, math.inf)):
+            if not isinstance(given, int) or not 1 <= given <= most:
+                to = "" if most == math.inf else f" to {most}"
+                raise ValueError(f"{name} is a whole number from 1{to}, not {given!r}")
+        if not isinstance(self.no_upscale, bool):
+            raise ValueError(f"no_upscale is True or False, not {self.no_upscale!r}")
 
     @property
     def circle(self) -> bool:

@@ -16,6 +16,17 @@ FOLDER = Path(__file__).parent / "recipes"
 KINDS = ("proposals", "graph", "sfrc", "asmnet", "gaic", "subjects", "text", "animals", "appeal", "choice")
 
 
+# Of a value's type in a recipe: what may be given in its place, and what that is called.
+_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    tuple: ((list, tuple), "a list"),
+    dict: ((dict,), "a table"),
+}
+
+
 def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
@@ -48,6 +59,17 @@ def read_recipe(name: str, changes: Sequence[str] = ()) -> dict:
             value = value.strip()
         recipe.setdefault(table, {})[name] = value
     return recipe
+
+
+def _typed(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe says of its training. Raises ValueError where something is not what the kind has there."""
+    for field in dataclasses.fields(kind):
+        usual = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if field.name in given and type(usual) in _TYPES:
+            value, (types, noun) = given[field.name], _TYPES[type(usual)]
+            if not isinstance(value, types) or isinstance(value, bool) != isinstance(usual, bool):
+                raise ValueError(f"{field.name} is {noun}, not {value!r}")
+    return given
 
 
 def remember(folder: Path, kind: str, config: Any, choices: Any, resume: bool) -> None:
@@ -125,7 +147,7 @@ def run_recipe(
         if model not in MODELS:
             raise ValueError(f"model is one of {', '.join(MODELS)}, not {model!r}")
         config = MODELS[model][1](**network)
-        choices = kinds[recipe["kind"]](**recipe.get("training", {}))
+        choices = kinds[recipe["kind"]](**_typed(kinds[recipe["kind"]], recipe.get("training", {})))
     except (TypeError, ValueError) as error:
         raise InputError(f"recipe {name}: {error}") from None
     if folds and (sanity or recipe["kind"] != "graph"):

@@ -212,7 +212,7 @@ def fit(
             results = measure(final.eval())
         told_of = {} if temperatures is None else {f"temperature_{k}": v.exp().item() for k, v in temperatures.items()}
         run.log(epoch=epoch, **{name: float(np.mean(values)) for name, values in sums.items()}, **results, **told_of)
-        run.finish(**results, **told)
+        run.finish(**results | told)
     return results
 
 

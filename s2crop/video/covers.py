@@ -5,7 +5,6 @@ beauty. Here they are ranked by the S2CNet score of their best crops, with sharp
 those ahead.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from s2crop.choices import DEFAULT_COVERS
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, VideoError
 from s2crop.files.picture import Picture
-from s2crop.geometry.ratio import parse_ratio
+from s2crop.geometry.boxes import moved
+from s2crop.geometry.ratio import parse_ratios
 from s2crop.video import keyframes, letterbox, scan, shots
 from s2crop.video.keyframes import Winner
 from s2crop.video.reader import Video
@@ -105,7 +105,7 @@ def covers(
     """
     from s2crop.cropping.cropper import Cropper  # takes torch along, which takes seconds
 
-    request = CropRequest(ratios=tuple(map(parse_ratio, [ratios] if isinstance(ratios, str) else ratios)))
+    request = CropRequest(ratios=parse_ratios(ratios))
     video = Video.open(source, or_art=True)
     winners = find_winners(video, top, start_s, end_s)
     cropper = cropper or Cropper()
@@ -114,7 +114,6 @@ def covers(
 
 
 _One = TypeVar("_One", Winner, Cover)
-_Number = TypeVar("_Number", int, float)
 
 
 def find_winners(
@@ -245,7 +244,7 @@ def rank(
     chosen = []
     for i, score in choose([one.winner for one in kept], worth(kept, scores, faces), count).items():
         one, found, own = usable[i]
-        maps = cropper.heatmaps_prepared(one.prepared, found[0].box) if heatmaps else []
+        maps = cropper.heatmaps_prepared(one.prepared, found[0].box, request.keep_bars) if heatmaps else []
         chosen.append(_cover(one, score, found, own, maps))
     return chosen
 
@@ -316,35 +315,19 @@ def open_face(proposals: "Sequence[Proposal]", width: int, height: int) -> float
     return best
 
 
-def _moved(box: tuple[_Number, _Number, _Number, _Number], x: int, y: int) -> tuple[_Number, _Number, _Number, _Number]:
-    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
-
-
 def _cover(
     shown: Shown, score: float, crops: Sequence[Crop], proposals: "Sequence[Proposal]", heatmaps: Sequence[Heatmap]
 ) -> Cover:
     """A cover with its boxes in the whole frame."""
-    x, y = shown.inside[:2]
-    width, height = shown.size_wh
-    crops = [copy.copy(crop) for crop in crops]
-    for crop in crops:
-        crop.box = _moved(crop.box, x, y)
-        crop.cut, crop.lost = (
-            [thing._replace(box=_moved(thing.box, x, y)) for thing in some] for some in (crop.cut, crop.lost)
-        )
-        if crop.focus is not None:
-            inside = shown.prepared.width, shown.prepared.height
-            crop.focus = (crop.focus[0] * inside[0] + x) / width, (crop.focus[1] * inside[1] + y) / height
-    proposals = [(_moved(box, x, y), score, kind) for box, score, kind in proposals]
-    heatmaps = [
-        replace(
-            heat,
-            place=_moved(heat.place, x, y),
-            marks=[(_moved(box, x, y), share, kind) for box, share, kind in heat.marks],
-        )
-        for heat in heatmaps
-    ]
+    place, part_wh = shown.inside[:2], (shown.prepared.width, shown.prepared.height)
     winner = shown.winner
-    time_s = winner.time_s if winner.art is None else None
-    is_good = winner.good or winner.drawn
-    return Cover(time_s, is_good, score, crops, proposals, heatmaps, winner.art, shown.frame)
+    return Cover(
+        winner.time_s if winner.art is None else None,
+        winner.good or winner.drawn,
+        score,
+        [crop.moved(place, part_wh, shown.size_wh) for crop in crops],
+        [(moved(box, place), score, kind) for box, score, kind in proposals],
+        [heat.moved(place) for heat in heatmaps],
+        winner.art,
+        shown.frame,
+    )

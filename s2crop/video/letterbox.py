@@ -75,7 +75,7 @@ def _shares_of_inside(
     if name == "keep":
         low, high = np.maximum(low, inside[:2]), np.minimum(high, inside[2:])
     if (low < inside[:2]).any() or (high > inside[2:]).any() or (low > high).any():
-        raise InputError(f"--{name} lies outside of what this clip shows between its black bars")
+        raise InputError("{option} lies outside of what this clip shows between its black bars", name)
     side = np.subtract(inside[2:], inside[:2])
     (x, y), (width, height) = ((low - inside[:2]) / side).tolist(), ((high - low) / side).tolist()
     return x, y, width, height

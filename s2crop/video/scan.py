@@ -99,7 +99,9 @@ class _Span:
             if watched and self._is_mostly_lost(watched[0]):
                 last_s = watched[0].time_s[-1]
                 raise VideoError(
-                    f"damaged: nothing can be decoded behind {last_s:.1f} s (--end {last_s:.1f} takes what is there)"
+                    f"damaged: nothing can be decoded behind {last_s:.1f} s "
+                    f"({{option}} {last_s:.1f} takes what is there)",
+                    "end_s",
                 )
         if watched is None:
             whole = self._start_s is None and self._end_s is None
