@@ -190,6 +190,31 @@ def test_pictures_of_a_slide_show_all_win():
     assert sorted(winner.time_s for winner in winners) == [0, 2, 4, 6, 8, 10]
 
 
+def test_pictures_that_follow_quickly_are_as_many_as_are_asked_for():
+    slides = [scene(i) for i in range(16)]
+    for fps in (1, 4, 10):
+        winners = winners_of(slides, count=6, fps=fps)
+        assert len({round(winner.time_s * fps) for winner in winners}) >= 6 and all(w.good for w in winners)
+    assert all(w.good for w in winners_of([BLACK] * 8 + slides[:3] + [BLACK] * 8, count=6, fps=4))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_bar_that_subtitles_come_and_go_on_is_one(turned):
+    def seen(lower):  # of 10 frames
+        frames = np.zeros((10, *BLACK.shape), np.uint8)
+        frames[:, 11:79] = scene(1, (68, 160))
+        for frame, has_some in zip(frames, lower, strict=True):
+            frame[83:86, 40:120:2] = 255 * has_some
+        return keyframes.bars(watched(frames[:, ::-1] if turned else frames)[0], (0, 10))
+
+    assert seen([0] * 10) == seen([1, 1, 1, 0, 1, 1, 1, 1, 0, 1]) == pytest.approx((0, 11 / 90, 0, 11 / 90))
+    assert seen([1] * 10)[1] == pytest.approx(4 / 90)
+    dark = np.zeros((10, *BLACK.shape), np.uint8)  # the lower part of a dark picture now and then
+    dark[:, 11:] = scene(1, (79, 160))
+    dark[3:5, 50:] = 0
+    assert keyframes.bars(watched(dark)[0], (0, 10)) == (0, 0, 0, 0)
+
+
 def test_a_shot_of_its_own_bars():
     framed = np.zeros_like(BLACK)
     framed[12:78] = scene(1, (66, 160))
@@ -228,8 +253,8 @@ def shown(focus=1.5, **given):
 
 
 def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
-    def worth(*frames, scores=(3.0, 3.0), faces=(0, 0)):
-        return covers.worth(frames, scores, faces)
+    def worth(*frames, scores=(3.0, 3.0), faces=(0, 0), subtitles=(0, 0)):
+        return covers.worth(frames, scores, faces, subtitles)
 
     first, second = worth(shown(), shown(), scores=(3.0, 3.2))
     assert second - first == pytest.approx(0.2)
@@ -244,11 +269,27 @@ def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
     first, second = worth(shown(good=False), shown())
     assert second - first == pytest.approx(1)
     first, second, third = worth(
-        shown(gradient=0.02), shown(gradient=0.08), shown(gradient=0.4), scores=[3] * 3, faces=[0] * 3
-    )
+        shown(gradient=0.02), shown(gradient=0.08), shown(gradient=0.4),
+        scores=[3] * 3, faces=[0] * 3, subtitles=[0] * 3,
+    )  # fmt: skip
     assert second - first == pytest.approx(0.375) and second == third
     first, second = worth(shown(length_s=1), shown(length_s=9))
     assert second - first == pytest.approx(0.5 * (0.9**0.5 - 0.1**0.5))
+    first, second = worth(shown(), shown(), subtitles=(1.0, 0.0))
+    assert second - first == pytest.approx(1.2)
+    assert np.ptp(worth(shown(), shown(), subtitles=(1.0, 1.0))) == 0  # there is nothing else
+
+
+def test_subtitles_lie_low_and_in_the_middle():
+    def subtitle(*box, score=0.6, kind="text"):
+        return covers.subtitle([(box, score, kind)], 400, 300)
+
+    assert subtitle(100, 260, 300, 280) == 1 == subtitle(100, 260, 300, 280, score=0.9)
+    assert subtitle(100, 260, 300, 280, score=0.3) == pytest.approx(0.5)
+    assert subtitle(100, 100, 300, 120) == 0  # a sign
+    assert subtitle(0, 260, 120, 280) == 0  # a label at the side
+    assert subtitle(100, 200, 300, 290) == subtitle(100, 290, 300, 295) == 0  # far too large, too small
+    assert subtitle(100, 260, 300, 280, kind="face") == 0 == covers.subtitle([], 400, 300)
 
 
 def test_open_faces():
@@ -282,6 +323,9 @@ def test_a_frame_that_looks_like_one_ahead_of_it_is_worth_less():
     assert covers.SAME_DISTANCE < keyframes.difference(frames[1].features[None], frames[0].features)[0] < 0.1
     assert list(covers.choose(frames, np.array([3.0, 2.9, 2.7]), 3)) == [0, 2, 1]
     assert list(covers.choose(frames, np.array([3.0, 2.9, 1.0]), 3)) == [0, 1, 2]
+    distance = keyframes.difference(frames[1].features[None], frames[0].features)[0]
+    left = 2.9 - covers.ALIKE_WEIGHT * (1 - distance / covers.ALIKE_DISTANCE)
+    assert covers.choose(frames, np.array([3.0, 2.9, 2.7]), 3)[1] == pytest.approx(left, abs=1e-6)
 
 
 def prepared(width, height):
@@ -299,7 +343,9 @@ def test_boxes_are_in_pixels_of_the_whole_frame():
     assert best["1:1", 1] == (35, 15, 125, 105) and best["16:9", 1] == (0, 15, 160, 105)
     assert len(best) == 4
     face = covers.open_face(FakeCropper().proposals_prepared(one.prepared), 160, 90)
-    assert cover.score == pytest.approx(covers.worth([one], [4 - 1 / 7], [face])[0])  # mean of the best of each ratio
+    assert cover.score == pytest.approx(
+        covers.worth([one], [4 - 1 / 7], [face], [0])[0]
+    )  # mean of the best of each ratio
 
 
 def test_what_crops_cut_and_where_their_subject_is_count_from_the_whole_frame():

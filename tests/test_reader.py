@@ -17,7 +17,7 @@ import clips
 import pictures
 from s2crop.errors import VideoError
 from s2crop.files.formats import VIDEO_SUFFIXES
-from s2crop.video import ffmpeg, nut
+from s2crop.video import ffmpeg, moments, nut
 from s2crop.video.reader import Video
 
 GOP = ("-g", "12", "-bf", "3", "-sc_threshold", "0")
@@ -149,6 +149,30 @@ def test_clips_joined_with_their_times_run_on(tmp_path):
     assert numbers(frames) == list(range(100))
     assert (np.diff(times) > 0).all()
     assert numbers(video.frames_at([times[80], times[20]])) == [80, 20]
+
+
+def test_times_that_jump_are_even_wherever_a_pass_begins(tmp_path):
+    parts = []
+    for name, start, offset in (("a.ts", 0, 0), ("b.ts", 50, 300), ("c.ts", 100, 10)):
+        frames = (clips.numbered(i) for i in range(start, start + 50))
+        options = ["-output_ts_offset", offset]
+        parts.append(clips.write_clip(tmp_path / name, frames, codec=X264, options=options).read_bytes())
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(parts))
+    video, times, frames = read(path)
+    assert numbers(frames) == list(range(150)) and times[-1] == pytest.approx(5.96, abs=0.2)
+    assert video.duration_s is None and not video.has_times
+    later = dict(video.frames(None, start_s=times[120]))
+    assert list(later) == times[120:] and numbers(later.values()) == list(range(120, 150))
+    assert numbers([moments.frame_at(Video.open(path), round(times[70], 3))]) == [70]
+    even = clips.numbered_clip(tmp_path / "even.ts", 50, codec=X264)
+    assert Video.open(even).has_times and Video.open(even).duration_s == pytest.approx(2, abs=0.1)
+
+
+def test_a_recording_that_begins_late_is_as_long_as_it_is(tmp_path):
+    path = clips.numbered_clip(tmp_path / "a.mkv", 50, filters="setpts=PTS+1000/TB", codec=X264)
+    assert Video.open(path).duration_s == pytest.approx(2, abs=0.1)
+    assert Video.open(clips.numbered_clip(tmp_path / "b.mkv", 50, codec=X264)).duration_s == pytest.approx(2, abs=0.1)
 
 
 def test_frames_whose_time_is_not_later_are_left_out(tmp_path):

@@ -53,7 +53,14 @@ def test_measures_of_a_frame_against_loops():
     assert found.luminance[1] == pytest.approx(grey.mean(), abs=1e-5)
     assert found.gradient[1] == pytest.approx(np.mean(gradient), rel=1e-4)
     assert found.energy[1] == pytest.approx(np.mean(np.square(near)), rel=1e-4)
-    assert found.focus[1] == pytest.approx(np.sum(np.square(near)) / np.sum(np.square(far)), rel=1e-4)
+    middle = grey[1:11, 3:17]  # 0.16 of the sides are left out
+    near, far = (
+        sum(np.sum(np.square(np.subtract(*pair))) for pair in (
+            (middle[:, n:], middle[:, :-n]), (middle[n:], middle[:-n])
+        )) / n**2
+        for n in (1, 2)
+    )  # fmt: skip
+    assert found.focus[1] == pytest.approx(near / far, rel=1e-4)
     assert found.uniformity[1] == pytest.approx(sum(counts[-6:]) / grey.size)
     assert found.step[1] == pytest.approx(np.sqrt(np.mean((second / 255 - first / 255) ** 2)), rel=1e-4)
     assert np.isinf(found.step[0])
@@ -107,6 +114,26 @@ def test_focus_tells_blur_whatever_the_contrast():
     sharp = scene(3)
     values = measured([sharp, blurred(sharp, 0.5), blurred(sharp, 1), blurred(sharp, 2), blurred(sharp, 4)]).focus
     assert (np.diff(values) < 0).all() and values[0] > 1.7 and values[3] < shots.MIN_FOCUS
+
+
+def test_logos_and_subtitles_do_not_make_a_blurred_picture_sharp():
+    soft = blurred(scene(3), 4)
+    lettered = soft.copy()
+    lettered[2:10, 130:156:2] = lettered[80:86, 40:120:2] = 255
+    values = measured([scene(3), soft, lettered]).focus
+    assert values[1] == pytest.approx(values[2]) and values[2] < shots.MIN_FOCUS < values[0]
+    page = np.full((90, 160, 3), 250, np.uint8)
+    page[4:10, 20:140:3] = 10  # all that there is to see on a slide
+    assert measured([page]).focus[0] > 1.5
+
+
+def test_a_few_bright_pixels_are_part_of_a_bar():
+    frame = np.full((720, 1280, 3), 90, np.uint8)
+    frame[:90] = frame[-90:] = 5
+    frame[89, [3, 400, 401, 700, 1100, 1279]] = 60  # what a codec leaves beside an edge
+    assert shots.find_bars(frame[None]).tolist() == [[0, 90, 0, 90]]
+    frame[89, 600:620] = 60
+    assert shots.find_bars(frame[None]).tolist() == [[0, 89, 0, 90]]
 
 
 def test_frames_of_any_shape_are_measured():

@@ -108,6 +108,7 @@ class Decoder:
         # frame are in it when the frame comes.
         self.damaged_s: list[tuple[float, bool]] = []  # True: in that frame, False: before it
         self.damages = 0
+        self.has_jumps = False  # of time, which it evens out from there on
         self._exact = exact
         self._told: SimpleQueue[Told | None] = SimpleQueue()  # of each frame of output 0; None: no more
         self._stalled = False
@@ -151,7 +152,7 @@ class Decoder:
         """Read to the end of what ffmpeg has to say."""
         self._is_waiting, self._signs = True, self._signs + 1
         while self._out.read(1 << 20):
-            pass
+            self._signs += 1
         self._reap()
         self._listener.join()
 
@@ -213,6 +214,8 @@ class Decoder:
                         self.damaged_s.append((time_s, False))
                         reading_damaged = False
                 continue
+            elif b"timestamp discontinuity" in line:
+                self.has_jumps = True
             elif _DAMAGE.search(line):
                 self.damages += 1
                 decoding_damaged = True

@@ -25,6 +25,7 @@ HEAD_FRAC, TAIL_FRAC = 0.05, 0.10  # of the time, left out at the ends: titles a
 MIN_WINNERS, MANY_WINNERS = 5, 12
 MAX_SUBSHOT_CLUSTERS = 64
 THUMBNAILS_KEPT = 2048  # frames, 5 MB; what is found with them is kept of the rest
+STEADY = 1.5 / 90  # of the height or width: what the width of a bar that stays may seem to change by
 MOST_OTHERS = 3  # key frames kept besides each winner
 
 
@@ -182,7 +183,8 @@ def find_winners(
     blended = measures.blended & (not sparse)
     bad = shots.find_bad(measures) | blended
     drawn = shots.is_drawn(measures) & ~blended
-    found, candidates = _candidates(measures, samples, bad, unstill, _within(measures, head, tail, last_s), sparse)
+    within = _within(measures, head, tail, last_s)
+    found, candidates = _candidates(measures, samples, bad, unstill, within, sparse, count)
     keys = _key_frames(measures, found, candidates, unstill, wanted)
     labels = kmeans(np.stack([key.sample.features for key in keys]), wanted)
     winners = []
@@ -294,6 +296,9 @@ def _within(measures: Measures, head: bool, tail: bool, last_s: float | None) ->
     return (time_s >= first_s + HEAD_FRAC * span_s * head) & (time_s <= last_s - TAIL_FRAC * span_s * tail)
 
 
+_Found = tuple[list[tuple[int, int]], list[Sample]]
+
+
 def _candidates(
     measures: Measures,
     samples: Sequence[Sample],
@@ -301,26 +306,37 @@ def _candidates(
     unstill: np.ndarray,
     within: np.ndarray,
     sparse: bool,
-) -> tuple[list[tuple[int, int]], list[Sample]]:
+    count: int,
+) -> _Found:
     """Shots, and the samples that lie in them.
 
     Args:
         within: bool [F], what is neither title nor credits.
+        count: how many there should be, where as many are good.
     """
     worst, transitions = shots.find_worst(measures), shots.find_transitions(measures) & (not sparse)
     good = ~bad
-    # from what is wanted to the least that will do; without anything good, runs are not cut up for being dark or flat
-    for kept, least, left_out in (
-        (within & good & ~worst & ~transitions, False, bad),
-        (within & good, False, bad),
-        (good, True, bad),
-        (within & ~transitions, False, worst),
-    ):
-        found = shots.find_shots(measures, kept, short_too=least)
+
+    def within_shots(kept: np.ndarray, left_out: np.ndarray, short_too: bool = False) -> _Found:
+        found = shots.find_shots(measures, kept, short_too=short_too)
         owners = _owners(found, len(measures))
-        candidates = [sample for sample in samples if owners[sample.frame] >= 0 and not left_out[sample.frame]]
-        if candidates:
-            return found, candidates
+        return found, [sample for sample in samples if owners[sample.frame] >= 0 and not left_out[sample.frame]]
+
+    # from what is wanted to the least that will do
+    most: _Found = [], []
+    for kept, short_too in (
+        (within & good & ~worst & ~transitions, False), (within & good, False), (within & good, True), (good, True)
+    ):  # fmt: skip
+        found, candidates = within_shots(kept, bad, short_too)
+        if len(candidates) > len(most[1]):
+            most = found, candidates
+        if len(most[1]) >= count:
+            return most
+    if most[1]:
+        return most
+    found, candidates = within_shots(within & ~transitions, worst)  # not cut up for being dark or flat
+    if candidates:
+        return found, candidates
     return [(0, len(measures))], [min(samples, key=lambda sample: (bad[sample.frame], unstill[sample.frame]))]
 
 
@@ -364,10 +380,18 @@ def _key_frames(
 
 
 def bars(measures: Measures, shot: tuple[int, int]) -> Bars:
-    """Letterbox bars of a shot: there in three of four of its frames, and as wide on both sides."""
-    left, top, right, bottom = np.quantile(measures.bars[slice(*shot)], 0.25, axis=0, method="lower").tolist()
-    across, along = min(left, right), min(top, bottom)
-    return across, along, across, along
+    """Letterbox bars of a shot: there in three of four of its frames, and as wide on both sides. Subtitles may come and
+    go on one of them, if that is as wide as the other in one frame of ten.
+    """
+    seen = measures.bars[slice(*shot)]
+    usual, widest = (np.quantile(seen, share, axis=0, method="lower") for share in (0.25, 0.9))
+    found = np.minimum(usual, usual[[2, 3, 0, 1]])
+    for side, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
+        stays = widest[side] - usual[side] <= STEADY
+        if stays and usual[other] < usual[side] - STEADY <= widest[other] <= usual[side] + STEADY:
+            found[[side, other]] = min(usual[side], widest[other])
+    left, top, right, bottom = found.tolist()
+    return left, top, right, bottom
 
 
 def _distances(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -30,7 +30,8 @@ class Stream:
     tags: dict[str, str]  # what the container says of itself: title, artist, date, ...; names in lower case
     art: tuple[str, ...]  # names of attached pictures
     container: str  # ffmpeg's name of the demuxer
-    duration_s: float | None
+    duration_s: float | None  # None where the container does not tell, or where times jump
+    has_jumps: bool  # of times, which are even only in a pass from the front
     pixel_format: str
     width: int
     height: int
@@ -81,14 +82,13 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
                     continue
         break
     container = re.search(r"^\[info\] Input #0, (.+), from ", said, re.MULTILINE)
-    duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),", said, re.MULTILINE)
     shown = "\n".join(run.shown)
     frame = re.search(r"n: *0 .* fmt:(\S+) .*sar:(\d+)/(\d+) s:(\d+)x(\d+)", shown)
     colour = re.search(r"color_range:\S+ color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)", shown)
     if container is None or frame is None:
         raise _why_nothing(run, failure, said, bool(pictures))
     sar_width, sar_height = int(frame[2]), int(frame[3])
-    hours, minutes, seconds = duration.groups() if duration else (0, 0, 0)
+    jumps = _has_jumps(path, max_pixels, chosen, container[1])
     return Stream(
         map=chosen,
         decoder=decoder,
@@ -99,7 +99,8 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         tags=_tags(run.infos),
         art=pictures if art is None else (),
         container=container[1],
-        duration_s=int(hours) * 3600 + int(minutes) * 60 + float(seconds) if duration else None,
+        duration_s=None if jumps else _duration_s(said, container[1]),
+        has_jumps=jumps,
         pixel_format=frame[1],
         width=int(frame[4]),
         height=int(frame[5]),
@@ -108,6 +109,31 @@ def probe(path: Path, max_pixels: int, art: int | None = None) -> Stream:
         primaries=colour[2] if colour else "unknown",
         transfer=colour[3] if colour else "unknown",
     )
+
+
+def _duration_s(said: str, container: str) -> float | None:
+    """How long a clip is from its first frame to its last, as far as it says."""
+    duration = re.search(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+),(?: start: ([\d.]+))?", said, re.MULTILINE)
+    if duration is None:
+        return None
+    length_s = int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
+    start_s = float(duration[4] or 0)
+    # Matroska counts from 0, where recordings of what went on before begin much later.
+    return length_s - start_s if container.startswith("matroska") and start_s < length_s else length_s
+
+
+def _has_jumps(path: Path, max_pixels: int, chosen: str, container: str) -> bool:
+    """Whether the times of a transport stream jump, as where recordings were joined.
+
+    ffmpeg evens them out in a pass from the front and in no other, and tells a wrong duration. The file is read for
+    this, and not decoded.
+    """
+    if container != "mpegts":
+        return False
+    arguments = ["-loglevel", "level+warning", *input_arguments(path, max_pixels)]
+    with Decoder([*arguments, "-map", chosen, "-c", "copy", "-f", "data", "pipe:1"]) as run:
+        run.wait()
+    return run.has_jumps
 
 
 def has_track(path: Path) -> bool:

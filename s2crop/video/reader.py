@@ -47,7 +47,7 @@ class Video:
         self.width, self.height = _square_wh(stream)
         self.duration_s = stream.duration_s
         self.exif = tags.exif_of(stream.tags)
-        self._can_seek = stream.container not in _UNTIMED
+        self._can_seek = stream.container not in _UNTIMED and not stream.has_jumps
         self.has_times = self._can_seek and stream.container != "avi"  # which tells those of decoding alone
         self.lenient = False
         self.warnings = []

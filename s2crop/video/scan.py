@@ -135,7 +135,8 @@ class _Span:
         refined = [self._refined(winner, features) for winner in rough]
         found = [winner for winner in refined if winner is not None]
         found.sort(key=lambda winner: (-winner.length_s, winner.time_s))
-        return Scan(found, KEY_FRAMES, len(measures)) if found else None
+        # Where few of them are found again, times mean nothing.
+        return Scan(found, KEY_FRAMES, len(measures)) if len(found) > len(rough) // 2 else None
 
     def _watch(self, strictly: bool = False, keys_only: bool = False) -> tuple[Measures, list[keyframes.Sample]] | None:
         length_s = self.length_s

@@ -42,6 +42,9 @@ MIN_BLEND_DIP = 0.05  # how much the ends have more energy in their edges than t
 BLEND_MARGIN_S = 0.2  # the beginning and the end of a blend are too faint to be found
 
 BLACK = 32  # of 255; brightest pixel of a row of a letterbox bar, noise of the codec included
+RIM_FRAC = 0.16  # of the sides: what lies that near to the edges of a frame tells nothing of its sharpness
+MIN_MIDDLE_ENERGY = 1e-4  # see `_edge_energy`; below it there is nothing to see in the middle
+STRAY_FRAC = 0.005  # of the pixels of a row of a bar, which may be brighter
 MIN_SIDE = 5  # pixels; narrower frames are padded, for the gradient takes four off
 SMALL_SIDE = 16  # pixels of the long side of the thumbnails that blends are found on
 
@@ -60,7 +63,7 @@ class Measures:
     time_s: np.ndarray  # float64 [F]
     luminance: np.ndarray  # [F], mean
     gradient: np.ndarray  # [F], mean magnitude of the 3x3 Sobel gradient of the smoothed grey frame
-    focus: np.ndarray  # [F], see `focus`
+    focus: np.ndarray  # [F], see `focus`; of what lies between the bars
     energy: np.ndarray  # [F], mean square of the differences between neighbouring pixels
     uniformity: np.ndarray  # [F], share of the pixels in the 6 fullest of 128 bins of grey
     step: np.ndarray  # [F], RMS distance in colour from the frame before; infinite for the first
@@ -103,14 +106,15 @@ def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | No
     grey = colours @ LUMA  # [F, h, w]
     height, width = grey.shape[1:]
     bars = find_bars(frames)
-    near, far, pairs = _edge_energy(grey, _inside(bars, height, width, margin=1))
+    beside_bars = _inside(bars, height, width, margin=1)
+    near, far, pairs = _edge_energy(grey, beside_bars)
     magnitude = np.hypot(*sobel(grey))
     inside = _inside(bars, height, width)
     measures = Measures(
         time_s=np.asarray(time_s, np.float64),
         luminance=_mean(grey, inside),
         gradient=_mean(magnitude, _inside(bars, height, width, margin=2, cut=2)),
-        focus=_focus(near, far),
+        focus=_focus(grey, beside_bars, (near, far, pairs)),
         energy=near / pairs,
         uniformity=_uniformity(grey, inside),
         step=np.append(np.inf, _steps(colours, inside)),
@@ -127,14 +131,15 @@ def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | No
 def find_bars(frames: np.ndarray) -> np.ndarray:
     """Black columns and rows at the left, top, right and bottom of frames uint8 [F, h, w, 3]: int [F, 4].
 
-    0 in frames that are black all over.
+    A few pixels in them may be brighter, as a codec leaves them beside an edge. 0 in frames that are black all over.
     """
     bright = (
         np.maximum(np.maximum(frames[..., 0], frames[..., 1]), frames[..., 2]) > BLACK
     )  # far quicker than max(axis=3)
     sides = []
     for axis in (1, 2):
-        seen = bright.any(axis=axis)  # columns [F, w], then rows [F, h]
+        strays = int(STRAY_FRAC * bright.shape[axis])
+        seen = bright.sum(axis=axis) > strays if strays else bright.any(axis=axis)  # columns [F, w], then rows [F, h]
         black = ~seen.any(axis=1)
         sides += [np.where(black, 0, seen.argmax(axis=1)), np.where(black, 0, seen[:, ::-1].argmax(axis=1))]
     left, right, top, bottom = sides
@@ -145,10 +150,11 @@ def focus(grey: np.ndarray) -> float:
     """How abrupt the edges of a picture [h, w] are: energy of differences over one pixel against half those over two.
 
     Towards 1 where all is blurred, 2 for steps from one pixel to the next, whatever the contrast. Strong edges count
-    most, so that a blurred background does no harm. 1 without any edge.
+    most, so that a blurred background does no harm. 1 without any edge. Of the middle alone, where there is anything to
+    see in it: logos of channels and subtitles are sharp whatever the picture is.
     """
-    near, far, _ = _edge_energy(grey[None], None)
-    return float(_focus(near, far)[0])
+    grey = grey[None]
+    return float(_focus(grey, None, _edge_energy(grey, None))[0])
 
 
 def sobel(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -315,7 +321,10 @@ def _doubled(values: np.ndarray, axis: int) -> np.ndarray:
     return values
 
 
-def _edge_energy(grey: np.ndarray, inside: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+_Energies = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _edge_energy(grey: np.ndarray, inside: np.ndarray | None) -> _Energies:
     """Sums of the squared differences over one pixel and of half those over two, and the number of the first:
     [F] each.
     """
@@ -333,7 +342,14 @@ def _edge_energy(grey: np.ndarray, inside: np.ndarray | None) -> tuple[np.ndarra
     return near, far, np.maximum(pairs, 1)
 
 
-def _focus(near: np.ndarray, far: np.ndarray) -> np.ndarray:
+def _focus(grey: np.ndarray, inside: np.ndarray | None, whole: _Energies) -> np.ndarray:
+    """`focus` of frames [F, h, w]: [F]. Args: inside: what counts; whole: `_edge_energy` of that."""
+    height, width = grey.shape[1:]
+    down, across = int(RIM_FRAC * height), int(RIM_FRAC * width)
+    middle = (slice(None), slice(down, height - down), slice(across, width - across))
+    near, far, pairs = _edge_energy(grey[middle], None if inside is None else inside[middle])
+    seen = far / pairs >= MIN_MIDDLE_ENERGY
+    near, far = (np.where(seen, own, all_of_it) for own, all_of_it in zip((near, far), whole[:2], strict=True))
     return np.where(far > 1e-6, near / np.maximum(far, 1e-6), 1.0)
 
 
