@@ -547,3 +547,12 @@ def test_an_hour_leaves_only_small_numbers_behind():
     kept = sum(values.nbytes for values in vars(measures).values()) / len(measures)
     assert 108_000 * kept + scan.MAX_SLOTS * samples[0].features.nbytes < 80e6
     assert samples[0].features.base is None or samples[0].features.base.nbytes < 20_000
+
+
+@pytest.mark.parametrize(
+    "given", [{"top": 0}, {"top": 1.5}, {"top": "2"}, {"start_s": float("nan")}, {"end_s": -1.0}, {"start_s": "1"},
+              {"start_s": 2.0, "end_s": 2.0}, {"ratios": ["wide"]}]
+)  # fmt: skip
+def test_arguments_that_make_no_sense(given):
+    with pytest.raises(ValueError):
+        covers.covers("none.mp4", cropper=FakeCropper(), **given)

@@ -1,5 +1,7 @@
 """`Cropper` with a small untrained network: everything but taste."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -379,3 +381,25 @@ def test_crops_keep_their_own_pixels_alone(tmp_path):
         assert image.tobytes() == photo.crop(crop.box).tobytes()
     with pytest.raises(ValueError, match="without its picture"):
         _ = Crop((0, 0, 9, 9), 3.0, "free", 1).image
+
+
+def test_a_picture_in_the_place_of_the_one_that_was_cropped_is_not_shown(tmp_path):
+    path = tmp_path / "a.bmp"
+    path.write_bytes(pictures.encoded(pictures.photo(320, 200), "BMP"))
+    os.utime(path, (1, 1))
+    crop = Crop((0, 0, 160, 200), 3.0, "4:5", 1, Picture.open(path))
+    path.write_bytes(pictures.encoded(pictures.photo(320, 200, noise=9), "BMP"))
+    with pytest.raises(InputError, match="changed"):
+        _ = crop.image
+
+
+def test_an_image_of_the_callers_stays_as_it_is(cropper, tmp_path):
+    pictures.photo(90, 60).save(tmp_path / "a.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    pictures.photo(90, 60).save(tmp_path / "b.png", exif=turned)
+    for name, size in (("a.png", (90, 60)), ("b.png", (60, 90))):
+        with Image.open(tmp_path / name) as image, Image.open(tmp_path / name) as plain:
+            plain.load()
+            (crop,) = cropper.crop(image, ["original"])
+            assert crop.image.size == size and image.info == plain.info and image.size == plain.size

@@ -3,13 +3,16 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save, save_file
 
+import pictures
 from networks import published_state
 from s2crop import choices
+from s2crop.cropping.cropper import Cropper
 from s2crop.errors import InputError, WeightsError
 from s2crop.models import weights as weights_module
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
@@ -92,6 +95,49 @@ def test_missing_left_over_and_misshapen_keys_are_named(tmp_path):
         change(state)
         with pytest.raises(WeightsError, match=reason):
             load_model(weights=save_checkpoint(state, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("Feat_ext.feature4.0.10.conv.1.weight", lambda x: x[:1]),  # would be spread over all channels
+        ("Feat_ext.feature4.0.10.conv.1.running_var", lambda x: x[0]),
+        ("Feat_ext.feature4.0.10.conv.1.bias", lambda x: x[:5]),
+        ("node_emb.0.weight", lambda x: x.to_sparse()),
+        ("node_emb.0.weight", lambda x: x.to(torch.complex64)),
+        ("node_emb.0.weight", lambda x: x.to("meta")),
+        ("node_emb.0.bias", lambda x: x.to(torch.int64)),
+        ("DimRed.weight", lambda x: x[:1, :1, :1, :1].expand(8, 448, 40000, 40000)),
+        ("GraphConstructor.pos_to_head.weight", lambda x: x[:0]),
+        ("GraphTransformer.layers.0.0.fn.fn.to_kv.weight", lambda x: x[0, 0]),
+    ],
+)
+def test_tensors_that_are_something_else_are_refused(tmp_path, key, change):
+    state = published_state()
+    state[key] = change(state[key])
+    with pytest.raises(WeightsError, match="bad.pth") as error:
+        torch.save(state, tmp_path / "bad.pth")
+        load_model(weights=tmp_path / "bad.pth")
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_of_brackets_is_refused(tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors", {
+        "format": weights_module.FORMAT, "model": "s2cnet", "config": "[" * 100_000
+    })  # fmt: skip
+    with pytest.raises(WeightsError, match="unusable configuration"):
+        load_model(weights=tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_what_a_program_makes_tensors_of_changes_nothing(small_weights, dtype):
+    picture = np.asarray(pictures.photo(120, 90))
+    expected = Cropper(weights=small_weights, device="cpu").crop(picture, ["1:1", "free"])
+    torch.set_default_dtype(dtype)
+    try:
+        assert Cropper(weights=small_weights, device="cpu").crop(picture, ["1:1", "free"]) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_pickled_code_is_not_run(tmp_path):

@@ -82,6 +82,7 @@ class Picture:
     def __init__(self, source: Path | bytes | Image.Image, max_pixels: int, ground: str | None = None) -> None:
         self._source, self._max_pixels = source, max_pixels
         self.ground, self.metadata = ground, Metadata()
+        self._state: tuple[int, int] | None = None  # of the file when it was opened first
         self._decoded: Image.Image | None = None
         self._array: tuple[Image.Image, np.ndarray] | None = None  # decoded pixels, and they as an array
         self.decoded_scale = 1
@@ -247,6 +248,10 @@ class Picture:
         with ExitStack() as opened:
             with self._reading():
                 file = opened.enter_context(_open_bytes(self._source))
+                state = _state_of(file)
+                if self._state not in (None, state):
+                    raise InputError("changed while it was being read")
+                self._state = state
                 image, facts = reading.opened(file, self._max_pixels)
                 opened.enter_context(image)
             yield image, facts
@@ -327,6 +332,14 @@ def _open_bytes(source: Path | bytes) -> BinaryIO:
     return file
 
 
+def _state_of(file: BinaryIO) -> tuple[int, int] | None:
+    """What tells a file from one that has taken its place: its size, and when it was written. None: it is in memory."""
+    if isinstance(file, io.BytesIO):
+        return None
+    info = os.fstat(file.fileno())
+    return info.st_size, info.st_mtime_ns
+
+
 def _reason(error: Exception, format: str | None) -> str:
     """What to tell the user, on one line."""
     if isinstance(error, FileNotFoundError):
@@ -350,13 +363,16 @@ def _orientation(image: Image.Image) -> int:
     file = getattr(image, "fp", None)  # None: decoded already
     if image.format == "TIFF" and file is not None:
         return 1  # Pillow turns TIFF upright itself as it decodes
+    info = image.info
     try:
-        if image.format == "PNG" and "exif" not in image.info and file is not None:
-            image.info["exif"] = _png_exif(file)
+        if image.format == "PNG" and "exif" not in info and file is not None:
+            image.info = info | {"exif": _png_exif(file)}
         # The base class's method: the one for PNG decodes the pixels first.
         value = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF, see Picture._file: show the pixels as they are stored
         return 1
+    finally:
+        image.info = info  # it may be the caller's
     return value if value in range(1, 9) else 1
 
 

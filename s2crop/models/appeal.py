@@ -49,7 +49,7 @@ class AppealHead(nn.Module):
         self.sight = Conv(SubjectHead.CHANNELS, mixed)
         self.mix = nn.ModuleList(Mixing(mixed) for _ in range(2))
         self.reduce = Conv(mixed, self.CHANNELS)
-        self.register_buffer("points", torch.tensor(self.POINTS), persistent=False)
+        self.register_buffer("points", torch.tensor(self.POINTS, dtype=torch.float32), persistent=False)
         self.whole = nn.Linear(deep, hidden)
         self.place = nn.Linear(PLACES, hidden)
         self.pixels = nn.Linear((self.CHANNELS + 1) * len(self.POINTS) ** 2, hidden)

@@ -87,10 +87,10 @@ class Scorer(nn.Module, Generic[FeaturesT]):
         self.text_head: TextHead | None = None
         self.animal_head: AnimalHead | None = None
         self.choice: Choice | None = None
-        scale = torch.tensor(IMAGENET_STD) * config.pixel_scale
+        mean, std = (torch.tensor(values, dtype=torch.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        scale = std * config.pixel_scale
         self.register_buffer("_input_scale", (1 / scale).view(1, 3, 1, 1), persistent=False)
-        offset = torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
-        self.register_buffer("_input_offset", offset.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_input_offset", (mean / std).view(1, 3, 1, 1), persistent=False)
 
     def add_sight(self) -> None:
         """Give the network what it shares with its siblings, where its configuration asks for it: proposals, subjects,

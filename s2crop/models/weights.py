@@ -187,7 +187,7 @@ def _read_ours(path: Path, name: str) -> tuple[Config, dict[str, Tensor]]:
         state = _read_tensors(beside, "shared")[1] | state
     try:
         return MODELS[name][1](**json.loads(metadata["config"])), state
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: unusable configuration ({error})") from None
 
 
@@ -220,6 +220,8 @@ def _read_published(path: Path) -> tuple[S2CNetConfig, dict[str, Tensor]]:
         return convert_published(state)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
+    except (RuntimeError, ValueError, IndexError, ArithmeticError) as error:  # of shapes that nothing can be made of
+        raise WeightsError(f"{path}: not an S2CNet checkpoint ({' '.join(str(error).split())[:120]})") from None
 
 
 def convert_published(state: dict[str, Tensor]) -> tuple[S2CNetConfig, dict[str, Tensor]]:
@@ -284,10 +286,12 @@ def convert_published(state: dict[str, Tensor]) -> tuple[S2CNetConfig, dict[str,
         ours |= taken.pair("head", "FC_layers")
     else:
         for number, source in ((0, "FC_layers.0"), (2, "FC_layers.1")):
-            weight, bias = fold_batch_norm(taken(f"{source}.0.weight").flatten(1), taken.norm(f"{source}.1"))
-            scale = taken(f"{source}.1.weight") / (taken(f"{source}.1.running_var") + 1e-5).sqrt()
+            weight = taken(f"{source}.0.weight").flatten(1)
+            norm = taken.norm(f"{source}.1", len(weight))
+            scale = norm["weight"] / (norm["running_var"] + 1e-5).sqrt()
+            weight, bias = fold_batch_norm(weight, norm)
             ours[f"head.{number}.weight"] = weight
-            ours[f"head.{number}.bias"] = bias + taken(f"{source}.0.bias") * scale
+            ours[f"head.{number}.bias"] = bias + taken.vector(f"{source}.0.bias", len(weight)) * scale
         ours["head.4.weight"] = taken("FC_layers.3.weight").flatten(1)
         ours["head.4.bias"] = taken("FC_layers.3.bias")
     taken.check_nothing_left()
@@ -312,7 +316,12 @@ class _Taken:
         if key not in self.state:
             raise WeightsError(f"not an S2CNet checkpoint: {key} is missing")
         self.read.add(key)
-        return self.state[key].float()
+        value = self.state[key]
+        if not value.is_floating_point() or value.layout != torch.strided or value.device.type != "cpu":
+            raise WeightsError(f"not an S2CNet checkpoint: {key} is no dense tensor of floats")
+        if 4 * value.numel() > MAX_BYTES:  # a few bytes can stand for any number of values
+            raise WeightsError(f"not an S2CNet checkpoint: {key} has {value.numel()} values")
+        return value.float()
 
     def shape(self, key: str, dimensions: int) -> list[int]:
         shape = list(self(key).shape)
@@ -323,8 +332,15 @@ class _Taken:
     def pair(self, target: str, source: str) -> dict[str, Tensor]:
         return {f"{target}.{part}": self(f"{source}.{part}") for part in ("weight", "bias")}
 
-    def norm(self, source: str) -> dict[str, Tensor]:
-        return {part: self(f"{source}.{part}") for part in ("weight", "bias", "running_mean", "running_var")}
+    def vector(self, key: str, length: int) -> Tensor:
+        value = self(key)
+        if value.shape != (length,):
+            raise WeightsError(f"not an S2CNet checkpoint: {key} should be [{length}], and is {list(value.shape)}")
+        return value
+
+    def norm(self, source: str, channels: int) -> dict[str, Tensor]:
+        names = ("weight", "bias", "running_mean", "running_var")
+        return {part: self.vector(f"{source}.{part}", channels) for part in names}
 
     def check_nothing_left(self) -> None:
         left = [k for k in self.state if k not in self.read and not k.endswith("num_batches_tracked")]
@@ -335,7 +351,8 @@ class _Taken:
 def _fold_backbone(taken: _Taken, keys: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Tensor]]:
     """Our weights and biases, by name, of convolutions with their BatchNorm folded."""
     for ours, (convolution, norm) in keys.items():
-        weight, bias = fold_batch_norm(taken(f"{convolution}.weight"), taken.norm(norm))
+        unfolded = taken(f"{convolution}.weight")
+        weight, bias = fold_batch_norm(unfolded, taken.norm(norm, len(unfolded)))
         yield f"{ours}.weight", weight
         yield f"{ours}.bias", bias
 

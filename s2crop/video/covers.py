@@ -5,8 +5,10 @@ beauty. Here they are ranked by the S2CNet score of their best crops, with sharp
 those ahead.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -108,9 +110,17 @@ def covers(
         cropper: to score with; None loads the default.
     Raises:
         VideoError: a clip that cannot be read, or that has no frames in the span.
+        ValueError: an argument that makes no sense.
     """
     from s2crop.cropping.cropper import Cropper  # takes torch along, which takes seconds
 
+    if not isinstance(top, Integral) or top < 1:
+        raise ValueError(f"top is a whole number from 1, not {top!r}")
+    for name, given in (("start_s", start_s), ("end_s", end_s)):
+        if given is not None and not (isinstance(given, Real) and math.isfinite(given) and given >= 0):
+            raise ValueError(f"{name} is a number of seconds from 0, not {given!r}")
+    if start_s is not None and end_s is not None and start_s >= end_s:
+        raise ValueError(f"start_s, {start_s:g}, is not before end_s, {end_s:g}")
     request = CropRequest(ratios=parse_ratios(ratios))
     video = Video.open(source, or_art=True)
     winners = find_winners(video, top, start_s, end_s)
