@@ -116,7 +116,7 @@ def test_separable_filter_equals_the_loop():
 def test_giou_is_torchvisions():
     from torchvision.ops import generalized_box_iou_loss
 
-    from s2crop.training.proposals import giou_loss
+    from s2crop.training.views import giou_loss
 
     generator = torch.Generator().manual_seed(0)
     starts = torch.rand(2, 200, 2, generator=generator) * 20

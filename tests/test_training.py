@@ -18,7 +18,7 @@ from s2crop.geometry.boxes import iou_matrix
 from s2crop.models.proposals import KINDS, MAX_PROPOSALS, Proposals, Sides, peak_boxes
 from s2crop.models.s2cnet import S2CNet, S2CNetConfig
 from s2crop.models.weights import load_model, save_weights
-from s2crop.training import graph, proposals
+from s2crop.training import graph, proposals, views
 from s2crop.training import run as run_module
 from s2crop.training.losses import best_crop_loss, ranking_loss, vote_loss
 from s2crop.training.recipe import KINDS as RECIPE_KINDS
@@ -91,7 +91,7 @@ def decode(heat, sides, size):
 
 def test_targets_decode_to_the_boxes_they_were_made_from():
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
-    heat, known, sides, weight = proposals.box_targets(
+    heat, known, sides, weight = views.box_targets(
         boxes, np.array([OBJECT, FACE, TEXT]), np.float32([0.9, 0.8, 1.0]), (True, True, True), (256, 384)
     )
     assert known.min() == 1 and (weight.max(axis=(1, 2)) > 0).all()
@@ -113,7 +113,7 @@ def test_sides_at_some_cells_are_those_of_the_whole_map():
 
 
 def test_boxes_mostly_outside_a_view_are_left_open():
-    heat, known, _, weight = proposals.box_targets(
+    heat, known, _, weight = views.box_targets(
         np.float32([[-0.5, 0.2, 0.1, 0.4]]), np.array([FACE]), np.float32([1]), (True, True, False), (256, 256)
     )
     assert heat.max() == 0 and weight.max() == 0
@@ -123,16 +123,14 @@ def test_boxes_mostly_outside_a_view_are_left_open():
 def test_proposal_losses_lead_to_the_boxes():
     """Free maps that follow the losses' gradients end in the labelled boxes, each of its kind."""
     boxes = np.float32([[0.1, 0.2, 0.6, 0.9], [0.3, 0.3, 0.42, 0.5], [0.5, 0.05, 0.95, 0.15]])
-    targets = proposals.box_targets(
-        boxes, np.array([OBJECT, FACE, TEXT]), np.float32([1, 1, 1]), (True,) * 3, (128, 192)
-    )
+    targets = views.box_targets(boxes, np.array([OBJECT, FACE, TEXT]), np.float32([1, 1, 1]), (True,) * 3, (128, 192))
     targets = [torch.from_numpy(t)[None] for t in targets]
     heat = torch.full((1, 3, 16, 24), -3.0, requires_grad=True)
     sides = torch.full((1, 3, 4, 16, 24), 2.5, requires_grad=True)
     optimizer = torch.optim.Adam([heat, sides], lr=0.1)
     for _ in range(300):
         optimizer.zero_grad()
-        sum(proposals.proposal_losses(heat, sides.exp(), *targets)).backward()
+        sum(views.proposal_losses(heat, sides.exp(), *targets)).backward()
         optimizer.step()
     found = decode(heat.detach().sigmoid(), sides.detach().exp(), (128, 192))
     first = np.argsort(found.kinds[0, :3].numpy())
@@ -155,7 +153,7 @@ def test_proposal_training_writes_weights_and_results(tmp_path, monkeypatch):
         photos.append(Photo(str(i), None, Boxes(box, np.array([FACE]), np.float32([1])), pixels=pixels))
     monkeypatch.setattr(proposals, "load_photos", lambda data, sources: photos)
     monkeypatch.setattr(proposals, "is_validation", lambda name: name == "0")
-    monkeypatch.setattr(proposals, "SHAPES", ((64, 64),))
+    monkeypatch.setattr(views, "SHAPES", ((64, 64),))
     backbone = S2CNet(CONFIG).backbone.state_dict()
     monkeypatch.setattr(proposals, "imagenet_backbone", lambda path, padding: backbone)
     recipe = proposals.ProposalRecipe(epochs=12, batch_size=4, average=0.5, first_trained_layer=7)

@@ -241,7 +241,7 @@ def editor(rankings: Path, photos: Path, **options: Any) -> None:
     type=values.Device(),
     default="auto",
     show_default=True,
-    help="Where to train: auto (CUDA, else CPU), cpu, cuda, cuda:1.",
+    help="Where to train: auto (CUDA, else CPU), cpu, cuda, cuda:1, mps.",
 )
 @click.option(
     "--sanity",

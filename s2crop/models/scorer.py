@@ -55,7 +55,7 @@ class Seen(NamedTuple):
     subjects: Subjects
     appeal: AppealMap | None  # what the appeal of crops is read from, where the network has a head for it
     lines: Lines | None  # of text, where the network has a head for them
-    animals: Animals | None  # their heads, likewise
+    animals: Animals | None  # their heads; None where the network has no head for them
 
 
 class Heat(NamedTuple):

@@ -44,6 +44,7 @@ def load_model(name: str = "s2cnet", weights: str | Path | None = None, device: 
             whose hash is checked against the manifest.
     Raises:
         WeightsError: the file is missing, damaged, or not what it says.
+        ValueError: there is no network of this name.
     """
     if name not in MODELS:
         raise ValueError(f"no model called {name!r}; there is {', '.join(MODELS)}")

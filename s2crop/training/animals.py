@@ -17,8 +17,9 @@ from s2crop.models.device import find_device
 from s2crop.models.input import input_size, resize
 from s2crop.models.s2cnet import S2CNet
 from s2crop.training.parts import animal_head, looked, subject_head, with_own_head
-from s2crop.training.proposals import (
-    RECALL_IOU,
+from s2crop.training.proposals import RECALL_IOU
+from s2crop.training.run import Report, Run, fit, half_precision, on
+from s2crop.training.views import (
     Arrays,
     BoxTargets,
     Shape,
@@ -31,7 +32,6 @@ from s2crop.training.proposals import (
     shift_colours,
     shown,
 )
-from s2crop.training.run import Report, Run, fit, half_precision, on
 
 
 @dataclass(frozen=True)

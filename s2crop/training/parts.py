@@ -2,10 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2crop.errors import InputError
 from s2crop.models.animals import AnimalHead
@@ -18,47 +18,46 @@ from s2crop.models.scorer import Scorer
 from s2crop.models.subjects import SubjectHead
 from s2crop.models.weights import read_weights, shipped_weights
 
+_Part = TypeVar("_Part", bound=nn.Module)
+
+
+def _part(model: Scorer, name: str, kind: type[_Part], needed: str) -> _Part:
+    """Raises InputError: the network has no such part. Args: needed: what one that has it is."""
+    found = getattr(model, name)
+    if found is None:
+        raise InputError(f"this needs a network {needed}")
+    assert isinstance(found, kind)
+    return found
+
 
 def proposal_head(model: Scorer) -> ProposalHead:
     """Raises InputError: the network finds no proposals."""
-    if model.proposal_head is None:
-        raise InputError("this training needs a network that finds proposals: network.proposal_head is true")
-    return model.proposal_head
+    return _part(model, "proposal_head", ProposalHead, "that finds proposals: network.proposal_head is true")
 
 
 def subject_head(model: Scorer) -> SubjectHead:
     """Raises InputError: the network finds no subjects."""
-    if model.subject_head is None:
-        raise InputError("this training needs a network with a subject head, which the training of subjects gives it")
-    return model.subject_head
+    return _part(model, "subject_head", SubjectHead, "with a subject head, which the training of subjects gives it")
 
 
 def appeal_head(model: Scorer) -> AppealHead:
     """Raises InputError: the network rates no appeal."""
-    if model.appeal_head is None:
-        raise InputError("this needs a network with an appeal head, which the training of the appeal gives it")
-    return model.appeal_head
+    return _part(model, "appeal_head", AppealHead, "with an appeal head, which the training of the appeal gives it")
 
 
 def text_head(model: Scorer) -> TextHead:
     """Raises InputError: the network finds no lines of text."""
-    if model.text_head is None:
-        raise InputError("this needs a network with a text head, which the training of text gives it")
-    return model.text_head
+    return _part(model, "text_head", TextHead, "with a text head, which the training of text gives it")
 
 
 def animal_head(model: Scorer) -> AnimalHead:
     """Raises InputError: the network finds no animals."""
-    if model.animal_head is None:
-        raise InputError("this needs a network that finds animals, which the training of animals gives it")
-    return model.animal_head
+    return _part(model, "animal_head", AnimalHead, "that finds animals, which the training of animals gives it")
 
 
 def choice(model: Scorer) -> Choice:
     """Raises InputError: the network has no choice among candidates."""
-    if model.choice is None:
-        raise InputError("this training needs a network with a subject head, which the training of subjects gives it")
-    return model.choice
+    return _part(model, "choice", Choice, "with a subject head, which the training of subjects gives it")
 
 
 @torch.no_grad()

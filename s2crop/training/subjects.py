@@ -36,7 +36,8 @@ from s2crop.training.parts import (
     subject_head,
     text_head,
 )
-from s2crop.training.proposals import (
+from s2crop.training.run import Report, Run, fit, half_precision, on
+from s2crop.training.views import (
     Arrays,
     Shape,
     batches,
@@ -49,7 +50,6 @@ from s2crop.training.proposals import (
     shift_colours,
     shown,
 )
-from s2crop.training.run import Report, Run, fit, half_precision, on
 
 LOOK_BLUR = 1.2  # cells of 8 pixels: about a degree of sight on the photos
 MIN_FIXATIONS = 20  # in a view, for its looks to be learned
@@ -90,7 +90,7 @@ class Targets(NamedTuple):
     looks_known: Tensor  # [B]
     main: Tensor  # [B, 2, H/8, W/8]
     main_known: Tensor  # [B, 2]
-    heat: Tensor  # [B, 2, H/8, W/8] of heads and persons; this and the rest as in `proposals.BoxTargets`
+    heat: Tensor  # [B, 2, H/8, W/8] of heads and persons; this and the rest as in `views.BoxTargets`
     heat_known: Tensor
     sides: Tensor
     side_weight: Tensor

@@ -25,10 +25,9 @@ from s2crop.models.input import input_size, resize
 from s2crop.models.lines import STRIDE
 from s2crop.models.s2cnet import S2CNet
 from s2crop.training.parts import looked, proposal_head, text_head, with_own_head
-from s2crop.training.proposals import (
-    MIN_TEXT_HEIGHT_FRAC,
-    RECALL_IOU,
-    RECALL_TOP,
+from s2crop.training.proposals import MIN_TEXT_HEIGHT_FRAC, RECALL_IOU, RECALL_TOP
+from s2crop.training.run import Report, Run, fit, half_precision, on
+from s2crop.training.views import (
     Arrays,
     Shape,
     batches,
@@ -41,7 +40,6 @@ from s2crop.training.proposals import (
     shift_colours,
     shown,
 )
-from s2crop.training.run import Report, Run, fit, half_precision, on
 
 SIGN = "sign"  # of LAYOUTS the one that is drawn as if it were in the picture
 
@@ -68,7 +66,7 @@ class TextRecipe:
 class Targets(NamedTuple):
     """What the head's maps should say of a batch of views."""
 
-    heat: Tensor  # [B, 1, H/4, W/4]; this and the next three as in `proposals.BoxTargets`
+    heat: Tensor  # [B, 1, H/4, W/4]; this and the next three as in `views.BoxTargets`
     known: Tensor
     sides: Tensor
     weight: Tensor
