@@ -52,3 +52,6 @@ if not TYPE_CHECKING:  # a checker sees the imports above, and reports names tha
         if name in _LATER:
             return getattr(import_module(_LATER[name]), name)
         raise AttributeError(f"module 's2crop' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

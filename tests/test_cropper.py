@@ -350,9 +350,14 @@ def test_cuda_scores_as_the_cpu_does(cropper, tmp_path):
     )
 
 
+def test_ratios_are_text(cropper):
+    with pytest.raises(ValueError, match="is text"):
+        cropper.crop(picture(90, 60), [1.5])
+
+
 def test_public_names_are_those_promised():
     for name in ("Cropper", "load_model", "S2CropError", "InputError", "VideoError", "WeightsError", "OutputError"):
-        assert hasattr(s2crop, name)
+        assert hasattr(s2crop, name) and name in dir(s2crop)
     with pytest.raises(AttributeError):
         s2crop.nonesuch  # noqa: B018
 

@@ -39,6 +39,9 @@ WINDOWS_AT_ONCE = 4  # of a long picture
 class Cropper:
     """A loaded network with its proposals and search.
 
+    Several threads may use one. A process that was forked needs its own: torch's threads do not live on in it, and it
+    would wait for them for ever.
+
     Args:
         model: "s2cnet", "sfrc" or "asmnet".
         weights: a file of ours or a published S2CNet checkpoint; None for the shipped ones.

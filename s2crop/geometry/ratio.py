@@ -36,6 +36,8 @@ def parse_ratio(text: str) -> Ratio:
     Raises:
         ValueError: anything else, or a ratio beyond 20:1 or 1:20.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"an aspect ratio is text, as '1.91', not {text!r}")
     word = text.strip().lower()
     if word in (FREE, ORIGINAL):
         return Ratio(word, None)
