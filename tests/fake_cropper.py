@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s2crop.cropping.request import Crop, Heatmap
+from s2crop.cropping.request import Crop, Heatmap, required
 from s2crop.errors import InputError
 from s2crop.geometry.pads import pads_around
+from s2crop.geometry.search import can_hold
 
 
 @dataclass
@@ -62,7 +63,13 @@ class FakeCropper:
         if request.focus and not (request.focus[0] < w and request.focus[1] < h):
             return InputError(f"{{option}} is outside the picture of {w}x{h}", "focus")
         crops = []
+        try:
+            must = required(request, (w, h))
+        except InputError as error:
+            return error
         for ratio in request.ratios:
+            if must is not None and request.pad == "never" and not can_hold(ratio.for_size(w, h), (w, h), must):
+                continue
             value = ratio.for_size(w, h) or w / h
             if request.pad != "never" and ratio.value is not None:  # all of it, whether it crops well or not
                 pads = pads_around((w, h), value, request.circle)

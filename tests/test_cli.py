@@ -278,6 +278,32 @@ def test_a_focus_outside_the_picture():
     assert files("s2crop-out") == ["b_free.png"]
 
 
+def test_a_ratio_that_cannot_hold_what_is_to_be_kept_costs_no_other(monkeypatch):
+    draw("tall.png", (512, 768))
+    asked = ["tall.png", "-a", "16:9,2:3,1:1", "--keep", "10,10,400,700"]
+    code, out, err = s2crop(*asked, "--json")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert code == 1 and files("s2crop-out") == ["tall_2x3.png"]
+    assert [(r["ratio"], r["rank"], r["status"]) for r in told] == [
+        ("16:9", None, "error"), ("1:1", None, "error"), ("2:3", 1, "written")
+    ]  # fmt: skip
+    reason = "no crop of 16:9 holds all that it is to hold: that is too large for it"
+    assert told[0]["error"] == reason and told[0]["width"] == 512 and told[2]["error"] is None
+    assert err.splitlines() == [
+        f"s2crop: tall.png: {reason}",
+        f"s2crop: tall.png: {reason.replace('16:9', '1:1')}",
+        "s2crop: " + err.splitlines()[-1].removeprefix("s2crop: "),
+    ]
+    assert "1 picture, 1 crop written, 0 skipped, 1 failed" in err
+    again = records(*asked, code=1)
+    assert [(r["ratio"], r["status"]) for r in again] == [("16:9", "error"), ("1:1", "error"), ("2:3", "skipped")]
+    none = records("tall.png", "-a", "16:9,1:1", "--keep", "10,10,400,700", "--sheet", "s.html", code=1)
+    assert [(r["ratio"], r["status"]) for r in none] == [("16:9", "error"), ("1:1", "error")]
+    assert "no crop of 1:1 holds" in Path("s.html").read_text()
+    padded = records("tall.png", "-a", "16:9,2:3", "--keep", "10,10,400,700", "--pad", "auto", "--dry-run")
+    assert [r["status"] for r in padded] == ["planned", "planned"]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--focus", "3"), ("--focus", "1,2,3"), ("--focus", "-1,2"), ("--focus", "nan,1"), ("--focus", "x,y"),

@@ -55,6 +55,7 @@ def crop(
     *inputs,
     ratios=("1:1",),
     top=1,
+    keep=None,
     covers=2,
     keep_frames=False,
     overlay=False,
@@ -64,7 +65,7 @@ def crop(
     **options,
 ):
     """Crop inputs into out/; the records."""
-    request = CropRequest(ratios=tuple(map(parse_ratio, ratios)), top=top)
+    request = CropRequest(ratios=tuple(map(parse_ratio, ratios)), top=top, keep=keep)
     sources = find_sources(inputs or ["in"], recursive=True, covers=cover)
     plans = plan_names(
         sources,
@@ -137,6 +138,19 @@ def test_a_clip_that_cannot_be_read_costs_one_record(here):
     assert (records[1].type, records[1].cover_rank) == ("video", None) and "\n" not in records[1].error
 
 
+def test_a_ratio_that_cannot_hold_what_must_be_kept_costs_no_other(here):
+    records = crop("in/b.mp4", ratios=("1:1", "16:9"), keep=(10, 10, 140, 20), keep_frames=True)
+    assert [(r.cover_rank, r.ratio, r.status) for r in records] == [
+        (1, "1:1", "error"), (1, "16:9", "written"), (2, "1:1", "error"), (2, "16:9", "written")
+    ]  # fmt: skip
+    assert files() == ["b_cover1.jpg", "b_cover1_16x9.jpg", "b_cover2.jpg", "b_cover2_16x9.jpg"]
+    none = crop("in/b.mp4", ratios=("1:1", "4:5"), keep=(10, 10, 140, 20))
+    assert [(r.type, r.cover_rank, r.ratio, r.status) for r in none] == [
+        ("video", None, "1:1", "error"), ("video", None, "4:5", "error")
+    ]  # fmt: skip
+    assert none[1].error.startswith("no crop of 4:5 holds")
+
+
 def test_what_exists_is_skipped_without_decoding(here):
     crop(keep_frames=True)
     cropper = FakeCropper(fail=lambda prepared: pytest.fail("scored"))
@@ -188,9 +202,8 @@ def test_whole_frames_are_kept(here):
     Path("out/b_cover1.jpg").unlink()
     Path("out/b_cover1.jpg").mkdir()
     records = crop("in/b.mp4", keep_frames=True, overwrite=True)
-    assert [(r.cover_rank, r.status) for r in records] == [(1, "written"), (1, "error")] and "b_cover1.jpg" in records[
-        1
-    ].error
+    assert [(r.cover_rank, r.status) for r in records] == [(1, "written"), (1, "error"), (2, "written")]
+    assert "b_cover1.jpg" in records[1].error
 
 
 def test_dry_run_and_overwrite(here):

@@ -395,6 +395,21 @@ def test_frames_that_cannot_be_cropped_as_asked_are_passed_over():
         covers.rank(FakeCropper(), frames[1:], request, 3)
 
 
+def test_frames_that_can_be_cropped_to_the_most_ratios_are_taken():
+    frames = [
+        Shown(winner(1.0, 1), (160, 90), (0, 0, 160, 90), 1.5, prepared(160, 90)),
+        Shown(winner(5.0, 2), (160, 90), (0, 20, 160, 70), 1.5, prepared(160, 50)),
+    ]
+
+    def ratios_of(shown, keep):
+        chosen = covers.rank(FakeCropper(), shown, dataclasses.replace(REQUEST, keep=keep), 3)
+        return [(cover.time_s, {crop.ratio for crop in cover.crops}) for cover in chosen]
+
+    assert ratios_of(frames, (40, 25, 80, 10)) == [(1.0, {"1:1", "16:9"})]
+    assert ratios_of(frames[1:], (40, 25, 80, 10)) == [(5.0, {"16:9"})]
+    assert ratios_of(frames[1:], (0, 25, 160, 10)) == []
+
+
 def test_all_frames_of_a_clip_are_scored_at_once():
     frames = [Shown(winner(i * 2.0, i), (160, 90), (0, 0, 160, 90), 1.5, prepared(160, 90)) for i in range(7)]
     cropper = FakeCropper()

@@ -111,14 +111,31 @@ def test_the_published_search_gives_crops_as_large_as_asked_too(small_weights):
 
 
 def test_what_cannot_be_kept_is_an_input_error(cropper):
-    with pytest.raises(InputError, match="too large"):
-        cropper.crop(picture(640, 400), ["1:1"], keep=(0, 0, 600, 100))
+    with pytest.raises(InputError, match=r"no crop of 1:1 holds all .* too large"):
+        cropper.crop(picture(640, 400), ["16:9", "1:1"], keep=(0, 0, 600, 100))
     with pytest.raises(InputError, match="outside"):
         cropper.crop(picture(640, 400), focus=(700, 10))
     request = CropRequest(focus=(300, 10))  # outside the second picture alone
     prepared = [cropper.prepare(Picture.open(picture(*size))) for size in ((320, 200), (200, 320))]
     good, bad = cropper.rank(prepared, request)
     assert len(good) == 1 and isinstance(bad, InputError)
+
+
+@pytest.mark.parametrize("pad", ["never", "auto"])
+def test_a_ratio_that_cannot_hold_what_must_be_kept_costs_no_other(cropper, pad):
+    prepared = [cropper.prepare(Picture.open(picture(*size))) for size in ((640, 400), (620, 620))]
+
+    def rank(*ratios):
+        asked = tuple(map(parse_ratio, ratios))
+        return cropper.rank(prepared, CropRequest(ratios=asked, keep=(0, 0, 600, 100), pad=pad, top=2))
+
+    (wide, square), (alone, _) = rank("1:1", "9:16", "16:9", "original"), rank("16:9", "original")
+    kept = {"1:1", "16:9", "original"} | ({"9:16"} if pad == "auto" else set())
+    assert {crop.ratio for crop in square} == kept and all(crop.box[2] >= 600 for crop in wide + square)
+    assert [crop for crop in wide if crop.ratio in ("16:9", "original")] == alone
+    assert {crop.ratio for crop in wide} == (kept if pad == "auto" else {"16:9", "original"})
+    if pad == "never":
+        assert rank("1:1", "9:16")[0] == []
 
 
 def test_fractions_and_pixels():

@@ -107,6 +107,14 @@ def test_size_format_shape_and_boxes_alone(weights):
     assert row["status"] == "error" and "outside" in row["error"] and row["width"] == 300
 
 
+def test_a_ratio_that_cannot_hold_what_must_be_kept_is_a_row_of_its_own(weights):
+    rows = crop(weights, {"a.png": files()["sub/0.png"]}, ["1:1", "original"], keep=(0, 0, 1, 1))
+    assert [(r["ratio"], r["status"], r["crop"] is None) for r in rows] == [
+        ("1:1", "error", True), ("original", "planned", False)
+    ]  # fmt: skip
+    assert rows[0]["error"].startswith("no crop of 1:1 holds") and rows[0]["width"] == 300
+
+
 def test_types_do_not_depend_on_what_is_missing(weights):
     actor = CropActor(weights=weights, device="cpu")
     good, bad = (actor(batch_of({name: files()[name]})) for name in ("tall.jpg", "words.jpg"))

@@ -13,7 +13,7 @@ from torch import Tensor
 from s2crop.cropping.content import contents
 from s2crop.cropping.features import APPEAL, SCORE, columns, measure
 from s2crop.cropping.prepare import prepare
-from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal
+from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal, left_out, too_narrow
 from s2crop.cropping.selection import Candidates, NotFiniteError, OfBoxes, Selection, to_mos
 from s2crop.cropping.views import Ranked, View, joined, part_of, views
 from s2crop.errors import InputError, WeightsError
@@ -100,8 +100,8 @@ class Cropper:
         """Ranked crops of several pictures, like-shaped ones in one batch.
 
         Returns:
-            For each picture its crops, ratio by ratio, best first in each; or the InputError of
-            a picture on which the request cannot be met.
+            For each picture its crops, ratio by ratio, best first in each, without the ratios of which no crop holds
+            what is required (`left_out`); or the InputError of a picture on which the request cannot be met.
         """
         return self.rank_and_propose(prepared, request)[0]
 
@@ -179,6 +179,8 @@ class Cropper:
         (crops,) = self.rank([self.prepare(picture)], request)
         if isinstance(crops, InputError):
             raise crops
+        for ratio in left_out(request, crops):
+            raise too_narrow(ratio)
         return [dataclasses.replace(crop, picture=picture, pad_with=pad_with) for crop in crops]
 
     def score(self, image: PictureLike, boxes: ArrayLike) -> np.ndarray:

@@ -197,6 +197,17 @@ def _are_numbers(given: object, count: int) -> bool:
     return values.shape == (count,) and bool(np.isfinite(values).all())
 
 
+def too_narrow(ratio: Ratio) -> InputError:
+    """What is told of a ratio of which no crop holds what a request requires."""
+    return InputError(f"no crop of {ratio.label} holds all that it is to hold: that is too large for it")
+
+
+def left_out(request: CropRequest, crops: Sequence[Crop]) -> list[Ratio]:
+    """The ratios of which a picture has no crops, as none holds what the request requires."""
+    made = {crop.ratio for crop in crops}
+    return [ratio for ratio in request.ratios if ratio.label not in made]
+
+
 def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:
     """The box [4] in pixels that every crop must contain: focus and keep together."""
     width, height = size_wh

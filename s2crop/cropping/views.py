@@ -9,14 +9,12 @@ from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
-
 from s2crop.cropping import windows
 from s2crop.cropping.request import Crop, CropRequest, Inside, Prepared, Proposal, required
 from s2crop.errors import InputError
 from s2crop.geometry.boxes import moved
-from s2crop.geometry.ratio import ORIGINAL
-from s2crop.geometry.search import candidates
+from s2crop.geometry.ratio import ORIGINAL, Ratio
+from s2crop.geometry.search import can_hold
 
 
 class View(NamedTuple):
@@ -37,12 +35,17 @@ class Ranked(NamedTuple):
 
 def views(picture: Prepared, request: CropRequest) -> list[View]:
     """What to look at for a request: the picture, what lies between its bars, or each for some of the ratios; of a long
-    one its windows for ratios whose crops lie in them.
+    one its windows for ratios whose crops lie in them. Ratios of which no crop holds what is required are left out, so
+    that they cost the others nothing.
 
     Raises:
         InputError: what the request requires lies outside the picture.
     """
-    return [part for view in _between_bars(picture, request) for part in _in_windows(view)]
+    ratios = _possible(picture, request)
+    if not ratios:
+        return []
+    asked = request if ratios == request.ratios else replace(request, ratios=ratios)
+    return [part for view in _between_bars(picture, asked) for part in _in_windows(view)]
 
 
 def part_of(picture: Prepared, box: Sequence[float], keep_bars: bool = False) -> Inside | None:
@@ -91,6 +94,23 @@ def _in_picture(ranked: Ranked, view: View, picture: Prepared) -> Ranked:
     return Ranked(crops, [(moved(box, view.place), score, kind) for box, score, kind in proposals])
 
 
+def _possible(picture: Prepared, request: CropRequest) -> tuple[Ratio, ...]:
+    """The ratios of which a crop holds what is required, or is filled up until it does.
+
+    Raises:
+        InputError: what the request requires lies outside the picture.
+    """
+    size_wh = picture.width, picture.height
+    must = required(request, size_wh)
+    return tuple(
+        ratio
+        for ratio in request.ratios
+        if must is None
+        or can_hold(ratio.for_size(*size_wh), size_wh, must)
+        or (request.pad != "never" and ratio.value is not None)
+    )
+
+
 def _between_bars(picture: Prepared, request: CropRequest) -> list[View]:
     """The picture, what lies between its bars, or each for some of the ratios.
 
@@ -108,11 +128,8 @@ def _between_bars(picture: Prepared, request: CropRequest) -> list[View]:
     original = tuple(ratio for ratio in request.ratios if ratio.label == ORIGINAL)
     others = tuple(ratio for ratio in request.ratios if ratio.label != ORIGINAL)
     if must is not None and request.pad == "never":
-        part = inside.prepared
-        try:
-            for ratio in others:
-                candidates(ratio.value, (part.width, part.height), must - np.tile(inside.box[:2], 2))
-        except InputError:
+        size_wh = inside.prepared.width, inside.prepared.height
+        if not all(can_hold(ratio.value, size_wh, must) for ratio in others):
             return [whole]
     found = []
     if others:

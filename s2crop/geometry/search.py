@@ -50,13 +50,18 @@ def candidates(
     return boxes if must is None else _holding(boxes, must, ratio, size_wh)
 
 
+def can_hold(ratio: float | None, size_wh: tuple[int, int], must: np.ndarray) -> bool:
+    """Whether a crop of a ratio (None: any) can contain a box [4]."""
+    return ratio is None or not (must[2:] - must[:2] > np.array(largest_of_ratio(ratio, *size_wh)) + 0.5).any()
+
+
 def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: tuple[int, int]) -> np.ndarray:
     if ratio is None:
         grown = np.concatenate([np.minimum(boxes[:, :2], must[:2]), np.maximum(boxes[:, 2:], must[2:])], axis=1)
         return np.unique(grown, axis=0)
     largest = np.array(largest_of_ratio(ratio, *size_wh))
     needed = must[2:] - must[:2]
-    if (needed > largest + 0.5).any():
+    if not can_hold(ratio, size_wh, must):
         raise InputError("no crop of this ratio holds all that it is to hold: that is too large for it")
     sides = boxes[:, 2:] - boxes[:, :2]
     fits = (sides >= needed).all(axis=1)

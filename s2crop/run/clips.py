@@ -130,13 +130,15 @@ class ClipWorkers(Workers):
 
         assert job.video is not None
         records: list[Record] = []
+        if not chosen:
+            return self.each(job, [], lambda record: record)
         try:
             for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):
                 part = self._cover(job, rank, cover, frame)
                 part.few_covers = len(chosen) if len(chosen) < self._options.covers else None
                 records += self.write(part, cover.crops)
                 job.thumbnails += part.thumbnails
-                if any(record.status == report.ERROR for record in records):
+                if part.broken:
                     break
         except BrokenPipeError:
             raise  # the stream's

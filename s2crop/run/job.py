@@ -53,6 +53,7 @@ class Job:
     proposals: list[tuple[tuple[float, float, float, float], float, str]] = field(default_factory=list)
     heatmaps: list[Heatmap] = field(default_factory=list)
     scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
+    broken: bool = False  # nothing more can be made of it
     room: int = 0  # bytes of decoded pixels that are kept for the crops
     writing: Future[list[Record]] | None = None
     records: list[Record] | None = None  # set when nothing is left to do

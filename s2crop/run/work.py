@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2crop import report
 from s2crop.choices import DEFAULT_QUALITY, MAX_PIXELS
-from s2crop.cropping.request import Crop, CropRequest
+from s2crop.cropping.request import Crop, CropRequest, left_out, too_narrow
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import encode, metadata, pad, sizes
 from s2crop.files.formats import SAME, output_suffix
@@ -211,18 +211,20 @@ class Work:
         job.room = 0
 
     def each(self, job: Job, crops: Sequence[Crop], make: Callable[[Record], Record]) -> list[Record]:
-        """A record of each crop of a picture in each size, up to the first that fails.
+        """A record of each crop of a picture in each size, up to the first that fails; before them one of each ratio
+        of which no crop holds what is required.
 
         Args:
             make: what is done with a crop: its record, with box, pads, size and score, in and out.
         """
-        if not crops:
-            return [self.failed(self.record(job), InputError("no crop fits"))]
+        records: list[Record] = []
+        if job.boxes is None:
+            for ratio in left_out(self._options.request, crops):
+                records.append(self.failed(self.record(job, ratio=ratio.label), too_narrow(ratio)))
         # Of all crops, also those that are there already: what is written does not depend on how far a run came before.
         boxes = [(crop.ratio, crop.box, crop.padded) for crop in crops]
         needed = sizes.needed_scale(boxes, self._ratios, self._options.sizes, self._options.no_upscale)
         job.scale = min(job.scale, needed)
-        records: list[Record] = []
         for crop, size in [(one, size) for one in crops for size in self._sizes_of(one.ratio)]:
             box = tuple(int(edge) for edge in crop.box)
             score = float(crop.score)
@@ -242,6 +244,7 @@ class Work:
                 raise  # the stream's; files give OutputError
             except Exception as error:
                 records.append(self.failed(record, error))
+                job.broken = True
                 break
         return records
 

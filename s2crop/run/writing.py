@@ -115,7 +115,7 @@ class Workers(Work):
             counts = Counter(crop.ratio for crop in crops)
             job.few = {ratio: count for ratio, count in counts.items() if count < self._options.request.top}
             records = self.each(job, crops, lambda record: self._write_crop(job, record))
-            if records[-1].status != report.ERROR:
+            if crops and not job.broken:
                 records += self._overlay(job, crops) + self._heatmap(job, crops) + self._keep_frame(job)
             if crops:
                 job.thumbnails = self._thumbnails(job, records)
@@ -123,6 +123,7 @@ class Workers(Work):
         except BrokenPipeError:
             raise  # the stream's
         except Exception as error:
+            job.broken = True
             return [self.failed(self.record(job), error)]
         finally:
             self.drop_pixels(job)

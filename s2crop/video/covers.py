@@ -228,10 +228,12 @@ def _only_frame(pictures: Sequence[Video], number: int) -> np.ndarray:
 def rank(
     cropper: "Cropper", shown: Sequence[Shown], request: CropRequest, count: int, heatmaps: bool = False
 ) -> list[Cover]:
-    """Score key frames and choose covers, best first.
+    """Score key frames and choose covers, best first, among those that can be cropped to the most ratios.
 
     Args:
         heatmaps: make those of the covers too.
+    Returns:
+        The covers; none where on no frame a crop of any ratio holds what the request requires.
     Raises:
         InputError: the request cannot be met on any of them.
     """
@@ -253,7 +255,12 @@ def rank(
         if crops and not isinstance(crops, InputError)
     ]
     if not usable:
-        raise next((crops for crops in ranked if isinstance(crops, InputError)), InputError("no crop fits"))
+        for found in ranked:
+            if isinstance(found, InputError):
+                raise found
+        return []
+    met = [len({crop.ratio for crop in crops}) for _, crops, _ in usable]
+    usable = [one for one, count_met in zip(usable, met, strict=True) if count_met == max(met)]
     scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for _, crops, _ in usable]
     faces = [open_face(own, one.prepared.width, one.prepared.height) for one, _, own in usable]
     subtitles = [subtitle(own, one.prepared.width, one.prepared.height) for one, _, own in usable]
