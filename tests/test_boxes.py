@@ -374,7 +374,7 @@ def test_a_run_of_boxes_resumes_and_knows_what_changed():
     assert statuses("--boxes", "b.jsonl", "-s", "20", "--overwrite") == ["written", "written"]
     Path("s2crop-out/a_1x1.png").write_bytes(b"someone's notes, no picture")
     assert statuses("--boxes", "b.jsonl", "-s", "20", "--skip-existing") == ["skipped"] * 2
-    assert statuses("--boxes", "b.jsonl", "-s", "20", code=1) == ["error"]
+    assert statuses("--boxes", "b.jsonl", "-s", "20", code=1) == ["error", "skipped"]
 
 
 def test_corrections_take_the_place_of_what_was_chosen_and_stay():

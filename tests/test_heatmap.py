@@ -286,7 +286,8 @@ def test_heatmaps_are_skipped_and_overwritten_as_crops_are():
     s2crop("a.png", "--heatmap")
     file = Path("s2crop-out/a_heatmap.jpg")
     file.write_text("mine")
-    assert "no mark of ours" in records("a.png", "--heatmap", code=1)[0]["error"]
+    kept, refused = records("a.png", "--heatmap", code=1)
+    assert kept["status"] == "skipped" and "no mark of ours" in refused["error"]
     assert [r["status"] for r in records("a.png", "--heatmap", "--skip-existing")] == ["skipped"]
     assert file.read_text() == "mine"
     assert [r["status"] for r in records("a.png", "--heatmap", "--overwrite")] == ["written"]

@@ -329,8 +329,11 @@ class TestEncoding:
             assert encode(PHOTO, suffix, 90) == encode(PHOTO, suffix, 90)
 
     def test_image_that_the_format_cannot_hold(self):
-        with pytest.raises(OutputError, match="17000x1 as WEBP"):
-            encode(Image.new("RGB", (17000, 1)), ".webp", 90)
+        for suffix, name, most in ((".webp", "WebP", 16383), (".jpg", "JPEG", 65500), (".avif", "AVIF", 65536)):
+            with pytest.raises(OutputError, match=f"{most + 1}x1 is too large to write as {name}: .* {most} pixels"):
+                encode(Image.new("RGB", (most + 1, 1)), suffix, 90)
+            assert encode(Image.new("RGB", (most, 1)), suffix, 90)
+        assert encode(Image.new("RGB", (70000, 1)), ".png", 90)
 
     @pytest.mark.parametrize("suffix, circle", [(".gif", False), ("", False), (".jpg", True)])
     def test_what_cannot_be_asked_for(self, suffix, circle):

@@ -156,7 +156,8 @@ def test_overlays_are_skipped_and_overwritten_as_crops_are():
     s2crop("a.png", "--overlay")
     overlay_file = Path("s2crop-out/a_overlay.jpg")
     overlay_file.write_text("mine")
-    assert "no mark of ours" in records("a.png", "--overlay", code=1)[0]["error"]
+    kept, refused = records("a.png", "--overlay", code=1)
+    assert kept["status"] == "skipped" and "no mark of ours" in refused["error"]
     assert [r["status"] for r in records("a.png", "--overlay", "--skip-existing")] == ["skipped"]
     assert overlay_file.read_text() == "mine"
     assert [r["status"] for r in records("a.png", "--overlay", "--overwrite")] == ["written"]

@@ -1,5 +1,6 @@
 """What a run does about what stands where its outputs go."""
 
+import json
 import os
 from pathlib import Path
 
@@ -94,6 +95,40 @@ def test_what_someone_else_made_is_an_error_and_stays(name):
     assert "a_free.png is there and has no mark of ours" in record["error"] and out.read_bytes() == before
     assert statuses("a.png", "--skip-existing") == ["skipped"] and out.read_bytes() == before
     assert statuses("a.png", "--overwrite") == ["written"]
+
+
+def test_what_someone_else_made_costs_no_other_output(monkeypatch):
+    cropper = FakeCropper()
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: cropper)
+    draw("a.png")
+    draw("s2crop-out/a_1x1.png", (5, 5))
+    asked = "a.png", "-a", "1:1,16:9,4:5", "--overlay"
+    code, out, err = s2crop(*asked, "--json")
+    first = [json.loads(line) for line in out.splitlines()]
+    assert code == 1 and [(r["ratio"], r["status"]) for r in first] == [
+        ("1:1", "error"), ("16:9", "written"), ("4:5", "written")
+    ]  # fmt: skip
+    assert "1 picture, 2 crops written, 0 skipped, 1 failed" in err
+    assert files("s2crop-out") == ["a_16x9.png", "a_1x1.png", "a_4x5.png", "a_overlay.jpg"]
+    again = records(*asked, code=1)
+    assert [(r["ratio"], r["status"]) for r in again] == [("1:1", "error"), ("16:9", "skipped"), ("4:5", "skipped")]
+    assert len(cropper.batches) == 1, "nothing was left to do"
+    for record in (first[0], again[0]):
+        assert record["output"] == "s2crop-out/a_1x1.png" and "has no mark of ours" in record["error"]
+    Path("s2crop-out/a_4x5.png").unlink()
+    assert statuses(*asked, code=1) == ["error", "skipped", "written"]
+    Path("s2crop-out/a_1x1.png").unlink()
+    assert statuses(*asked) == ["written", "skipped", "skipped"]
+
+
+def test_what_someone_else_made_costs_no_other_cover(monkeypatch):
+    cropper = FakeCropper()
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: cropper)
+    clips.lavfi_clip(Path("film.mp4"), "testsrc2=size=160x96:rate=25:duration=1")
+    draw("s2crop-out/film_cover1_1x1.jpg", (5, 5))
+    asked = "film.mp4", "-n", "1", "-a", "1:1,16:9"
+    assert statuses(*asked, code=1) == ["error", "written"]
+    assert statuses(*asked, code=1) == ["error", "skipped"] and len(cropper.batches) == 1
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])

@@ -9,6 +9,7 @@ from PIL import Image
 from commands import draw, files, records, s2crop, usage_error
 from fake_cropper import FakeCropper
 from s2crop.cli import loading
+from s2crop.files import pad
 from s2crop.files.sizes import Size, needed_scale, parse_sizes, sizes_of
 from s2crop.geometry.ratio import parse_ratio
 
@@ -119,6 +120,43 @@ def test_names_with_sizes():
     told = usage_error("a.png", "-a", "1:1", "-s", "32,64", "--name", "{stem}_{ratio}")
     assert "add {ratio}, {rank} or {size}" in told
     assert "{size} is the size" in usage_error("a.png", "-a", "1:1", "--name", "{stem}_{size}")
+
+
+@pytest.mark.parametrize("ratios", ["1:20,1:1", "1:1,1:20"])
+@pytest.mark.parametrize("asked", ["4000,300", "300,4000,900"])
+def test_a_size_that_cannot_be_written_costs_no_other(ratios, asked):
+    draw("a.png", (60, 60))
+    options = "a.png", "-a", ratios, "-s", asked, "-f", "webp"
+    planned, told = (records(*options, *more, code=1) for more in (["--dry-run"], []))
+    good = {"1x1_300": (300, 300), "1x1_4000": (4000, 4000), "1x20_300": (300, 6000), "1x1_900": (900, 900)}
+    expected = {f"a_{name}.webp": wh for name, wh in good.items() if name.split("_")[1] in asked.split(",")}
+    assert sizes() == expected
+    assert [(r["ratio"], r["size"]) for r in told] == [(a, s) for a in ratios.split(",") for s in asked.split(",")]
+    for record in told:
+        assert record["status"] == ("written" if Path(record["output"]).name in expected else "error")
+    errors = {r["size"]: r["error"] for r in told if r["error"]}
+    assert errors["4000"] == "4000x80000 is too large to write"
+    if "900" in errors:
+        assert errors["900"] == "900x18000 is too large to write as WebP: a side has 16383 pixels at most"
+    assert [(r["status"].replace("planned", "written"), r["error"]) for r in planned] == [
+        (r["status"], r["error"]) for r in told
+    ]
+    again = records(*options, code=1)
+    assert [r["status"].replace("skipped", "written") for r in again] == [r["status"] for r in told]
+
+
+def test_not_enough_memory_for_one_size_costs_no_other(monkeypatch):
+    draw("a.png", (400, 300))
+    cut = pad.cut
+
+    def short(picture, box, layout, pad_with):
+        if layout.output_wh[0] == 64:
+            raise MemoryError
+        return cut(picture, box, layout, pad_with)
+
+    monkeypatch.setattr(pad, "cut", short)
+    told = records("a.png", "-a", "1:1", "-s", "32,64,96", code=1)
+    assert [(r["size"], r["error"]) for r in told] == [("32", None), ("64", "not enough memory"), ("96", None)]
 
 
 def test_one_file_takes_one_size():

@@ -50,6 +50,7 @@ def encode(
     image = pixels.managed(pixels.natural(image), colour)
     if circle:
         image = _cut_circle(image)
+    check_size(image.size, fmt_suffix)
     encoder = fmt.pillow or ""
     options: dict[str, Any] = {"quality": quality} if fmt.lossy else {}
     if encoder == "JPEG":
@@ -74,6 +75,20 @@ def encode(
     if encoder == "JPEG" and not data.endswith(_JPEG_END):  # Pillow does not look at how much of it was written
         raise OutputError(f"cannot write {image.width}x{image.height} as JPEG: out of memory")
     return metadata.with_segments(data, kept) if encoder == "JPEG" else data
+
+
+def check_size(size_wh: tuple[int, int], fmt_suffix: str) -> None:
+    """Whether a format holds pictures of this size; what else one cannot hold shows when it is encoded.
+
+    Args:
+        fmt_suffix: as for `encode`.
+    Raises:
+        OutputError: it does not.
+    """
+    fmt = format_to_write(fmt_suffix)
+    if fmt is not None and fmt.max_side is not None and max(size_wh) > fmt.max_side:
+        what = f"{size_wh[0]}x{size_wh[1]}"
+        raise OutputError(f"{what} is too large to write as {fmt.name}: a side has {fmt.max_side} pixels at most")
 
 
 def _file_in_memory(encoder: str) -> BinaryIO:

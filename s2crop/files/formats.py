@@ -31,6 +31,7 @@ class Format:
     writes: tuple[str, ...] = ()  # suffixes that outputs may have; the first, without its dot, is the choice of -f
     lossy: bool = False  # has a quality
     alpha: bool = False  # outputs hold transparency
+    max_side: int | None = None  # pixels of an output that the encoder takes
     walked: bool = True  # found in folders, not by name only
     same: str | None = None  # suffix that SAME writes where this format is not written; None: PNG, which loses nothing
 
@@ -53,10 +54,29 @@ TABLE = (
         pillow="JPEG",
         writes=(".jpg", ".jpeg"),
         lossy=True,
+        max_side=65500,  # JPEG_MAX_DIMENSION of libjpeg
     ),
     Format("PNG", _split(".png .apng"), Kind.EITHER, pillow="PNG", writes=(".png",), alpha=True),
-    Format("WebP", (".webp",), Kind.EITHER, pillow="WEBP", writes=(".webp",), lossy=True, alpha=True),
-    Format("AVIF", _split(".avif .avifs"), Kind.EITHER, pillow="AVIF", writes=(".avif",), lossy=True, alpha=True),
+    Format(
+        "WebP",
+        (".webp",),
+        Kind.EITHER,
+        pillow="WEBP",
+        writes=(".webp",),
+        lossy=True,
+        alpha=True,
+        max_side=16383,  # WEBP_MAX_DIMENSION of libwebp
+    ),
+    Format(
+        "AVIF",
+        _split(".avif .avifs"),
+        Kind.EITHER,
+        pillow="AVIF",
+        writes=(".avif",),
+        lossy=True,
+        alpha=True,
+        max_side=65536,  # what the header of AV1 can hold
+    ),
     Format("GIF", (".gif",), Kind.EITHER, pillow="GIF"),
     Format("BMP", _split(".bmp .dib"), pillow="BMP"),
     Format("TIFF", _split(".tif .tiff"), pillow="TIFF"),

@@ -82,11 +82,7 @@ class ClipWorkers(Workers):
         return None
 
     def _done_covers(self, job: Job) -> list[Job] | None:
-        """The covers of a clip if they are all there; None if one is missing.
-
-        Raises:
-            OutputError: something that is not ours to replace stands in the place of one.
-        """
+        """The covers of a clip if nothing is left to do about any; None otherwise."""
         done: list[Job] = []
         for rank in range(1, self._options.covers + 1):
             cover = self._cover(job, rank)
@@ -125,7 +121,7 @@ class ClipWorkers(Workers):
         )  # fmt: skip
 
     def write_covers(self, job: Job, chosen: "Sequence[Cover]") -> list[Record]:
-        """Cut, encode and write the crops of a clip's covers, up to the first that fails."""
+        """Cut, encode and write the crops of a clip's covers."""
         from s2crop.video import covers
 
         assert job.video is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2crop.cropping.request import Heatmap, Prepared
+from s2crop.errors import OutputError
 from s2crop.files.marks import Origin
 from s2crop.files.picture import Picture
 from s2crop.files.plan import Plan
@@ -41,6 +42,7 @@ class Job:
     given: "Given | None" = None  # the boxes, where none are to be chosen
     boxes: dict[tuple[str, int], tuple[int, ...]] | None = None  # of these, by ratio label and rank; pads behind them
     todo: dict[Path, Todo] = field(default_factory=dict)  # about outputs, as far as it is known
+    refused: dict[Path, OutputError] = field(default_factory=dict)  # outputs whose place is another file's
     few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
     few_covers: int | None = None  # covers of a clip, where there are fewer than asked for
     progress: float = 0.0  # how much of it was told of
@@ -53,7 +55,7 @@ class Job:
     proposals: list[tuple[tuple[float, float, float, float], float, str]] = field(default_factory=list)
     heatmaps: list[Heatmap] = field(default_factory=list)
     scale: int = 1  # how many times smaller the JPEG decoder makes the picture that the crops are cut from
-    broken: bool = False  # nothing more can be made of it
+    broken: bool = False  # it cannot be read to the end: nothing more is made of it
     room: int = 0  # bytes of decoded pixels that are kept for the crops
     writing: Future[list[Record]] | None = None
     records: list[Record] | None = None  # set when nothing is left to do

@@ -83,20 +83,26 @@ class Resume:
         return str(Mark(job.origin, self._digest(job, suffix, what), crops, job.few_covers))
 
     def look(self, job: Job) -> bool:
-        """Look at all outputs of a picture; whether there is nothing left to do.
-
-        Raises:
-            OutputError: something that is not ours to replace stands in the place of one.
+        """Look at all outputs of a picture; whether there is nothing left to do. What is not ours to replace is left,
+        and kept in the job as refused.
         """
         self.find_origin(job)
         done = True
         for (ratio, rank, *size), output in job.plan.crops.items():
             if rank <= job.few.get(ratio, rank):
-                done &= self.todo(job, output, What(CROP, ratio, rank, "".join(size) or None)) is Todo.LEAVE
+                done &= self._is_settled(job, output, What(CROP, ratio, rank, "".join(size) or None))
         for kind, drawn in ((OVERLAY, job.plan.overlay), (HEATMAP, job.plan.heatmap), (FRAME, job.plan.frame)):
             if drawn is not None:
-                done &= self.todo(job, drawn, What(kind)) is Todo.LEAVE
-        return done and bool(job.todo)
+                done &= self._is_settled(job, drawn, What(kind))
+        return done and bool(job.todo or job.refused)
+
+    def _is_settled(self, job: Job, output: Path, what: What) -> bool:
+        """Whether nothing can be done about an output, or nothing needs to be."""
+        try:
+            return self.todo(job, output, what) is Todo.LEAVE
+        except OutputError as error:
+            job.refused[output] = error
+            return True
 
     def todo(self, job: Job, output: Path, what: What, again: bool = False) -> Todo:
         """What is to be done about an output of a job; what is seen is kept in the job.

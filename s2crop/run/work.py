@@ -211,8 +211,8 @@ class Work:
         job.room = 0
 
     def each(self, job: Job, crops: Sequence[Crop], make: Callable[[Record], Record]) -> list[Record]:
-        """A record of each crop of a picture in each size, up to the first that fails; before them one of each ratio
-        of which no crop holds what is required.
+        """A record of each crop of a picture in each size, up to where the picture itself turns out to be damaged;
+        before them one of each ratio of which no crop holds what is required.
 
         Args:
             make: what is done with a crop: its record, with box, pads, size and score, in and out.
@@ -244,8 +244,9 @@ class Work:
                 raise  # the stream's; files give OutputError
             except Exception as error:
                 records.append(self.failed(record, error))
-                job.broken = True
-                break
+                if isinstance(error, InputError):  # all others of it would end the same way
+                    job.broken = True
+                    break
         return records
 
     def sized(self, record: Record) -> Record:

@@ -81,12 +81,17 @@ class Workers(Work):
         return None
 
     def _skipped(self, job: Job) -> list[Record]:
-        records = [
-            self.record(
+        """The records of a picture of which nothing is left to do."""
+        records, refused = [], dict(job.refused)
+        for key, path in job.plan.crops.items():
+            record = self.record(
                 job, ratio=key[0], rank=key[1], output=str(path), status=report.SKIPPED, size="".join(key[2:]) or None
             )
-            for key, path in job.plan.crops.items() if path in job.todo
-        ]  # fmt: skip
+            if path in refused:
+                records.append(self.failed(record, refused.pop(path)))
+            elif path in job.todo:
+                records.append(record)
+        records += [self.failed(self.record(job, output=str(path)), error) for path, error in refused.items()]
         job.thumbnails = self._thumbnails(job, records)
         return records
 
@@ -110,7 +115,7 @@ class Workers(Work):
         return []
 
     def write(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
-        """Cut, encode and write the crops of a picture, up to the first that fails."""
+        """Cut, encode and write the crops of a picture, those that can be."""
         try:
             counts = Counter(crop.ratio for crop in crops)
             job.few = {ratio: count for ratio, count in counts.items() if count < self._options.request.top}
@@ -129,11 +134,7 @@ class Workers(Work):
             self.drop_pixels(job)
 
     def _is_done(self, job: Job) -> bool:
-        """Whether all outputs of a picture are there.
-
-        Raises:
-            OutputError: something that is not ours to replace stands in the place of one.
-        """
+        """Whether all outputs of a picture are there, or something that is not ours to replace is in their place."""
         return self._resume.look(job)
 
     def _write_crop(self, job: Job, record: Record) -> Record:
@@ -145,9 +146,11 @@ class Workers(Work):
         skipped = replace(record, status=report.SKIPPED, padded=sized.padded)
         if self._resume.todo(job, output, what) is Todo.LEAVE:
             return skipped
+        suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
+        assert sized.output_width is not None and sized.output_height is not None
+        encode.check_size((sized.output_width, sized.output_height), suffix)
         if options.dry_run:
             return replace(sized, status=report.PLANNED)
-        suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
         data = self.encoded(job, record, suffix, self._check_stop, self._resume.mark(job, suffix, what))
         if not self._write_output(job, output, data, what):
             return skipped  # another run wrote it meanwhile
