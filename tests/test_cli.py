@@ -742,6 +742,29 @@ def test_shards_together_are_the_whole():
     assert files("parts") == files("whole") and len(files("whole")) == 10
 
 
+@pytest.mark.parametrize("how", ["named", "listed", "stream", "glob"])
+def test_files_of_like_names_are_spread_over_all_shards(how):
+    names = [f"{folder}/{side}.png" for folder in range(12) for side in ("front", "back")]
+    for name in names:
+        draw(name)
+    Path("list").write_text("\n".join(names))
+    lists = {"listed": ["--files-from", "list"], "stream": ["--files-from", "-"]}
+    asked = {"named": names, "glob": ["[0-9]*/*.png"], **lists}
+    sent = "\n".join(names) if how == "stream" else None
+    whole = records(*asked[how], "-o", "out", "--dry-run", input=sent)
+    parts = [records(*asked[how], "-o", "out", "--shard", f"{i}/4", input=sent) for i in (1, 2, 3, 4)]
+    assert all(len(part) >= 3 for part in parts)
+    planned = [(record["input"], record["output"]) for record in whole]
+    assert sorted((r["input"], r["output"]) for part in parts for r in part) == sorted(planned)
+    assert len(files("out")) == len({output for _, output in planned}) == len(names)
+    again = [record["status"] for i in (4, 3, 2, 1) for record in records(
+        *asked[how], "-o", "out", "--shard", f"{i}/4", input=sent)]  # fmt: skip
+    assert again == ["skipped"] * len(names)
+    Path("b.jsonl").write_text("\n".join(json.dumps(record) for record in whole))
+    given = [records("--boxes", "b.jsonl", "-o", "out", "--overwrite", "--shard", f"{i}/4") for i in (1, 2, 3, 4)]
+    assert all(given) and sorted((r["input"], r["output"]) for part in given for r in part) == sorted(planned)
+
+
 def test_a_shard_without_inputs_is_done():
     draw("a.png")
     done = [s2crop("a.png", "-q", "--json", "--shard", f"{i}/4") for i in range(1, 5)]

@@ -165,6 +165,14 @@ class TestFinding:
         assert [one.is_in_part(i, 50) for i in range(1, 51)] == [other.is_in_part(i, 50) for i in range(1, 51)]
         assert Source("x", Path("x"), Path(os.fsdecode(b"\xff.jpg"))).is_in_part(1, 1)
 
+    def test_a_part_depends_on_the_path_of_a_file_that_is_named(self, tree):
+        def part(name):
+            (source,) = find_sources([name], include=["b.png"])
+            return next(i for i in range(1, 1001) if source.is_in_part(i, 1000))
+
+        assert part("photos/b.png") == part("./photos//b.png") == part("photo[s]/b.png")
+        assert part("photos") == part("photos/") == part(str(Path("photos").absolute())) != part("photos/b.png")
+
     def test_odd_names_are_found_and_opened(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         odd = ["-dash.jpg", "a b.jpg", "line\nbreak.jpg", "snö-雪.jpg", os.fsdecode(b"latin\xe9.jpg"), "UPPER.JPEG"]

@@ -36,10 +36,14 @@ class Source:
     contents: bytes | None = field(default=None, repr=False)  # of a picture on standard input
     inside: str | None = field(default=None, compare=False)  # what it is by its first bytes, if that is known
     origin: Origin | None = None  # of a clip on standard input, which `path` is a copy of
+    named: bool = field(default=False, compare=False)  # by itself, in a list or by a glob; False where it was walked to
 
     def is_in_part(self, part: int, parts: int) -> bool:
-        """Whether it belongs to a part, from 1, of several: by a hash of its place in the tree, whatever is beside."""
-        place = unicodedata.normalize("NFC", self.relative.as_posix())
+        """Whether it belongs to a part, from 1, of several: by a hash of its place in the tree that was walked, or of
+        its path as it was given, whatever is beside.
+        """
+        known = self.path if self.named and self.path is not None else self.relative
+        place = unicodedata.normalize("NFC", known.as_posix())
         number = int.from_bytes(hashlib.blake2b(os.fsencode(place), digest_size=8).digest(), "big")
         return number % parts == part - 1
 
@@ -233,7 +237,7 @@ def _expand(
         for path in sorted(glob.glob(text, recursive=True), key=_natural_order):
             yield from _expand(path, recursive, skip_folder, passed_over, covers)
     else:
-        yield Source(text, Path(text), Path(Path(text).name or text))
+        yield Source(text, Path(text), Path(Path(text).name or text), named=True)
 
 
 def _walk(
