@@ -222,9 +222,15 @@ def test_bars_are_picture_for_the_ratio_original_and_when_asked_for(shipped_crop
 def test_what_must_be_held_may_lie_in_a_bar(shipped_cropper):
     page, place = letterboxed()
     (inside,) = shipped_cropper.crop(page, ["1:1"], focus=(200, 700))
-    assert holds(place, inside.box) and holds(inside.box, (200, 700, 200, 700))
+    assert holds(place, inside.box) and holds(inside.box, (200, 700, 201, 701))
     (in_fractions,) = shipped_cropper.crop(page, ["1:1"], focus=(200 / 1600, 700 / 1500))
     assert in_fractions.box == inside.box
+    place = shipped_cropper.prepare(Picture.open(page)).inside.box
+    for y in (place[1], place[3] - 1):  # the first and the last line of what is looked at
+        (inside,) = shipped_cropper.crop(page, ["1:1"], focus=(200, y))
+        assert holds(place, inside.box) and holds(inside.box, (200, y, 201, y + 1))
+    (below,) = shipped_cropper.crop(page, ["1:1"], focus=(200, place[3]))
+    assert holds(below.box, (200, place[3], 201, place[3] + 1))
     (across,) = shipped_cropper.crop(page, ["1:1"], keep=(100, 200, 300, 400))
     assert holds(across.box, (100, 200, 400, 600))
     (tall,) = shipped_cropper.crop(page, ["1:1"], keep=(300, 320, 1000, 860))  # too wide for a square between the bars

@@ -8,7 +8,7 @@ import pytest
 
 import clips
 from fake_cropper import FakeCropper
-from s2crop.cropping.request import CropRequest, Thing
+from s2crop.cropping.request import CropRequest, Thing, required
 from s2crop.errors import InputError, VideoError
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.video import covers, keyframes, letterbox, scan
@@ -379,7 +379,11 @@ def test_focus_and_keep_are_pixels_or_fractions_of_the_whole_frame():
     moved = letterbox.request_inside(pixels, *place)
     assert moved.focus == pytest.approx((0.5, 0.5)) and moved.keep == pytest.approx((0.25, 0.5, 0.5, 0.5))
     assert letterbox.request_inside(half, (160, 120), (0, 0, 160, 120)) is half
-    for wrong in ({"focus": (80, 10)}, {"focus": (200, 50)}, {"keep": (10, 102, 20, 10)}):
+    for x, y in ((0, 20), (159, 99), (160, 99.5), (37, 61)):  # from the first to the last pixel between the bars
+        part = letterbox.request_inside(dataclasses.replace(REQUEST, focus=(x, y)), *place)
+        pixel = min(x, 159), int(y) - 20
+        assert required(part, (160, 80)).tolist() == [*pixel, pixel[0] + 1, pixel[1] + 1]
+    for wrong in ({"focus": (80, 10)}, {"focus": (80, 100)}, {"focus": (200, 50)}, {"keep": (10, 102, 20, 10)}):
         with pytest.raises(InputError, match="black bars"):
             letterbox.request_inside(dataclasses.replace(REQUEST, **wrong), *place)
 

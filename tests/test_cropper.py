@@ -140,10 +140,28 @@ def test_a_ratio_that_cannot_hold_what_must_be_kept_costs_no_other(cropper, pad)
 
 def test_fractions_and_pixels():
     assert required(CropRequest(), (100, 50)) is None
-    np.testing.assert_allclose(required(CropRequest(focus=(0.5, 1)), (100, 50)), [50, 50, 50, 50])
+    np.testing.assert_allclose(required(CropRequest(focus=(0.5, 1)), (100, 50)), [50, 49, 51, 50])
     np.testing.assert_allclose(
-        required(CropRequest(focus=(10, 20), keep=(0.2, 0.2, 0.1, 0.1)), (100, 50)), [10, 10, 30, 20]
+        required(CropRequest(focus=(10, 20), keep=(0.2, 0.2, 0.1, 0.1)), (100, 50)), [10, 10, 30, 21]
     )
+
+
+@pytest.mark.parametrize(
+    ("focus", "pixel"),
+    [((639, 399), (639, 399)), ((640, 400), (639, 399)), ((0, 399), (0, 399)), ((100.7, 3), (100, 3)),
+     ((1, 1), (639, 399)), ((0, 0), (0, 0)), ((0.25, 0.999), (160, 399)), ((0.3, 0.7), (192, 280))],
+)  # fmt: skip
+def test_the_pixel_that_holds_the_focus_lies_in_every_crop(cropper, focus, pixel):
+    assert required(CropRequest(focus=focus), (640, 400)).tolist() == [*pixel, pixel[0] + 1, pixel[1] + 1]
+    for how in ({}, {"min_scale": 0.7}, {"pad": "auto"}, {"circle": True}, {"pad": "always"}):
+        for crop in cropper.crop(picture(640, 400), ["1:1", "16:9", "1:20", "free"], top=5, focus=focus, **how):
+            assert crop.box[0] <= pixel[0] < crop.box[2] and crop.box[1] <= pixel[1] < crop.box[3], (crop, how)
+
+
+def test_the_smallest_pictures_have_a_focus_too(cropper):
+    for size in ((5, 5), (1, 1), (40, 2)):
+        for crop in cropper.crop(picture(*size), ["20:1", "1:20", "1:1", "free"], focus=(1, 1)):
+            assert crop.box[2] == size[0] and crop.box[3] == size[1]
 
 
 def test_scores_of_any_boxes_match_those_of_the_crops(cropper):

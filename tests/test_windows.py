@@ -85,9 +85,11 @@ def test_any_box_is_scored_in_the_window_in_whose_middle_it_lies(shipped_cropper
 
 
 def test_what_is_required_is_held_wherever_it_is(shipped_cropper):
-    for focus in ((0.01, 0.5), (0.5, 0.5), (0.999, 0.5)):
+    ends = [box[2] for box in windows.places(4000, 200, 256)]  # a pixel there is the first behind a window
+    for focus in ((0.01, 0.5), (0.5, 0.5), (0.999, 0.5), (1, 0.5), (3999, 199), (ends[0], 9), (ends[1] / 4000, 0.5)):
         (crop,) = shipped_cropper.crop(panorama(), ratios=["1:1"], focus=focus)
-        assert crop.box[0] <= focus[0] * 4000 <= crop.box[2]
+        place = focus[0] * 4000 if max(focus) <= 1 else focus[0]
+        assert crop.box[0] <= min(place, 3999) < crop.box[2]
     with pytest.raises(InputError, match="too large"):
         shipped_cropper.crop(panorama(), ratios=["1:1"], keep=(0, 0, 0.5, 1))
 

@@ -1,6 +1,7 @@
 """What is asked of a picture, what the network takes of it, and what comes out."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,7 +35,8 @@ class CropRequest:
 
     ratios: tuple[Ratio, ...] = (Ratio("free", None),)
     top: int = 1  # crops for each ratio
-    focus: tuple[float, float] | None = None  # point that every crop contains: pixels, or fractions if all <= 1
+    # point whose pixel every crop contains: in pixels, or in fractions if all <= 1
+    focus: tuple[float, float] | None = None
     keep: tuple[float, float, float, float] | None = None  # box x, y, width, height in the units of `focus`
     protect: str = "all"  # one of PROTECT
     # crops are cut to their inscribed circles: protect what those hold, and score them where the network can
@@ -208,8 +210,18 @@ def left_out(request: CropRequest, crops: Sequence[Crop]) -> list[Ratio]:
     return [ratio for ratio in request.ratios if ratio.label not in made]
 
 
+def pixel_at(x: float, y: float, size_wh: tuple[int, int]) -> list[int]:
+    """The pixel [x1, y1, x2, y2] that holds a point in pixels of a picture; at the far borders the last one."""
+    column, row = (min(math.floor(place + _ROUNDING), side - 1) for place, side in zip((x, y), size_wh, strict=True))
+    return [column, row, column + 1, row + 1]
+
+
 def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | None:
-    """The box [4] in pixels that every crop must contain: focus and keep together."""
+    """The box [4] in pixels that every crop must contain: the pixel that holds the focus, and keep, together.
+
+    Raises:
+        InputError: one of them lies outside the picture.
+    """
     width, height = size_wh
     boxes = []
     for name, given in (("focus", request.focus), ("keep", request.keep)):
@@ -219,10 +231,10 @@ def required(request: CropRequest, size_wh: tuple[int, int]) -> np.ndarray | Non
         if (values <= 1).all():
             values = values * np.resize([width, height], len(values))
         x, y = values[:2]
-        w, h = values[2:] if len(values) == 4 else (0, 0)
+        w, h = values[2:] if name == "keep" else (0, 0)
         if w < 0 or h < 0 or x < 0 or y < 0 or x + w > width + _ROUNDING or y + h > height + _ROUNDING:
             raise InputError(f"{{option}} lies outside this picture of {width}x{height}", name)
-        boxes.append([x, y, min(x + w, width), min(y + h, height)])
+        boxes.append([x, y, min(x + w, width), min(y + h, height)] if name == "keep" else pixel_at(x, y, size_wh))
     if not boxes:
         return None
     found = np.array(boxes)

@@ -52,7 +52,10 @@ def candidates(
 
 def can_hold(ratio: float | None, size_wh: tuple[int, int], must: np.ndarray) -> bool:
     """Whether a crop of a ratio (None: any) can contain a box [4]."""
-    return ratio is None or not (must[2:] - must[:2] > np.array(largest_of_ratio(ratio, *size_wh)) + 0.5).any()
+    if ratio is None:
+        return True
+    most = np.maximum(np.array(largest_of_ratio(ratio, *size_wh)) + 0.5, 1 + 1e-6)  # each crop holds a pixel
+    return not (must[2:] - must[:2] > most).any()
 
 
 def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from s2crop.cropping.request import CropRequest
+from s2crop.cropping.request import CropRequest, pixel_at
 from s2crop.errors import InputError
 from s2crop.video import shots
 from s2crop.video.keyframes import Bars
@@ -66,7 +66,7 @@ def _shares_of_inside(
     """A box x, y, width, height as fractions of what lies between the bars; one to keep is cut off there.
 
     Args:
-        name: "focus", whose box has no area, or "keep".
+        name: "focus", whose box has no area and stands for the pixel that holds it, or "keep".
         box: in pixels of the frame, or fractions of it if none is above 1.
     """
     values = np.array(box, float)
@@ -74,7 +74,8 @@ def _shares_of_inside(
     low, high = values[:2], values[:2] + values[2:]
     if name == "keep":
         low, high = np.maximum(low, inside[:2]), np.minimum(high, inside[2:])
-    if (low < inside[:2]).any() or (high > inside[2:]).any() or (low > high).any():
+    end = np.maximum(high, pixel_at(low[0], low[1], size_wh)[2:]) if name == "focus" else high
+    if (low < inside[:2]).any() or (end > inside[2:]).any() or (low > high).any():
         raise InputError("{option} lies outside of what this clip shows between its black bars", name)
     side = np.subtract(inside[2:], inside[:2])
     (x, y), (width, height) = ((low - inside[:2]) / side).tolist(), ((high - low) / side).tolist()
