@@ -60,6 +60,16 @@ def test_one_size_has_the_names_and_records_that_it_had():
     assert files("s2crop-out") == ["a_1x1.png"] and "size" not in record
 
 
+def test_sizes_add_up_with_commas_and_without():
+    draw("a.png", (400, 300))
+    told = records("a.png", "-a", "1:1", "-s", "32", "-s", "64,32", "--size", "x90")
+    assert told == records("a.png", "-a", "1:1", "-s", "32,64,x90", "--overwrite")
+    assert sizes() == {"a_1x1_32.png": (32, 32), "a_1x1_64.png": (64, 64), "a_1x1_x90.png": (90, 90)}
+    (record,) = records("a.png", "-a", "1:1", "-s", "32", "-s", "32", "-o", "one")
+    assert "size" not in record, "the same twice is one"
+    assert "x.png takes one crop, and 2 are asked for" in usage_error("a.png", "-s", "32", "-s", "64", "-o", "x.png")
+
+
 def test_one_decode_serves_all_sizes(monkeypatch):
     from s2crop.files.picture import Picture
 

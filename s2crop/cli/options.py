@@ -71,11 +71,10 @@ class Options:
     sizes: "tuple[Size, ...]" = option(
         _CROPS,
         "-s --size",
-        "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio). Commas give several "
-        "sizes of each crop.",
+        "Exact output size in pixels: 640 (width), x360 (height), 640x360 (also fixes the ratio). Repeatable, commas "
+        "allowed: each crop comes in each size.",
         type=values.Sizes(),
-        default=(),
-        show_default=False,
+        multiple=True,
         brief="exact size in pixels: 640, x360 or 640x360",
     )
     no_upscale: bool = option(

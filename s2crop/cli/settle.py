@@ -38,6 +38,7 @@ def settle(given: dict[str, Any]) -> Options:
     Args:
         given: what click read, by the names of the fields.
     """
+    given = given | {"sizes": tuple(dict.fromkeys(size for sizes in given["sizes"] for size in sizes))}  # each once
     options = Options(**given | {"ratios": _ratios(given)})
     if options.boxes:
         _check_boxes(replace(options, ratios=given["ratios"]))

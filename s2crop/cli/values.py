@@ -61,7 +61,7 @@ class Sizes(click.ParamType):
         from s2crop.files.sizes import parse_sizes
 
         try:
-            return value if isinstance(value, tuple) else parse_sizes(value)
+            return parse_sizes(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
