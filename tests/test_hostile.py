@@ -497,3 +497,24 @@ def test_messages_are_not_appended_to_an_input():
     for log in ("in/a.jpg", "link"):
         assert usage_error("in", "--log-file", log) == f"--log-file {log} is an input"
     assert Path("in/a.jpg").read_bytes() == JPEG
+
+
+@pytest.mark.parametrize("names", [b"in/a.jpg\n", b"none.jpg\n", b""], ids=["one", "missing", "empty"])
+def test_nothing_is_written_to_the_list_of_inputs(names):
+    put("in/a.jpg", JPEG)
+    put("list", names)
+    put("list.html", names)
+    Path("link").symlink_to("list")
+    for log in ("list", "link", "in/../list"):
+        assert usage_error("--files-from", "list", "--log-file", log) == f"--log-file {log} is an input"
+    page = "--files-from", "list.html", "--sheet", "list.html", "--overwrite"
+    assert usage_error(*page) == "--sheet list.html is an input"
+    assert Path("list").read_bytes() == Path("list.html").read_bytes() == names
+    assert s2crop("in/a.jpg", "--files-from", os.devnull, "--log-file", os.devnull)[0] == 0
+
+
+def test_no_crop_replaces_the_list_of_inputs():
+    put("in/a.jpg", JPEG)
+    put("out/a_free.jpg", b"in/a.jpg\n")
+    code, _, err = s2crop("--files-from", "out/a_free.jpg", "-o", "out", "--overwrite")
+    assert code == 1 and "is an input" in err and Path("out/a_free.jpg").read_bytes() == b"in/a.jpg\n"

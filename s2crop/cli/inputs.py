@@ -30,6 +30,7 @@ def names_of(options: Options) -> list[str]:
     from s2crop.files.sources import read_file_list
 
     names = list(options.inputs)
+    check_protected(options, _list_file(options))  # before anything is told, of a list without names too
     if options.files_from:
         with click.open_file(options.files_from, "rb") as stream:
             names += read_file_list(cast("BinaryIO", stream), options.null_separated)
@@ -72,14 +73,20 @@ def listed(
     """Our part of the inputs, and the files that must not be written."""
     from s2crop.run.incoming import Listed
 
-    protected = frozenset(source.real for source in sources if source.real is not None)
+    protected = frozenset(source.real for source in sources if source.real is not None) | _list_file(options)
     check_protected(options, protected)
     ours = [i for i, source in enumerate(sources) if source.is_in_part(*(options.shard or (1, 1)))]
     return Listed([sources[i] for i in ours], [plans[i] for i in ours], stdin_error=stdin_error), protected
 
 
+def _list_file(options: Options) -> frozenset[Path]:
+    """The file of --files-from, with links followed; none where that is standard input, a pipe or a terminal."""
+    name = options.files_from or "-"
+    return frozenset([Path(os.path.realpath(name))] if name != "-" and os.path.isfile(name) else [])
+
+
 def check_protected(options: Options, protected: Container[Path]) -> None:
-    """Whether messages or the sheet would be written to an input."""
+    """Whether messages or the sheet would be written to an input, or to the list of inputs."""
     for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
         if path and Path(os.path.realpath(path)) in protected:
             raise click.UsageError(f"{option} {path} is an input")
