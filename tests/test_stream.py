@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from commands import draw, files, process, records, s2crop, usage_error
 from s2crop.errors import InputError
-from s2crop.files.names import Namer
+from s2crop.files.names import Namer, Strangers
 from s2crop.files.sources import NameStream, Source
 from s2crop.geometry.ratio import parse_ratio
 from s2crop.run.incoming import Recent
@@ -80,6 +81,47 @@ def test_a_name_that_comes_again_keeps_its_outputs():
     first, second = "s2crop-out/a_free.png", "s2crop-out/a_png_free.png"
     assert [r["output"] for r in got] == [first, second, first, second]
     assert {r["status"] for r in got} == {"written"}
+
+
+def outputs(*names, more=()):
+    got = records("--files-from", "-", *more, input="\n".join(names).encode())
+    return {record["input"]: (Path(record["output"]).name, record["status"]) for record in got}
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"], ["--skip-existing"], ["-f", "webp", "-a", "1:1,4:5", "-k", "2"]])
+def test_outputs_that_stand_stay_whose_they_are_in_any_order(more):
+    names = [f"{folder}/a.png" for folder in "qrstu"]
+    for i, name in enumerate(names):
+        draw(name, (48, 32 + i))
+    first = outputs(*names, more=more)
+    assert len({name for name, _ in first.values()}) == 5
+    draw("p/a.png", (90, 80))  # new, and in front
+    for order in ([*reversed(names)], ["p/a.png", *names], ["p/a.png", "u/a.png", "r/a.png"], ["s/a.png"]):
+        before = {name: (Image.open(f"s2crop-out/{name}").size) for name in files("s2crop-out")}
+        again = outputs(*order, more=more)
+        assert all(again[name][0] == first[name][0] for name in order if name in first)
+        assert "--overwrite" in more or {again[name][1] for name in order if name in first} == {"skipped"}
+        assert all(Image.open(f"s2crop-out/{name}").size == size for name, size in before.items())
+    new = outputs("p/a.png", more=more)["p/a.png"]
+    assert new[0] not in {name for name, _ in first.values()}
+    listed = {name: first[name][0] for name in names} | {"p/a.png": new[0]}
+    Path("list").write_text("\n".join(["p/a.png", *names]))
+    told = records("--files-from", "list", *more)
+    assert {record["input"]: Path(record["output"]).name for record in told} == listed, "as a list has it"
+
+
+def test_what_was_moved_or_edited_is_known_and_strangers_keep_theirs():
+    draw("q/a.png")
+    draw("r/a.png", (64, 32))
+    outputs("q/a.png", "r/a.png")
+    os.rename("r", "t")
+    assert outputs("t/a.png") == {"t/a.png": ("a_png_free.png", "skipped")}
+    draw("q/a.png", (80, 32))
+    assert outputs("t/a.png", "q/a.png")["q/a.png"] == ("a_free.png", "written")
+    draw("s2crop-out/b_free.png", (5, 5))  # no mark of ours: an error as ever
+    draw("q/b.png")
+    (record,) = records("--files-from", "-", input=b"q/b.png", code=1)
+    assert "has no mark of ours" in record["error"]
 
 
 def test_inputs_are_not_overwritten():
@@ -163,6 +205,15 @@ def test_what_is_kept_in_mind_has_a_bound():
         path = Path(f"{i}/a.png")
         namer.plan(Source(str(path), path, Path("a.png")))
     assert len(namer._known) == len(namer._taken) == 3 and len(namer._next_number) <= 3
+
+    for i in range(9):
+        draw(f"{i}/a.png", (40 + i, 30))
+    records("--files-from", "-", input="\n".join(f"{i}/a.png" for i in range(9)).encode())
+    strangers = Strangers(2)
+    namer = Namer([parse_ratio("free")], 1, folder=Path("s2crop-out"), fmt="same", circle=False, remember=2)
+    last = Source("8/a.png", Path("8/a.png"), Path("a.png"))
+    assert namer.plan(last, owners=strangers).crops["free", 1].name == "a_8_free.png"
+    assert len(strangers._kept) == 4
 
 
 def test_a_stream_that_breaks():

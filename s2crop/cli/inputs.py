@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -94,7 +95,7 @@ def check_protected(options: Options, protected: Container[Path]) -> None:
 
 def streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Recent]":
     """The inputs given and, as they come, those named on standard input; and the files that must not be written."""
-    from s2crop.files.names import Namer
+    from s2crop.files.names import Namer, Strangers
     from s2crop.files.sources import NameStream, Source, find_sources
     from s2crop.run.incoming import Recent, Streamed
 
@@ -114,7 +115,8 @@ def streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Re
     stream = cast("BinaryIO", click.open_file("-", "rb"))
     protected = Recent(_REMEMBERED)
     names = NameStream(stream, options.null_separated, options.inputs)
-    return Streamed(names, find, namer.plan, protected, options.shard or (1, 1)), protected
+    plan = partial(namer.plan, owners=Strangers(_REMEMBERED))
+    return Streamed(names, find, plan, protected, options.shard or (1, 1)), protected
 
 
 def plans_of(options: Options, sources: "Sequence[Source]") -> "list[Plan]":

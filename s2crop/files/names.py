@@ -14,6 +14,7 @@ from s2crop.errors import OutputError
 from s2crop.files import marks
 from s2crop.files.formats import Kind, either, suffix_for_name
 from s2crop.files.lengths import cut, name_limit
+from s2crop.files.marks import Mark, Origin
 from s2crop.files.plan import Key, Plan, key_of
 from s2crop.files.sizes import Size, sizes_of
 from s2crop.files.sources import Source
@@ -67,25 +68,71 @@ class _Owners:
                     self._by_input.setdefault(marks.origin_of(source.path, source.real).input, []).append(source)
         self._kept: dict[int, str] = {}  # by id of a source, the tag of its outputs that another one came upon
 
-    def owner(self, plan: Plan, tag: str) -> Source | None:
-        """The source that the outputs of a plan were made from, as far as there are any."""
-        for path in plan.all_paths():
-            try:
-                mark = marks.look(path).mark
-            except OutputError:  # writing it will say what is wrong
-                continue
-            if mark is not None:
-                alike = self._by_input.get(mark.origin.input, [])
-                owner = self._by_place.get(mark.origin.path) or (alike[0] if len(alike) == 1 else None)
-                if owner is not None:
-                    self._kept.setdefault(id(owner), tag)
-                return owner
-        return None
+    def leave(self, plan: Plan, tag: str, source: Source) -> bool:
+        """Whether a source may have the names of a plan: what stands there, if anything does, is no other one's."""
+        mark = _mark_of(plan)
+        if mark is None:
+            return True
+        alike = self._by_input.get(mark.origin.input, [])
+        owner = self._by_place.get(mark.origin.path) or (alike[0] if len(alike) == 1 else None)
+        if owner is not None:
+            self._kept.setdefault(id(owner), tag)
+        return owner in (None, source)
 
     def kept(self, source: Source) -> list[str]:
         """The tag of a source's outputs, if it is known."""
         tag = self._kept.get(id(source))
         return [] if tag is None else [tag]
+
+
+class Strangers:
+    """The same of sources that come one by one: whatever has the mark of another input is that one's, as it may come
+    yet.
+
+    Args:
+        remember: how many tags of others are kept in mind.
+    """
+
+    def __init__(self, remember: int):
+        self._remember = remember
+        # By the folder of outputs in the tree, and the digest of an input or of its place: the tag of its outputs.
+        self._kept: dict[tuple[Path, str], str] = {}
+        self._last: tuple[Source, Origin | None] | None = None
+
+    def leave(self, plan: Plan, tag: str, source: Source) -> bool:
+        """Whether a source may have the names of a plan: what stands there, if anything does, is its own."""
+        mark, own = _mark_of(plan), self._origin(source)
+        if mark is None or own is None or mark.origin.input == own.input or mark.origin.path == own.path:
+            return True
+        for whose in (mark.origin.path, mark.origin.input):
+            self._kept.setdefault((source.relative.parent, whose), tag)
+        while len(self._kept) > 2 * self._remember:
+            del self._kept[next(iter(self._kept))]
+        return False
+
+    def kept(self, source: Source) -> list[str]:
+        """The tag of a source's outputs, if another one came upon them."""
+        own = self._origin(source)
+        digests = [] if own is None else [own.path, own.input]
+        tags = [self._kept.get((source.relative.parent, whose)) for whose in digests]
+        return [tag for tag in tags if tag is not None][:1]
+
+    def _origin(self, source: Source) -> Origin | None:
+        if self._last is None or self._last[0] is not source:
+            self._last = source, None
+            if source.path is not None:
+                with suppress(OSError, ValueError):  # opening it will say what is wrong
+                    self._last = source, marks.origin_of(source.path, source.real)
+        return self._last[1]
+
+
+def _mark_of(plan: Plan) -> Mark | None:
+    """The first mark in what stands where a plan's outputs go."""
+    for path in plan.all_paths():
+        with suppress(OutputError):  # writing it will say what is wrong
+            if mark := marks.look(path).mark:
+                return mark
+    return None
 
 
 class Namer:
@@ -166,14 +213,14 @@ class Namer:
         source: Source,
         only: _Only | None = None,
         first: tuple[Plan, set[str]] | None = None,
-        owners: "_Owners | None" = None,
+        owners: "_Owners | Strangers | None" = None,
     ) -> Plan:
         """Where the crops of one more source go.
 
         Args:
             only: ratio label and rank of the crops that it has, by cover, or under None for a picture; None for all.
             first: its `first_choice`, if that is known.
-            owners: tells what stands already and is to stay another source's.
+            owners: tell what stands already and is to stay another source's.
         Raises:
             ValueError: a template without {ratio}, {rank} or {cover} where it takes them to tell crops apart, or whose
                 names are empty or lie outside `folder`.
@@ -188,7 +235,7 @@ class Namer:
                 keys = self._keys(source, plan)
             else:
                 plan, keys = first
-            if not keys & self._taken and (owners is None or owners.owner(plan, tag) in (None, source)):
+            if not keys & self._taken and (owners is None or owners.leave(plan, tag, source)):
                 break
         self._taken |= keys
         if self._remember is not None:
