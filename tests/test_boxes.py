@@ -394,6 +394,110 @@ def test_corrections_take_the_place_of_what_was_chosen_and_stay():
     assert statuses("a.png", "b.png", "-a", "1:1", "-s", "16", "--overwrite") == ["written", "written"]
 
 
+UNTOLD = dict.fromkeys(["box", "score", "worth", "cut", "lost", "focus", "object_position", "padded"])
+SIZED = "--name", "{stem}_{ratio}_{size}"
+
+
+def test_what_was_corrected_is_not_reported_with_the_box_of_a_later_run(no_network):
+    draw("a.png", (400, 300))
+    asked = "a.png", "-a", "1:1,4:5", *SIZED
+    assert statuses(*asked, "-s", "40") == ["written"] * 2
+    fixes = write_lines(line(box=[0, 0, 256, 256]), name="fixes.jsonl")
+    assert statuses("--boxes", fixes, "--overwrite", "-s", "40", *SIZED) == ["written"]
+    corrected = Path("s2crop-out/a_1x1_40.png").read_bytes()
+    code, out, err = s2crop(*asked, "-s", "40,20", "--json", "--overlay", "--sheet", "s.html")
+    assert code == 0
+    chosen = keep([json.loads(text) for text in out.splitlines()])
+    found = {Path(one["output"]).name: one for one in chosen}
+    assert [one["status"] for one in chosen] == ["skipped", "written"] * 2
+    assert found["a_1x1_40.png"].items() >= (UNTOLD | {"output_width": None, "ratio": "1:1", "size": "40"}).items()
+    assert found["a_4x5_40.png"]["box"] == found["a_4x5_20.png"]["box"] and found["a_4x5_40.png"]["worth"]
+    warning = "a.png: s2crop-out/a_1x1_40.png stays at a box that was given; other sizes differ from it until --boxes"
+    assert err.splitlines()[0] == f"s2crop: {warning} makes them" and len(err.splitlines()) == 2
+    lines = [text.split(">")[0] for text in Path("s.html").read_text().split("<figure")[1:]]
+    assert [("data-line" in one, "data-score" in one) for one in lines] == [(False, False), (True, True), (True, True)]
+    assert Path("s2crop-out/a_1x1_40.png").read_bytes() == corrected
+    no_network()
+    got = records("--boxes", "b.jsonl", "-s", "40,20", *SIZED, code=1)
+    assert [(one["status"], one["error"]) for one in got] == [
+        ("error", "line 2: another size of this crop was left as it was, with a box that line 1 does not tell"),
+        ("written", None), ("written", None),
+    ]  # fmt: skip
+    assert Path("s2crop-out/a_1x1_40.png").read_bytes() == corrected
+    assert [one["box"] for one in records("--boxes", fixes, "-s", "40,20", *SIZED)] == [[0, 0, 256, 256]] * 2
+
+
+def test_lines_of_several_runs_have_their_boxes_from_any_of_them():
+    draw("a.png")
+    asked = "a.png", "-a", "1:1", "-s", "20,30"
+    lines = records(*asked) + records(*asked)
+    assert [one["status"] for one in lines] == ["written"] * 2 + ["skipped"] * 2
+    keep(lines)
+    assert statuses("--boxes", "b.jsonl", "-s", "9") == ["written"]
+
+
+def test_a_box_that_was_given_and_is_the_one_chosen_is_told():
+    Path("a.png").write_bytes(draw("b.png").read_bytes())
+    clip = clips.numbered_clip(Path("clip.mkv"), 50, codec=clips.LOSSLESS)
+    for inputs in (["a.png"], [str(clip), "-n", "1"]):
+        for out, pad in (("whole", "never"), ("padded", "always")):
+            asked = *inputs, "-a", "1:1", "--pad", pad, *SIZED, "-o", out
+            chosen = keep(records(*asked, "-s", "20"))
+            assert statuses("--boxes", "b.jsonl", "--overwrite", "-s", "20", *SIZED, "-o", out) == ["written"]
+            code, told, err = s2crop(*asked, "-s", "20,30", "--json")
+            first, second = map(json.loads, told.splitlines())
+            assert (first["status"], second["status"], len(err.splitlines())) == ("skipped", "written", 1)
+            assert all(first[key] == chosen[0][key] for key in (*UNTOLD, "time_s")) and first["box"] == second["box"]
+
+
+def test_a_cover_that_was_corrected_is_not_told_of_as_the_one_chosen():
+    clip = clips.numbered_clip(Path("clip.mkv"), 50, codec=clips.LOSSLESS)
+    name = ["--name", "{stem}{cover}_{ratio}_{size}"]
+    asked = str(clip), "-a", "1:1", "-n", "1", *name
+    (chosen,) = records(*asked, "-s", "20")
+    keep([chosen | {"box": [0, 0, 64, 64], "time_s": 1.2}])
+    assert statuses("--boxes", "b.jsonl", "-s", "20", *name) == ["written"]
+    code, told, err = s2crop(*asked, "-s", "20,30", "--json")
+    first, second = map(json.loads, told.splitlines())
+    assert code == 0 and first.items() >= (UNTOLD | {"status": "skipped", "time_s": None, "cover_score": None}).items()
+    assert second["box"] and second["time_s"] == chosen["time_s"] and err.count("stays at a box that was given") == 1
+    keep([chosen])
+    (left,) = records("--boxes", "b.jsonl", "-s", "20", *name, "--skip-existing")
+    assert left.items() >= (UNTOLD | {"status": "skipped", "time_s": None, "cover_rank": 1}).items()
+
+
+def test_what_is_left_and_is_not_ours_is_told_of_without_a_box():
+    draw("a.png", (400, 300))
+    for name in ("a_1x1_20.png", "a_free_20.png"):
+        draw(f"s2crop-out/{name}", (5, 5))
+    got = records("a.png", "-a", "1:1,free", "-s", "20,30", "--skip-existing", "--overlay")
+    assert [one["status"] for one in got] == ["skipped", "written"] * 2
+    assert all(one.items() >= UNTOLD.items() for one in got[::2]) and all(one["worth"] for one in got[1::2])
+    write_lines(line(box=[0, 0, 300, 300], score=3.5), line(box=[0, 0, 400, 300], ratio="free", worth=0.5))
+    for more in (["-s", "20"], ["-s", "20,30"]):
+        got = records("--boxes", "b.jsonl", *more, *SIZED, "--skip-existing", "--sheet", "s.html")
+        assert {one["status"] for one in got} == {"skipped"}
+        assert all(one.items() >= UNTOLD.items() for one in got)
+        assert "data-line" not in Path("s.html").read_text().split("<main")[1].split("<script")[0]
+
+
+def test_an_overlay_has_no_frame_of_what_was_corrected():
+    Image.new("RGB", (640, 480), "grey").save("a.png")
+    asked = "a.png", "-a", "1:1,16:9"
+    s2crop(*asked, "-o", "plain", "--overlay")
+    for ratios in (["1:1"], ["1:1", "16:9"]):
+        boxes = {"1:1": [0, 0, 300, 300], "16:9": [0, 0, 320, 180]}
+        write_lines(*(line(ratio=ratio, box=boxes[ratio]) for ratio in ratios))
+        statuses("--boxes", "b.jsonl", "-o", "out")
+        Path("out/a_overlay.jpg").unlink(missing_ok=True)
+        got = records(*asked, "-o", "out", "--overlay")
+        drawn, plain = (np.asarray(Image.open(f"{folder}/a_overlay.jpg"), np.int16) for folder in ("out", "plain"))
+        x, y = (drawn.shape[1] * 80) // 640, drawn.shape[0] // 2  # the left edge of the chosen square
+        assert np.ptp(plain[y, x - 6 : x + 6]) > 60 > 20 > np.ptp(drawn[y, x - 6 : x + 6])
+        assert [one["box"] is None for one in got] == [one["ratio"] in ratios for one in got]
+    assert abs(drawn - 128).max() < 12, "nothing at all: not darkened either"
+
+
 def test_the_mark_of_a_given_box():
     draw("a.png")
     records("--boxes", write_lines(line()))

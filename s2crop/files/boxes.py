@@ -91,6 +91,7 @@ def read_boxes(stream: BinaryIO, corrections: bool = False) -> Boxes:
         corrections: read what crops were before and those that were refused too.
     """
     found = Boxes()
+    unknown: dict[tuple, int] = {}  # outputs in one of several sizes, whose box is not told: their lines
     for number, text in enumerate(_lines(stream), start=1):
         name = None
         try:
@@ -106,12 +107,31 @@ def read_boxes(stream: BinaryIO, corrections: bool = False) -> Boxes:
                 found.failed += 1
             elif given.get("status") == "skipped" and given.get("box") is None:
                 found.without += 1
+                crop = name, *(given.get(key) for key in ("cover_rank", "ratio", "rank", "size"))
+                if crop[-1] is not None and all(isinstance(one, str | int | None) for one in crop):
+                    unknown[crop] = number
             else:
                 line = _line(number, name, given)
                 found.lines.append(_corrected(line, given) if corrections else line)
         except _Unusable as why:
             found.faults.append(Fault(number, name, str(why)))
-    return found
+    return found if corrections else _without_unknown(found, unknown)
+
+
+def _without_unknown(found: Boxes, unknown: Mapping[tuple, int]) -> Boxes:
+    """What a file says without the boxes of crops of which another size was left as it was, with a box that is not
+    told: one that somebody gave, perhaps, and that the line's would take the place of."""
+    crops = [(line.input, line.cover_rank, line.ratio.label, line.rank) for line in found.lines]
+    known = {(*crop, line.size) for crop, line in zip(crops, found.lines, strict=True)}
+    unlike = {crop[:-1]: number for crop, number in unknown.items() if crop not in known}
+    left = []
+    for crop, line in zip(crops, found.lines, strict=True):
+        if line.size is None or crop not in unlike:
+            left.append(line)
+        else:
+            reason = f"another size of this crop was left as it was, with a box that line {unlike[crop]} does not tell"
+            found.faults.append(Fault(line.number, line.input, reason))
+    return replace(found, lines=left)
 
 
 def _lines(stream: BinaryIO) -> Iterator[str | None]:

@@ -134,6 +134,7 @@ class ClipWorkers(Workers):
                 part.few_covers = len(chosen) if len(chosen) < self._options.covers else None
                 records += self.write(part, cover.crops)
                 job.thumbnails += part.thumbnails
+                job.notes += part.notes
                 if part.broken:
                     break
         except BrokenPipeError:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class BoxWorkers(ClipWorkers):
             cover = self._cover_of(job, rank, lines)
             try:
                 if self._is_done(cover):
-                    done = self._told(self._skipped(cover), lines)
+                    done = self._told(cover, self._skipped(cover), lines)
                 else:
                     video = video or self._open_clip(job)
                     with self._clock("decode"):
@@ -129,7 +130,7 @@ class BoxWorkers(ClipWorkers):
         if not fitting:
             return faults
         crops = [_crop(line, self._pads(line)) for line in fitting]
-        records = faults + self._told(self.write(job, crops), fitting)
+        records = faults + self._told(job, self.write(job, crops), fitting)
         job.thumbnails = [replace(one, crops=[*[None] * len(faults), *one.crops]) for one in job.thumbnails]
         return records
 
@@ -150,17 +151,25 @@ class BoxWorkers(ClipWorkers):
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
         return replace(record, error=f"line {first.number}{more}: {record.error}")
 
-    def _told(self, records: Sequence[Record], lines: Sequence[Line]) -> list[Record]:
-        """The records with what the lines say besides."""
+    def _told(self, job: Job, records: Sequence[Record], lines: Sequence[Line]) -> list[Record]:
+        """The records with what the lines say besides, but for outputs that stay and may show other boxes."""
         known = {(line.ratio.label, line.rank): line for line in lines}
         told = []
         for record in records:
             line = known.get((record.ratio or "", record.rank or 0))
-            if line is not None and record.status != report.ERROR:
+            if record.status == report.SKIPPED and not self._shows(job, record):
+                record = self._untold(record)
+            elif line is not None and record.status != report.ERROR:
                 told_of: dict[str, Any] = {"cut": None, "lost": None, "box": line.box, **line.told}
                 record = replace(record, **told_of)
             told.append(record)
         return told
+
+    def _shows(self, job: Job, record: Record) -> bool:
+        """Whether an output that stays is a crop to the box that was given, as far as its mark tells."""
+        assert job.boxes is not None
+        box = job.boxes[record.ratio or "", record.rank or 0]
+        return self._resume.shows(job, Path(record.output or ""), box)
 
 
 def _crop(line: Line, padded: Pads | None) -> Crop:

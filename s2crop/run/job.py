@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2crop.cropping.request import Heatmap, Prepared
 from s2crop.errors import OutputError
-from s2crop.files.marks import Origin
+from s2crop.files.marks import Mark, Origin
 from s2crop.files.picture import Picture
 from s2crop.files.plan import Plan
 from s2crop.files.sources import Source
@@ -43,6 +43,7 @@ class Job:
     boxes: dict[tuple[str, int], tuple[int, ...]] | None = None  # of these, by ratio label and rank; pads behind them
     todo: dict[Path, Todo] = field(default_factory=dict)  # about outputs, as far as it is known
     refused: dict[Path, OutputError] = field(default_factory=dict)  # outputs whose place is another file's
+    kept: dict[Path, Mark | None] = field(default_factory=dict)  # marks of those that stay and may show another box
     few: dict[str, int] = field(default_factory=dict)  # crops by ratio label, where there are fewer than asked for
     few_covers: int | None = None  # covers of a clip, where there are fewer than asked for
     progress: float = 0.0  # how much of it was told of

@@ -113,8 +113,24 @@ class Resume:
             OutputError: something that is not ours to replace is there.
         """
         if again or output not in job.todo:
+            job.kept.pop(output, None)
             job.todo[output] = self._todo(job, output, what)
         return job.todo[output]
+
+    def shows(self, job: Job, output: Path, box: tuple[int, ...]) -> bool:
+        """Whether an output of a job that stays is a crop to this box, as far as its mark tells.
+
+        Args:
+            box: with the pads around it, if there are any.
+        """
+        if output not in job.kept:
+            return True
+        mark, time_s = job.kept[output], job.about.get("time_s")
+        if mark is None or job.origin is None or mark.origin.input != job.origin.input:
+            return False
+        as_told = None if time_s is None else round(time_s, 3)  # what is given comes from lines that say it so
+        source = job.about.get("source")
+        return mark.box in [marks.digest(box, time, source) for time in (time_s, as_told)]
 
     def _todo(self, job: Job, output: Path, what: What) -> Todo:
         options = self._options
@@ -131,6 +147,8 @@ class Resume:
             same_input = standing.mark.origin.input == job.origin.input
             if same_input and self._is_as_asked(job, standing.mark, output.suffix, what):
                 self._learn(job, standing, what.ratio)
+                if standing.mark.box and job.boxes is None:
+                    job.kept[output] = standing.mark
                 return Todo.LEAVE
             if standing.mark.box and job.boxes is None and what.kind == CROP and not options.skip_existing:
                 raise OutputError(  # somebody's own work, perhaps
@@ -140,6 +158,7 @@ class Resume:
             if not options.skip_existing and (same_input or standing.mark.origin.path == job.origin.path):
                 return Todo.REPLACE
         if options.skip_existing:
+            job.kept[output] = standing.mark
             return Todo.LEAVE
         whose = "was made from another input" if standing.state is State.OURS else "is there and has no mark of ours"
         raise OutputError(

@@ -30,6 +30,11 @@ from s2crop.run.work import BatchOptions, Work, batch_size_on
 if TYPE_CHECKING:
     from s2crop.cropping.cropper import Cropper
 
+# What a record tells that depends on the box of the crop, and of a clip on the frame.
+_OF_THE_BOX = (
+    "box", "score", "worth", "cut", "lost", "focus", "object_position", "padded", "time_s", "cover_score", "source",
+)  # fmt: skip
+
 log = logging.getLogger(__name__)
 
 
@@ -121,7 +126,10 @@ class Workers(Work):
             job.few = {ratio: count for ratio, count in counts.items() if count < self._options.request.top}
             records = self.each(job, crops, lambda record: self._write_crop(job, record))
             if crops and not job.broken:
-                records += self._overlay(job, crops) + self._heatmap(job, crops) + self._keep_frame(job)
+                job.notes += self._differing(job, records)
+                shown = {(record.ratio, record.rank) for record in records if record.box is not None}
+                true = [crop for crop in crops if (crop.ratio, crop.rank) in shown]
+                records += self._overlay(job, true) + self._heatmap(job, crops) + self._keep_frame(job)
             if crops:
                 job.thumbnails = self._thumbnails(job, records)
             return records
@@ -143,9 +151,8 @@ class Workers(Work):
         options, output = self._options, job.plan.crops[key_of(record.ratio, record.rank, record.size)]
         what = What(CROP, record.ratio, record.rank, record.size)
         sized = self.sized(record)
-        skipped = replace(record, status=report.SKIPPED, padded=sized.padded)
         if self._resume.todo(job, output, what) is Todo.LEAVE:
-            return skipped
+            return self._left(job, output, record, sized)
         suffix = self.suffix(job, options.stream_format) if output == STDOUT else output.suffix
         assert sized.output_width is not None and sized.output_height is not None
         encode.check_size((sized.output_width, sized.output_height), suffix)
@@ -153,8 +160,36 @@ class Workers(Work):
             return replace(sized, status=report.PLANNED)
         data = self.encoded(job, record, suffix, self._check_stop, self._resume.mark(job, suffix, what))
         if not self._write_output(job, output, data, what):
-            return skipped  # another run wrote it meanwhile
+            return self._left(job, output, record, sized)  # another run wrote it meanwhile
         return replace(sized, status=report.WRITTEN)
+
+    def _left(self, job: Job, output: Path, record: Record, sized: Record) -> Record:
+        """The record of a crop whose output stays as it is: without its box, and what is told of that, where the
+        output shows another one or may do so."""
+        assert record.box is not None
+        if self._resume.shows(job, output, (*record.box, *map(int, record.padded or ()))):
+            return replace(record, status=report.SKIPPED, padded=sized.padded)
+        return self._untold(replace(record, status=report.SKIPPED))
+
+    def _untold(self, record: Record) -> Record:
+        """A record without the box and what is told of it."""
+        nothing: dict[str, Any] = dict.fromkeys(_OF_THE_BOX)
+        return replace(record, **nothing)
+
+    def _differing(self, job: Job, records: Sequence[Record]) -> list[str]:
+        """A line about outputs that stay at a box that was given, while other sizes of these crops have another."""
+        made = {(record.ratio, record.rank) for record in records if record.box is not None}
+        given = [
+            record.output
+            for record in records
+            if record.box is None and (record.ratio, record.rank) in made
+            if (mark := job.kept.get(Path(record.output or ""))) is not None and mark.box
+        ]
+        if not given:
+            return []
+        more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+        boxes = self._options.spell("boxes")
+        return [f"{given[0]}{more} stays at a box that was given; other sizes differ from it until {boxes} makes them"]
 
     def _write_output(self, job: Job, output: Path, data: bytes, what: What) -> bool:
         """Write an output; False if it was done meanwhile.
@@ -183,7 +218,8 @@ class Workers(Work):
 
     def _overlay(self, job: Job, crops: Sequence[Crop]) -> list[Record]:
         def draw(whole: Image.Image, size_wh: tuple[int, int], outlines: list[Outline]) -> Image.Image:
-            return overlay.draw(whole, size_wh, outlines, overlay.proposal_outlines(job.proposals))
+            seen = overlay.proposal_outlines(job.proposals)
+            return overlay.draw(whole, size_wh, outlines, seen, shade=bool(outlines))
 
         return self._for_looking(job, OVERLAY, job.plan.overlay, crops, draw)
 
