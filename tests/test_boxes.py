@@ -334,6 +334,8 @@ def test_standard_input_holds_the_boxes_or_a_picture():
     assert got["error"] == "line 1: standard input has no picture to crop"
     write_lines(line(input="-"))
     assert [one["output"] for one in records("--boxes", "b.jsonl", input=data)] == ["s2crop-out/stdin_1x1.png"]
+    data = draw("a.jpg").read_bytes()
+    assert [one["output"] for one in records("--boxes", "b.jsonl", input=data)] == ["s2crop-out/stdin_1x1.jpg"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

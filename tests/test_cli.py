@@ -19,13 +19,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 import clips
+import pictures
 from commands import draw, files, process, records, s2crop, usage_error
 from fake_cropper import FakeCropper
 from s2crop import choices, cli, covers
 from s2crop.cli import crop as command
 from s2crop.cli import handover, loading
 from s2crop.errors import DeviceError, OutputError, WeightsError
-from s2crop.files import encode
+from s2crop.files import encode, sources
 from s2crop.files.formats import FORMATS
 from scenes import scene
 
@@ -711,6 +712,44 @@ def test_standard_input_to_standard_output():
     result = CliRunner().invoke(cli.main, ["-", "-o", "-", "-f", "webp", "-v"], input=picture)
     assert Image.open(io.BytesIO(result.stdout_bytes)).format == "WEBP"
     assert files() == ["a.jpg"]
+
+
+def test_the_format_follows_from_the_contents_and_not_from_the_name(monkeypatch):
+    clear = pictures.photo(60, 44).convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    png, jpeg = pictures.encoded(clear, "PNG"), pictures.encoded(pictures.photo(60, 44))
+    webp = pictures.encoded(clear, "WEBP")
+    kinds = {"a.jpg": png, "b.png": jpeg, "c.heic": webp, "D.JPEG": jpeg, "e": jpeg, "f.jpg": jpeg, "f.png": jpeg,
+             "g.JPG": png, "g.png": png}  # fmt: skip
+    Path("in").mkdir()
+    for name, data in kinds.items():
+        Path("in", name).write_bytes(data)
+    names = {"a.jpg": "a.png", "b.png": "b.jpg", "c.heic": "c.webp", "D.JPEG": "D.jpg", "e": "e.jpg", "f.jpg": "f.jpg",
+             "f.png": "f_png.jpg", "g.JPG": "g.png", "g.png": "g_png.png"}  # fmt: skip
+    wanted = {f"in/{name}": Path("s2crop-out", out).with_stem(Path(out).stem + "_1x1") for name, out in names.items()}
+
+    def outputs(*asked, input=None):
+        got = records(*asked, input=input)
+        assert all(one["error"] is None for one in got)
+        return {one["input"]: Path(one["output"]) for one in got}, {one["status"] for one in got}
+
+    opened, plain = [], sources.content
+    monkeypatch.setattr(sources, "content", lambda path: opened.append(path) or plain(path))
+    assert outputs("in", "-a", "1:1", "--dry-run") == (wanted, {"planned"})
+    assert len(opened) == len(set(opened))
+    found = records("in", "-a", "1:1")
+    Path("b.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
+    assert outputs("in", "-a", "1:1") == (wanted, {"skipped"})
+    assert outputs("--files-from", "-", "-a", "1:1", input="\n".join(wanted).encode()) == (wanted, {"skipped"})
+    assert outputs("--boxes", "b.jsonl", "--dry-run") == (wanted, {"planned"})
+    for name, path in wanted.items():
+        with Image.open(path) as image:
+            assert image.format == {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP"}[path.suffix]
+            assert image.has_transparency_data == (kinds[Path(name).name] is not jpeg)
+    assert {path.suffix for path in outputs("in", "-f", "avif", "--dry-run")[0].values()} == {".avif"}
+    for data, suffix in ((png, "png"), (jpeg, "jpg"), (webp, "webp")):
+        assert outputs("-", "-o", suffix, input=data) == ({"-": Path(suffix, f"stdin_free.{suffix}")}, {"written"})
+        assert Image.open(f"{suffix}/stdin_free.{suffix}").format == {"jpg": "JPEG"}.get(suffix, suffix.upper())
 
 
 def test_standard_input_into_a_folder():

@@ -308,8 +308,8 @@ def test_the_contents_count_and_not_the_extension():
     assert [r["status"] for r in records("in", "-a", "1:1")] == ["written"] * 5
     formats = {name: Image.open(Path("s2crop-out") / name).format for name in files("s2crop-out")}
     assert formats == {
-        "Mixed_1x1.jpg": "JPEG", "UPPER_1x1.jpg": "JPEG", "really-jpeg_1x1.png": "PNG", "really-png_1x1.jpg": "JPEG",
-        "really-webp_1x1.png": "PNG",
+        "Mixed_1x1.jpg": "JPEG", "UPPER_1x1.jpg": "JPEG", "really-jpeg_1x1.jpg": "JPEG", "really-png_1x1.png": "PNG",
+        "really-webp_1x1.webp": "WEBP",
     }  # fmt: skip
 
 

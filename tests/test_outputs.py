@@ -100,6 +100,18 @@ class TestSuffixes:
     def test_same_format_where_we_write_it_else_lossless(self, name, suffix):
         assert suffix_for_name(name, "same", circle=False) == suffix
 
+    @pytest.mark.parametrize(
+        "name, inside, suffix",
+        [("a.jpg", "PNG", ".png"), ("a.png", "JPEG", ".jpg"), ("a", "WEBP", ".webp"), ("a.heic", "AVIF", ".avif"),
+         ("a.jpg", "HEIF", ".jpg"), ("a.jpg", "TIFF", ".png"), ("a.jpg", "GIF", ".png"), ("a.jpg", None, ".jpg"),
+         ("a.dng", "TIFF", ".jpg"), ("a.NEF", "TIFF", ".jpg"), ("a.png", "raw", ".jpg"), ("a.raf", "raw", ".jpg"),
+         ("a.dng", "PNG", ".png"), ("a.jpeg", "JPEG", ".jpg"), ("stdin", "JPEG", ".jpg"), ("stdin", None, ".png")],
+    )  # fmt: skip
+    def test_the_contents_count_and_not_the_name(self, name, inside, suffix):
+        assert suffix_for_name(name, "same", False, inside) == suffix
+        assert suffix_for_name(name, "webp", False, inside) == ".webp"
+        assert suffix_for_name(name, "same", True, inside) == (".png" if suffix == ".jpg" else suffix)
+
     def test_format_asked_for_and_circles(self):
         assert suffix_for_name("a.png", "jpg", circle=False) == ".jpg"
         assert suffix_for_name("a.jpg", "same", circle=True) == ".png"

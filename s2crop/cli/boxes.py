@@ -47,8 +47,10 @@ def settled(options: Options, boxes: Boxes, cleanup: ExitStack) -> tuple[Options
     if options.boxes != "-":
         protected |= {Path(os.path.realpath(options.boxes or ""))}
     check_protected(options, protected)
-    plans = _plans(options, inputs)
     sources, stdin_error = received(options, sources, cleanup)
+    for given, source in zip(inputs, sources, strict=True):
+        given.source = source
+    plans = _plans(options, inputs)
     own = [i for i, source in enumerate(sources) if source.is_in_part(*(options.shard or (1, 1)))]
     listed = Listed([sources[i] for i in own], [plans[i] for i in own], [inputs[i] for i in own], stdin_error)
     listed.seen = len(inputs)

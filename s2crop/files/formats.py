@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from s2crop.files.sniff import RAW
+
 SAME = "same"  # the choice of an output format that keeps the input's
 
 
@@ -86,7 +88,7 @@ TABLE = (
     Format("HEIC", _split(".heic .heif .hif .heics .heifs"), Kind.EITHER, pillow="HEIF", same=".jpg"),
     Format("JPEG XL", (".jxl",), pillow="JXL"),
     Format(
-        "raw",  # of which the JPEG in it is read
+        RAW,  # of which the JPEG in it is read
         _split(".cr2 .cr3 .nef .nrw .arw .sr2 .dng .orf .rw2 .raf .pef .srw .3fr .iiq .erf .mef .mos .rwl"),
         same=".jpg",
     ),
@@ -106,6 +108,7 @@ _BY_SUFFIX = {suffix: row for row in TABLE for suffix in row.suffixes}
 _BY_PILLOW = {row.pillow: row for row in TABLE if row.pillow}
 _BY_OUTPUT = {suffix: row for row in TABLE for suffix in row.writes}
 _PNG = _BY_SUFFIX[".png"]
+_RAW = next(row for row in TABLE if row.name == RAW)
 
 PILLOW_FORMATS = tuple(_BY_PILLOW)  # that may be opened
 VIDEO_SUFFIXES = frozenset(suffix for suffix, row in _BY_SUFFIX.items() if row.holds is Kind.CLIP)
@@ -136,14 +139,21 @@ def can_hold_circles(fmt: str) -> bool:
     return fmt == SAME or fmt in ALPHA_FORMATS
 
 
-def suffix_for_name(name: str, fmt: str, circle: bool) -> str:
+def suffix_for_name(name: str, fmt: str, circle: bool, inside: str | None = None) -> str:
     """The suffix of the outputs of a picture of this name.
 
     "same" keeps the formats that are written, turns photos of telephones and cameras in others (HEIC, raw) into JPEG,
-    and the rest, standard input included, into PNG, which loses nothing; covers of clips are named "x.jpg". A circle,
-    or what else needs transparency, is a PNG under "same" where the format has none.
+    and the rest into PNG, which loses nothing; covers of clips are named "x.jpg". A circle, or what else needs
+    transparency, is a PNG under "same" where the format has none.
+
+    Args:
+        inside: what the first bytes say, as `sniff` does; the name counts where they don't tell, and of raw files,
+            many of which begin as a TIFF.
     """
-    return _suffix(format_of_name(name), fmt, circle)
+    named = format_of_name(name)
+    if inside == RAW or named is not None and (inside, named.name) == ("TIFF", RAW):
+        return _suffix(_RAW, fmt, circle)
+    return _suffix(format_of_content(inside or "") or named, fmt, circle)
 
 
 def output_suffix(source_format: str | None, fmt: str, circle: bool) -> str:

@@ -13,7 +13,7 @@ from s2crop.choices import DEFAULT_TEMPLATE, MAX_COVERS
 from s2crop.files.boxes import Boxes, Fault, Line
 from s2crop.files.formats import Kind
 from s2crop.files.lengths import cut_in
-from s2crop.files.sources import Source, place_of
+from s2crop.files.sources import Source, content, place_of
 
 _TAG = re.compile(r"_(\d{1,9})", re.ASCII)  # a number that tells inputs of one name apart
 
@@ -68,7 +68,10 @@ def group(boxes: Boxes, folder: Path | None, template: str | None = None, stdin:
         seen[what] = line
         if (place, line.is_clip) not in found:
             real = Path(os.path.realpath(place) if os.path.islink(place) else place)
-            found[place, line.is_clip] = Given(replace(source, real=None if source.path is None else real), [])
+            if source.path is not None:
+                inside = None if line.is_clip else content(source.path)
+                source = replace(source, real=real, inside=inside)
+            found[place, line.is_clip] = Given(source, [])
         found[place, line.is_clip].lines.append(line)
     for given in found.values():
         boxes.faults += _rank_covers(given)

@@ -271,12 +271,13 @@ class Namer:
     def _plan_one(self, source: Source, tag: str, cover: int | None, crops: Sequence[_Crop]) -> Plan:
         """For a source as a picture, or for a cover of it."""
         place = self._place(source.relative.parent)
-        word, known = ("", source.relative.name) if cover is None else (f"_cover{cover}", "x.jpg")
+        word = "" if cover is None else f"_cover{cover}"
+        known, inside = (source.relative.name, source.inside) if cover is None else ("x.jpg", None)
 
         def path(template: Template, end: str, ratio: str, rank: str = "", **sides: Any) -> Path:
             return place / template.name(source, tag, end, cover=word, ratio=ratio, rank=rank, **sides)
 
-        suffix = suffix_for_name(known, self._fmt, self._circle)
+        suffix = suffix_for_name(known, self._fmt, self._circle, inside)
         planned = {}
         for ratio, rank, size, key in crops:
             number, sides = f"_{rank}" if self._top > 1 else "", self._sides[ratio.label, size]

@@ -84,7 +84,8 @@ def find_sources(
                 real = (
                     None if source.path is None else Path(os.path.realpath(place) if os.path.islink(place) else place)
                 )
-                found[place] = replace(source, kind=_kind(source, covers), real=real)
+                inside = source.inside or (None if source.path is None else content(source.path))
+                found[place] = replace(source, kind=_kind(source, inside, covers), real=real, inside=inside)
     return list(found.values())
 
 
@@ -316,11 +317,10 @@ def content(path: Path) -> str | None:
         return None
 
 
-def _kind(source: Source, covers: bool) -> Kind:
+def _kind(source: Source, inside: str | None, covers: bool) -> Kind:
     """What a source is: by its first bytes, or by its name where these don't tell."""
     if source.path is None:
         return Kind.PICTURE
-    inside = source.inside or content(source.path)
     return kind_of(inside, source.relative, covers and not os.path.isdir(source.path), covers)
 
 

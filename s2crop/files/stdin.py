@@ -31,7 +31,8 @@ def receive(stream: BinaryIO, source: Source, covers: bool, max_pixels: int, fol
     """
     try:
         head = stream.read(HEAD_BYTES)
-        kind = kind_of(sniff(head), source.relative, covers and bool(head), covers)
+        source = replace(source, inside=sniff(head))
+        kind = kind_of(source.inside, source.relative, covers and bool(head), covers)
         if kind is not Kind.PICTURE:
             return replace(_put_into(folder() / "stdin", head, stream, source), kind=kind)
         limit = PIXEL_BYTES * max_pixels + BESIDE_BYTES

@@ -16,7 +16,6 @@ from s2crop.files.boxes import Line, why_not
 from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
 from s2crop.files.sniff import CLIP
-from s2crop.files.sources import content
 from s2crop.geometry.pads import Pads, pads_around
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Record
@@ -55,8 +54,7 @@ class BoxWorkers(ClipWorkers):
 
     def _do_picture(self, job: Job) -> list[Record]:
         assert job.given is not None
-        path = job.source.path
-        if path is not None and content(path) == CLIP:
+        if job.source.inside == CLIP:
             raise InputError("is a video, and the line has no time_s to say what frame is meant")
         with self._clock("decode"):
             job.picture = self.open(job)
