@@ -14,7 +14,7 @@ import pictures
 from commands import files, records, s2crop, usage_error
 from s2crop import Cropper
 from s2crop.cli import loading
-from s2crop.files import sources
+from s2crop.files import sound, sources
 from s2crop.files.pixels import to_srgb
 
 PHOTO = pictures.photo(160, 100)
@@ -111,16 +111,20 @@ def test_a_header_that_promises_billions_of_pixels_is_not_believed(fmt, monkeypa
     assert refused("a.jpg", bytes(data)) == f"{side}x{side} is over 200000000 pixels (--max-pixels)"
 
 
+def denied_to(real, name):
+    """What opens every file but those of a name."""
+
+    def denied(path, *args, **kwargs):
+        if str(path).endswith(name):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    return denied
+
+
 def test_unreadable_files_cost_one_line_each(monkeypatch):
     if os.geteuid() == 0:  # root may read everything
-        real = open
-
-        def denied(path, *args, **kwargs):
-            if str(path).endswith("locked.jpg"):
-                raise PermissionError(13, "Permission denied")
-            return real(path, *args, **kwargs)
-
-        monkeypatch.setattr("s2crop.files.picture.open", denied, raising=False)
+        monkeypatch.setattr("s2crop.files.picture.open", denied_to(open, "locked.jpg"), raising=False)
     path = put("in/locked.jpg", JPEG)
     path.chmod(0)
     put("in/open.jpg", JPEG)
@@ -148,6 +152,23 @@ def test_what_is_no_file_costs_one_line_or_nothing():
     ])  # fmt: skip
     assert files("s2crop-out") == ["sub/a_free.jpg", "x.jpg/inside_free.jpg"]
     assert [r["input"] for r in records("in/x.jpg", "--dry-run")] == ["in/x.jpg/inside.jpg"]
+
+
+def test_sound_that_cannot_be_looked_into_costs_one_line_each(monkeypatch):
+    for suffix in sound.SUFFIXES:
+        put(f"in/none{suffix}", b"ID3 and no picture")
+        os.mkfifo(f"in/pipe{suffix}")
+    path = put("in/locked.m4a", b"....ftyp")
+    path.chmod(0)
+    if os.geteuid() == 0:  # root may read everything
+        for module in ("sound", "sources"):
+            monkeypatch.setattr(f"s2crop.files.{module}.open", denied_to(open, path.name), raising=False)
+        monkeypatch.setattr("s2crop.video.ffmpeg.open", denied_to(open, path.name), raising=False)
+    put("in/open.jpg", JPEG)
+    code, _, err = s2crop("in", "--cover")
+    told = [f"s2crop: in/pipe{suffix}: not a regular file" for suffix in sorted(sound.SUFFIXES)]
+    assert (code, err.splitlines()[:-1]) == (1, ["s2crop: in/locked.m4a: permission denied", *told])
+    assert files("s2crop-out") == ["open_free.jpg"]
 
 
 # Odd pictures

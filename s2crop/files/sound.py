@@ -1,5 +1,7 @@
 """Whether a sound file has a picture in it, without decoding: of libraries of music most files may have none."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,8 +17,13 @@ _BOXES_TO_COVER = b"moov", b"udta", b"meta", b"ilst", b"covr"
 
 
 def has_picture(path: Path) -> bool:
-    """Whether a picture is attached to a sound file (ID3v2, FLAC, Ogg, MP4), by its contents; False if it is none."""
+    """Whether a picture is attached to a sound file (ID3v2, FLAC, Ogg, MP4), by its contents; False if it is none.
+
+    True where it cannot be looked into, so that it is opened, which says what is wrong.
+    """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return True  # opening a pipe would wait for a writer
         with open(path, "rb") as file:
             start = file.read(10).ljust(10, b"\0")
             if start.startswith(b"ID3"):
@@ -28,8 +35,8 @@ def has_picture(path: Path) -> bool:
             if start.startswith(b"OggS"):
                 return b"METADATA_BLOCK_PICTURE=" in file.read(_LOOK_BYTES).upper()
             return start[4:8] == b"ftyp" and iso.find(file, _BOXES_TO_COVER) is not None
-    except OSError:  # opening it will say what is wrong
-        return False
+    except OSError:
+        return True
 
 
 def _flac_blocks(file: BinaryIO) -> Iterator[int]:
