@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -637,6 +638,61 @@ def test_log_file_is_appended_to_and_has_the_time():
         "1 picture, 0 crops written, 1 skipped, 0 failed",
     ]
     assert "missing/log" in usage_error("a.png", "--log-file", "missing/log")
+
+
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+
+
+@needs_full
+def test_a_log_file_that_cannot_be_written_is_one_line():
+    draw("a.png")
+    line = "s2crop: --log-file /dev/full cannot be written: no space left on device"
+    code, _, err = s2crop("a.png", "--log-file", "/dev/full")
+    assert (code, [without_rate(told) for told in err.splitlines()]) == (
+        1,
+        [line, "s2crop: 1 picture, 1 crop written, 0 skipped, 0 failed"],
+    )
+    assert files("s2crop-out") == ["a_free.png"]
+    assert s2crop("a.png", "--log-file", "/dev/full", "-q") == (1, "", line + "\n")
+
+
+def test_a_log_file_that_cannot_be_written_to_its_end_is_one_line(monkeypatch):
+    draw("a.png")
+    really = logging.FileHandler.close
+
+    def close(handler):
+        really(handler)
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr(logging.FileHandler, "close", close)
+    code, _, err = s2crop("a.png", "--log-file", "log", "-q")
+    assert (code, err) == (1, "s2crop: --log-file log cannot be written: disk quota exceeded\n")
+
+
+@needs_full
+def test_messages_that_cannot_be_shown_stop_nothing():
+    for name in ("a.png", "b.png", "c.png"):
+        draw(name)
+    Path("bad.png").write_text("no picture")
+    with open("/dev/full", "wb") as full:
+        run = process("bad.png", "a.png", "b.png", "--json", "--log-file", "log", stderr=full)
+        assert [json.loads(line)["status"] for line in run.stdout] == ["error", "written", "written"]
+        assert run.wait(20) == 1 and "bad.png: not an image" in Path("log").read_text()
+        assert process("c.png", stderr=full).wait(20) == 0
+    assert files("s2crop-out") == ["a_free.png", "b_free.png", "c_free.png"]
+
+
+def test_a_terminal_that_is_closed_stops_nothing():
+    for i in range(9):
+        draw(f"photos/{i}.png")
+    terminal, stderr = os.openpty()
+    run = process("photos", "--json", "-b", "1", stderr=stderr, cropper="FakeCropper(delay_s=0.1)")
+    os.close(stderr)
+    first = run.stdout.readline()
+    os.close(terminal)
+    lines = [first, *run.stdout]
+    assert [json.loads(line)["status"] for line in lines] == ["written"] * 9
+    assert run.wait(20) == 0
 
 
 def test_bugs_keep_their_traceback(monkeypatch):

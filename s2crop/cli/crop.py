@@ -60,6 +60,8 @@ def main(**given: Any) -> None:
             if not signals.received:
                 raise
             code = interrupted(error, resumes=not (options.overwrite or options.dry_run))
+    if code == ALL_DONE and terminal.log_file and terminal.log_file.failed:
+        code = SOME_FAILED
     sys.exit(code)
 
 
