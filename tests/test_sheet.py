@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import os
 import re
@@ -296,6 +297,45 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_page(tmp_path):
             for _ in range(1000):
                 made.add([Record(input="a", status="error", error="x")])
     assert os.listdir(tmp_path) == []
+
+
+def full_from(number, monkeypatch):
+    """Let a page's writes fail from one on: the first is its head, then comes one for each input, and its end."""
+    write, numbers = sheet.Sheet._write, itertools.count(1)
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    def fill_up(made, text):
+        if next(numbers) >= number:
+            made._file.close()
+            made._file = Full()
+        write(made, text)
+
+    monkeypatch.setattr(sheet.Sheet, "_write", fill_up)
+
+
+@pytest.mark.parametrize("number", [2, 4, 11])
+@pytest.mark.parametrize("more, status", [([], "written"), (["--dry-run"], "planned")])
+def test_a_page_that_can_be_written_no_more_stops_nothing(monkeypatch, number, more, status):
+    for i in range(9):
+        draw(f"photos/{i}.png")
+    full_from(number, monkeypatch)
+    code, out, err = s2crop("photos", "--sheet", "made/sheet.html", "--json", *more)
+    full, summary = err.splitlines()
+    assert (code, full) == (1, "s2crop: cannot write made/sheet.html: no space left on device")
+    assert summary.startswith("s2crop: 9 pictures, ")
+    assert [json.loads(line)["status"] for line in out.splitlines()] == [status] * 9
+    assert os.listdir("made") == [] and len(files()) == (9 if more else 18)
+
+
+def test_a_page_that_cannot_be_begun_leaves_nothing(monkeypatch):
+    draw("a.png")
+    full_from(1, monkeypatch)
+    code, out, err = s2crop("a.png", "--sheet", "sheet.html")
+    assert (code, out, err) == (1, "", "s2crop: cannot write sheet.html: no space left on device\n")
+    assert files() == ["a.png"]
 
 
 def test_an_interrupted_run_leaves_a_whole_page_of_what_was_done():

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ from s2crop.cli.messages import Terminal, drop, messages, print_line, progress
 from s2crop.cli.options import Options, flag
 from s2crop.cli.settle import settle, settle_covers, without_effect
 from s2crop.cli.status import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, UNUSABLE
-from s2crop.errors import DeviceError, S2CropError, WeightsError
+from s2crop.errors import DeviceError, OutputError, S2CropError, WeightsError
 from s2crop.report import WRITTEN, Record, one_line, passed_over_text
 
 if TYPE_CHECKING:
     from s2crop.cropping.early import EarlyCropper
     from s2crop.files.boxes import Boxes
+    from s2crop.preview.sheet import Sheet, Thumbnails
     from s2crop.run.given import NoCropper
     from s2crop.run.incoming import Incoming
 
@@ -129,8 +130,8 @@ def _crop(options: Options, terminal: Terminal, signals: Signals, cleanup: ExitS
     for record in faults:
         show(record)
     total = None if streamed else incoming.total
-    with progress(options, total, terminal) as advance, _sheet(options, incoming.total) as add:
-        summary = pipeline.run(incoming, cropper, batch, show, add, signals, advance)
+    with progress(options, total, terminal) as advance, _Page(options, incoming.total) as page:
+        summary = pipeline.run(incoming, cropper, batch, show, page.add, signals, advance)
     if not summary.pictures and not faults:
         return _nothing(options, incoming.seen, passed_over)
     if any(summary.clock.seconds.values()):
@@ -139,7 +140,7 @@ def _crop(options: Options, terminal: Terminal, signals: Signals, cleanup: ExitS
     if given:
         summary.left_out = given.left_out_text()
     log.info("%s", summary.text())
-    return SOME_FAILED if summary.failed or faults else ALL_DONE
+    return SOME_FAILED if summary.failed or faults or page.failed else ALL_DONE
 
 
 def _nothing(options: Options, seen: int, passed_over: Counter[str], left_out: str = "") -> int:
@@ -153,17 +154,44 @@ def _nothing(options: Options, seen: int, passed_over: Counter[str], left_out: s
     return NOTHING_TO_DO
 
 
-@contextmanager
-def _sheet(options: Options, total: int) -> Iterator[Callable[..., None]]:
-    """Yields what puts a picture on the sheet, if there is to be one."""
-    if not options.sheet:
-        yield lambda records, thumbnails: None
-        return
-    from s2crop.preview.sheet import Sheet
+class _Page:
+    """The page of --sheet, if there is to be one. That it can be written no more is told once; the run goes on.
 
-    ratios = [ratio.label for ratio in options.ratios]
-    with Sheet(options.sheet, ratios, total, options.top, options.circle) as page:
-        yield page.add
+    Raises:
+        OutputError: as the block begins.
+    """
+
+    def __init__(self, options: Options, total: int) -> None:
+        self.failed = False
+        self._sheet: Sheet | None = None
+        if options.sheet:
+            from s2crop.preview import sheet
+
+            ratios = [ratio.label for ratio in options.ratios]
+            self._sheet = sheet.Sheet(options.sheet, ratios, total, options.top, options.circle)
+
+    def __enter__(self) -> "_Page":
+        if self._sheet:
+            self._sheet.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._sheet:
+            with self._told():
+                self._sheet.__exit__()
+
+    def add(self, records: list[Record], thumbnails: "list[Thumbnails]") -> None:
+        if self._sheet and not self.failed:
+            with self._told():
+                self._sheet.add(records, thumbnails)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OutputError as error:
+            self.failed = True
+            log.error("%s", one_line(str(error)))
 
 
 def _tell(lines: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
@@ -109,7 +110,8 @@ class Sheet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._file is not None
+        if self._file is None:  # given up
+            return
         try:
             self._write(_tail(self._summary, self._identity.hexdigest()[:20]))
             self._file.close()
@@ -117,14 +119,15 @@ class Sheet:
         except OSError as error:
             raise self._failure(error) from error
         finally:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
+            self._give_up()
 
     def add(self, records: Sequence[Record], thumbnails: Sequence[Thumbnails] = ()) -> None:
         """Add an input: what became of each of its crops; of a clip, one entry for each cover.
 
         Args:
             thumbnails: those of a picture, or of each cover of a clip, as far as there are any.
+        Raises:
+            OutputError: the page cannot be written; there will be none, and nothing more can be added.
         """
         self._summary.add(records, 0.0)
         entries = [list(group) for _, group in groupby(records, lambda record: record.cover_rank)]
@@ -137,7 +140,16 @@ class Sheet:
         try:
             self._file.write(text)
         except OSError as error:
+            self._give_up()
             raise self._failure(error) from error
+
+    def _give_up(self) -> None:
+        """Leave nothing of a page that has not got its name."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+        self._temporary.unlink(missing_ok=True)
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(f"cannot write {self._path}: {(error.strerror or str(error)).lower()}")
