@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from s2crop import cli
+
+# What ends a run; without the hang-up where the tests themselves run under nohup, as what they start takes that over.
+ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+ENDS = [number for number in ENDS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def draw(name, size=(48, 32), mode="RGB"):

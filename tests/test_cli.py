@@ -21,7 +21,7 @@ from PIL import Image
 
 import clips
 import pictures
-from commands import draw, files, process, records, s2crop, usage_error
+from commands import ENDS, draw, files, process, records, s2crop, usage_error
 from fake_cropper import FakeCropper
 from s2crop import choices, cli, covers
 from s2crop.cli import crop as command
@@ -1111,10 +1111,10 @@ def test_an_interrupt_while_loading(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loading, "load_cropper", load)
-    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in ENDS]
     code, out, err = s2crop("a.png", "--overwrite")
     assert (code, out, err) == (130, "", "s2crop: interrupted before the first picture\n")
-    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert handlers == [signal.getsignal(number) for number in ENDS]
 
 
 @pytest.mark.parametrize("where", ["load", "rank"])
@@ -1157,7 +1157,7 @@ def test_an_interrupt_while_a_video_is_decoded():
     assert set(files("s2crop-out")) <= {"a_free.png", "b_free.png", "c_free.png"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDS)
 def test_interrupt(number):
     for i in range(40):
         draw(f"photos/{i:02}.png")
@@ -1177,6 +1177,21 @@ def test_interrupt(number):
     for name in files("s2crop-out"):
         assert re.fullmatch(r"\d\d_free\.png", name)
         Image.open(Path("s2crop-out") / name).load()
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_signals_that_are_ignored_stay_so(number):
+    """As `nohup` and shells ask for."""
+    for i in range(9):
+        draw(f"photos/{i}.png")
+    before = signal.signal(number, signal.SIG_IGN)  # a process that is started takes it over
+    try:
+        run = process("photos", "--json", "-b", "1", cropper="FakeCropper(delay_s=0.1)")
+    finally:
+        signal.signal(number, before)
+    lines = [run.stdout.readline()]
+    run.send_signal(number)
+    assert len(lines + run.stdout.readlines()) == 9 and run.wait(20) == 0
 
 
 @pytest.mark.slow

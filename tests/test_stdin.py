@@ -3,14 +3,16 @@
 import hashlib
 import io
 import os
+import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import clips
-from commands import draw, files, records, s2crop, usage_error
+from commands import ENDS, draw, files, process, records, s2crop, usage_error
 from s2crop.errors import InputError
 from s2crop.files import sources, stdin
 from s2crop.files.formats import Kind
@@ -83,6 +85,22 @@ def test_a_video_is_read_up_to_a_limit(monkeypatch, clip, tmp_path):
     monkeypatch.setattr(stdin, "MAX_CLIP_BYTES", 2000)
     (record,) = records("-", input=clip, code=1)
     assert "more than 2000 bytes on standard input: give the video as a file" in record["error"]
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_an_interrupt_leaves_no_part_of_a_video(number, clip, monkeypatch, tmp_path_factory):
+    place = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(place))
+    run = process("-", stdin=subprocess.PIPE)
+    run.stdin.write(clip)  # and there is more to come
+    run.stdin.flush()
+    started = time.monotonic()
+    while not list(place.rglob("stdin")):
+        assert time.monotonic() - started < 20
+        time.sleep(0.05)
+    run.send_signal(number)
+    assert run.wait(20) == 130 and run.stderr.read().startswith(b"s2crop: interrupted before the first picture")
+    assert list(place.iterdir()) == []
 
 
 def test_a_full_disk_is_one_line(monkeypatch, clip):

@@ -15,7 +15,7 @@ log = logging.getLogger("s2crop")
 
 
 class Signals:
-    """The first interrupt or request to terminate becomes a KeyboardInterrupt; the next ones change nothing.
+    """The first interrupt, request to terminate or hang-up becomes a KeyboardInterrupt; the next ones change nothing.
 
     See `s2crop.run.stopping.Interrupts`. An import may swallow the exception or make another of it: hence `received`.
     """
@@ -27,7 +27,8 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            # A terminal that is closed hangs up; Windows knows no such signal.
+            for number in filter(None, (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None))):
                 # Ignored ones stay so: nohup, and shells for what they run in the background, want it.
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._stop)
