@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 import clips
 from commands import ENDS, draw, files, process, records, s2crop, usage_error
+from s2crop import cli
 from s2crop.errors import InputError
 from s2crop.files import sources, stdin
 from s2crop.files.formats import Kind
@@ -115,6 +117,22 @@ def test_a_full_disk_is_one_line(monkeypatch, clip):
 def test_nothing_on_standard_input():
     (record,) = records("-", input=b"", code=1)
     assert "empty" in record["error"]
+
+
+@pytest.mark.parametrize(
+    "asked, said",
+    [(["--files-from", "-"], "no picture or video matches"), (["--boxes", "-"], "- has no boxes"),
+     (["--files-from", "-", "--sheet", "sheet.html"], "no picture or video matches")],
+)  # fmt: skip
+def test_a_list_on_standard_input_that_is_closed_is_an_empty_one(monkeypatch, asked, said):
+    nothing = (3, "", f"s2crop: nothing to do: {said}\n")
+    assert s2crop(*asked, input=b"") == nothing
+    monkeypatch.setattr(sys, "stdin", None)
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(asked)
+    assert (ended.value.code, errors.getvalue(), files()) == (3, nothing[2], [])
 
 
 def test_a_list_is_read_up_to_a_limit(monkeypatch):

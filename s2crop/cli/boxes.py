@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import click
 
 from s2crop.cli.handover import naming
-from s2crop.cli.inputs import check_protected, received
+from s2crop.cli.inputs import check_protected, opened, received
 from s2crop.cli.options import Options
 from s2crop.cli.settle import settle_covers
 from s2crop.files.boxes import Boxes, read_boxes
@@ -27,8 +26,8 @@ _MOST_TOLD = 100  # lines of which not even the input can be read that are told 
 def read(options: Options) -> Boxes:
     """Read the file of --boxes."""
     assert options.boxes is not None
-    with click.open_file(options.boxes, "rb") as stream:
-        return read_boxes(cast("BinaryIO", stream))
+    with opened(options.boxes) as stream:
+        return read_boxes(stream)
 
 
 def settled(options: Options, boxes: Boxes, cleanup: ExitStack) -> tuple[Options, Listed, frozenset[Path]]:

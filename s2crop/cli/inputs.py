@@ -33,11 +33,18 @@ def names_of(options: Options) -> list[str]:
     names = list(options.inputs)
     check_protected(options, _list_file(options))  # before anything is told, of a list without names too
     if options.files_from:
-        with click.open_file(options.files_from, "rb") as stream:
-            names += read_file_list(cast("BinaryIO", stream), options.null_separated)
+        with opened(options.files_from) as stream:
+            names += read_file_list(stream, options.null_separated)
         if "-" in names and options.files_from == "-":
             raise click.UsageError(_BOTH)
     return names
+
+
+def opened(name: str) -> BinaryIO:
+    """A file that has a list in it, or standard input ("-"); nothing is in that where it was closed from the start."""
+    if name == "-" and sys.stdin is None:
+        return io.BytesIO()
+    return cast("BinaryIO", click.open_file(name, "rb"))
 
 
 def found(options: Options, names: Sequence[str], passed_over: Counter[str]) -> "list[Source]":
@@ -112,7 +119,7 @@ def streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Re
     except ValueError as error:
         raise click.UsageError(f"--name: {error}") from None
     namer = Namer(options.ratios, options.top, **naming(options), remember=_REMEMBERED)
-    stream = cast("BinaryIO", click.open_file("-", "rb"))
+    stream = opened("-")
     protected = Recent(_REMEMBERED)
     names = NameStream(stream, options.null_separated, options.inputs)
     plan = partial(namer.plan, owners=Strangers(_REMEMBERED))
