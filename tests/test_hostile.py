@@ -1,8 +1,10 @@
 """Files that strangers send, through the whole command with a small network: crops or one clear line, never a trace."""
 
+import io
 import json
 import os
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pictures
 from commands import files, records, s2crop, usage_error
 from s2crop import Cropper
 from s2crop.cli import loading
-from s2crop.files import sound, sources
+from s2crop.errors import InputError
+from s2crop.files import jpeg, sound, sources
 from s2crop.files.pixels import to_srgb
 
 PHOTO = pictures.photo(160, 100)
@@ -109,6 +112,48 @@ def test_a_header_that_promises_billions_of_pixels_is_not_believed(fmt, monkeypa
         if fmt == "PNG":
             data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     assert refused("a.jpg", bytes(data)) == f"{side}x{side} is over 200000000 pixels (--max-pixels)"
+
+
+def in_scans(size_wh, scans, progressive, components=3):
+    """A JPEG whose scans are of one component each and have no bytes besides their headers."""
+    marker, coefficients = (0xC2, b"\0\0\0") if progressive else (0xC0, b"\0\x3f\0")
+    frame = struct.pack(">HBHHB", 8 + 3 * components, 8, *size_wh[::-1], components)
+    frame += b"".join(bytes([i, 0x11, 0]) for i in range(components))
+    tables = b"".join(b"\xff\xc4" + struct.pack(">HB", 20, kind) + b"\1" + bytes(16) for kind in (0, 0x10))
+    head = b"\xff\xd8\xff\xdb\0\x43\0" + b"\1" * 64 + b"\xff" + bytes([marker]) + frame + tables
+    made = (b"\xff\xda\0\x08\1" + bytes([i % components, 0]) + coefficients for i in range(scans))
+    return head + b"".join(made) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("progressive, components", [(True, 3), (True, 1), (False, 3)])
+def test_a_small_jpeg_that_would_take_minutes_is_not_decoded(progressive, components):
+    data = in_scans((14_000, 14_000), 20_000, progressive, components)
+    assert len(data) < 210_000
+    started = time.monotonic()
+    assert refused("a.jpg", data) == "JPEG with more than 100 scans is not supported"
+    assert time.monotonic() - started < 10
+    record, _ = cropped("small.jpg", in_scans((160, 100), 150, progressive, components))
+    assert record["width"] == 160
+
+
+@pytest.mark.parametrize("progressive, scans", [(True, 10), (False, 1)])
+def test_only_the_scans_that_are_decoded_count(progressive, scans, monkeypatch):
+    data = pictures.encoded(pictures.photo(300, 200, noise=20), progressive=progressive)
+    like_scans = b"\xff\xe5\xff\xff" + (b"\xff\xda\0\x08" * 20_000)[:65533]
+    marked = data[:2] + like_scans + data[2:] + like_scans  # in metadata, and behind the end
+    monkeypatch.setattr(jpeg, "_MOST_PIXELS", 0)
+    monkeypatch.setattr(jpeg, "MOST_SCANS", scans)
+    for one in (data, marked):
+        jpeg.check_scans(io.BytesIO(one))
+    record, _ = cropped("a.jpg", marked)
+    assert (record["width"], record["height"]) == (300, 200)
+    if progressive:
+        hidden = b"\xff\x01\xff\xff", b"\xff\xff", b"\xff\xd0\xff\xff", b"\xff\x02\xff\xff", b"\xff\xfe\0\2"
+        monkeypatch.setattr(jpeg, "MOST_SCANS", scans - 1)
+        at = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+        for more in (b"", *hidden):  # what libjpeg goes past, or ends at; no segment that a scan could hide in
+            with pytest.raises(InputError, match=f"more than {scans - 1} scans"):
+                jpeg.check_scans(io.BytesIO(data[:at] + more + data[at:]))
 
 
 def denied_to(real, name):

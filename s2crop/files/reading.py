@@ -98,6 +98,7 @@ def loaded(image: Image.Image, facts: Facts) -> Loaded:
     """Decode an opened picture.
 
     Raises:
+        InputError: a JPEG that is made to take long.
         Exception: whatever Pillow's decoders make of damaged files.
     """
     if facts.coding is not None and facts.coding.hdr and image.format == "HEIF":
@@ -107,6 +108,8 @@ def loaded(image: Image.Image, facts: Facts) -> Loaded:
         image.fp.seek(0)
         deep = pillow_heif.open_heif(image.fp, convert_hdr_to_8bit=False)  # Pillow's plugin would leave eight bits
         return Loaded(image, np.asarray(deep[deep.primary_index]))
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and image.fp is not None:
+        jpeg.check_scans(image.fp)
     try:
         image.load()
     except OSError as error:
