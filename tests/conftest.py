@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: spinning threads starve each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes: each has a processor of its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # as shells start jobs in the background: tests interrupt what they start
