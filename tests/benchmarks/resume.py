@@ -24,7 +24,7 @@ from s2crop.files.plan import Plan
 from s2crop.files.sources import find_sources
 from s2crop.files.write import write_atomic
 from s2crop.geometry.ratio import FREE, Ratio
-from s2crop.run.resume import CROP, Resume
+from s2crop.run.resume import CROP, Resume, What
 from s2crop.run.work import BatchOptions, Job
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def make(folder: Path, count: int) -> None:
         job = Job(i, source, Plan({(FREE, 1): output}))
         resume.find_origin(job)
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(encode(image, ".jpg", 90, software=resume.mark(job, ".jpg", CROP, FREE, 1)))
+        output.write_bytes(encode(image, ".jpg", 90, software=resume.mark(job, ".jpg", What(CROP, FREE, 1))))
 
 
 def look_through(folder: Path, profile: bool) -> float:
