@@ -62,8 +62,7 @@ def settle(given: dict[str, Any]) -> Options:
             raise click.UsageError("--name is for outputs in a folder, and --output is none")
         for option in ("overlay", "heatmap", "keep_frames"):
             if getattr(options, option):
-                option = f"--{option.replace('_', '-')}"
-                raise click.UsageError(f"{option} writes a picture beside the crops: give --output a folder")
+                raise click.UsageError(f"{flag(option)} writes a picture beside the crops: give --output a folder")
         if (count := options.top * sum(max(1, len(sizes_of(options.sizes, r))) for r in options.ratios)) > 1:
             raise click.UsageError(f"--output {output} takes one crop, and {count} are asked for: give a folder")
     if options.sheet:

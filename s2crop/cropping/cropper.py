@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from s2crop.choices import PROPOSALS
 from s2crop.cropping.content import contents
 from s2crop.cropping.features import APPEAL, SCORE, columns, measure
 from s2crop.cropping.prepare import prepare
@@ -82,8 +83,8 @@ class Cropper:
         choice = self._sight.choice
         assert choice is not None  # it comes with the subject head
         self._choice = {free: choice.weights(free).double().cpu().numpy() for free in (False, True)}
-        if proposals not in ("auto", "builtin", "torchvision"):
-            raise ValueError(f"proposals are auto, builtin or torchvision, not {proposals!r}")
+        if proposals not in PROPOSALS:
+            raise ValueError(f"proposals is one of {', '.join(PROPOSALS)}, not {proposals!r}")
         self._detector = load_detector(self._device) if proposals == "torchvision" else None
         self._in_full = partial(Cropper, model, weights, device, precision="fp32", proposals=proposals, search=search)
         self._full: Cropper | None = None  # once it was needed

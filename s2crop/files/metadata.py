@@ -19,7 +19,7 @@ _MAX_BYTES = 4 << 20  # of one kind; editors' histories can be longer, and are n
 _MAX_SEGMENT = 65533 - 30  # bytes of one in a JPEG, its name counted
 
 # EXIF
-_ORIENTATION, _ARTIST, _COPYRIGHT, _DATE, _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 274, 315, 33432, 306, 34665, 34853, 40965
+_ORIENTATION, _ARTIST, _COPYRIGHT, _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 274, 315, 33432, 34665, 34853, 40965
 _SOFTWARE = 305
 _DATE_TAKEN, _MAKER_NOTE, _WIDTH, _HEIGHT = 36867, 37500, 40962, 40963
 # How the input's file stores its pixels, which says nothing of the output.
