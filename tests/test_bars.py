@@ -237,6 +237,14 @@ def test_what_must_be_held_may_lie_in_a_bar(shipped_cropper):
     assert holds(tall.box, (300, 320, 1300, 1180))
 
 
+def test_a_ratio_that_does_not_fit_between_bars_moves_no_other(shipped_cropper):
+    page, place = letterboxed()
+    keep = (300, 320, 1000, 860)  # too wide for a square between the bars
+    (alone,) = shipped_cropper.crop(page, ["16:9"], keep=keep)
+    beside, square = shipped_cropper.crop(page, ["16:9", "1:1"], keep=keep)
+    assert beside.box == alone.box and holds(place, beside.box) and not holds(place, square.box)
+
+
 def test_heatmaps_cover_what_was_looked_at(shipped_cropper):
     page, place = letterboxed()
     prepared = shipped_cropper.prepare(Picture.open(page))

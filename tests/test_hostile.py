@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageFile
 
 import pictures
-from commands import files, records, s2crop, usage_error
+from commands import files, process, records, s2crop, usage_error
 from s2crop import Cropper
 from s2crop.cli import loading
 from s2crop.errors import InputError
@@ -577,6 +577,16 @@ def test_nothing_is_written_to_the_list_of_inputs(names):
     assert usage_error(*page) == "--sheet list.html is an input"
     assert Path("list").read_bytes() == Path("list.html").read_bytes() == names
     assert s2crop("in/a.jpg", "--files-from", os.devnull, "--log-file", os.devnull)[0] == 0
+
+
+def test_a_log_into_the_list_on_standard_input_is_refused():
+    put("list", b"none.jpg\n")
+    before = Path("list").read_bytes()
+    for option in ("--files-from", "--boxes"):
+        with open("list", "rb") as standard_input:
+            run = process(option, "-", "--log-file", "list", stdin=standard_input)
+            _, err = run.communicate(timeout=60)
+        assert run.returncode == 2 and b"--log-file list is an input" in err and Path("list").read_bytes() == before
 
 
 def test_no_crop_replaces_the_list_of_inputs():

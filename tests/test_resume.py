@@ -16,6 +16,7 @@ from s2crop.files import marks
 from s2crop.files.encode import encode
 from s2crop.files.marks import Mark, Origin, State
 from s2crop.files.metadata import Metadata
+from scenes import scene
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -129,6 +130,19 @@ def test_what_someone_else_made_costs_no_other_cover(monkeypatch):
     asked = "film.mp4", "-n", "1", "-a", "1:1,16:9"
     assert statuses(*asked, code=1) == ["error", "written"]
     assert statuses(*asked, code=1) == ["error", "skipped"] and len(cropper.batches) == 1
+
+
+def test_a_clip_whose_last_cover_is_refused_is_not_looked_through_again(monkeypatch):
+    cropper = FakeCropper()
+    monkeypatch.setattr(loading, "load_cropper", lambda *asked: cropper)
+    shots = [scene(seed, (96, 160)) for seed in range(2) for _ in range(50)]
+    clips.write_clip(Path("film.mp4"), shots)
+    asked = "film.mp4", "-n", "9", "-a", "1:1"
+    count = len(statuses(*asked))
+    assert 1 < count < 9
+    draw(f"s2crop-out/film_cover{count}_1x1.jpg", (5, 5))
+    scored = len(cropper.batches)
+    assert statuses(*asked, code=1) == ["skipped"] * (count - 1) + ["error"] and len(cropper.batches) == scored
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])

@@ -88,7 +88,7 @@ def outputs(*names, more=()):
     return {record["input"]: (Path(record["output"]).name, record["status"]) for record in got}
 
 
-@pytest.mark.parametrize("more", [[], ["--overwrite"], ["--skip-existing"], ["-f", "webp", "-a", "1:1,4:5", "-k", "2"]])
+@pytest.mark.parametrize("more", [[], ["-f", "webp", "-a", "1:1,4:5", "-k", "2"]])
 def test_outputs_that_stand_stay_whose_they_are_in_any_order(more):
     names = [f"{folder}/a.png" for folder in "qrstu"]
     for i, name in enumerate(names):
@@ -100,7 +100,7 @@ def test_outputs_that_stand_stay_whose_they_are_in_any_order(more):
         before = {name: (Image.open(f"s2crop-out/{name}").size) for name in files("s2crop-out")}
         again = outputs(*order, more=more)
         assert all(again[name][0] == first[name][0] for name in order if name in first)
-        assert "--overwrite" in more or {again[name][1] for name in order if name in first} == {"skipped"}
+        assert {again[name][1] for name in order if name in first} == {"skipped"}
         assert all(Image.open(f"s2crop-out/{name}").size == size for name, size in before.items())
     new = outputs("p/a.png", more=more)["p/a.png"]
     assert new[0] not in {name for name, _ in first.values()}
@@ -108,6 +108,26 @@ def test_outputs_that_stand_stay_whose_they_are_in_any_order(more):
     Path("list").write_text("\n".join(["p/a.png", *names]))
     told = records("--files-from", "list", *more)
     assert {record["input"]: Path(record["output"]).name for record in told} == listed, "as a list has it"
+
+
+def test_what_is_overwritten_or_left_is_settled_at_its_place():
+    for i, folder in enumerate("qrs"):
+        draw(f"{folder}/a.png", (48, 32 + i))
+        assert outputs(f"{folder}/a.png", more=["--overwrite"]) == {f"{folder}/a.png": ("a_free.png", "written")}
+    draw("t/a.png", (80, 32))
+    assert outputs("t/a.png", more=["--skip-existing"]) == {"t/a.png": ("a_free.png", "skipped")}
+    assert files("s2crop-out") == ["a_free.png"]
+
+
+def test_no_output_of_another_input_is_taken_though_the_first_is_its_own():
+    draw("p/a.png")
+    draw("q/a.png", (64, 32))
+    outputs("p/a.png", more=["-a", "1:1"])
+    assert outputs("q/a.png", more=["-a", "4:5"])["q/a.png"][0] == "a_4x5.png"
+    before = Path("s2crop-out/a_4x5.png").read_bytes()
+    told = records("--files-from", "-", "-a", "1:1,4:5", input=b"p/a.png")
+    assert {record["status"] for record in told} == {"written"}
+    assert Path("s2crop-out/a_4x5.png").read_bytes() == before
 
 
 def test_what_was_moved_or_edited_is_known_and_strangers_keep_theirs():

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -96,8 +97,19 @@ def _list_file(options: Options) -> frozenset[Path]:
 def check_protected(options: Options, protected: Container[Path]) -> None:
     """Whether messages or the sheet would be written to an input, or to the list of inputs."""
     for option, path in (("--log-file", options.log_file), ("--sheet", options.sheet)):
-        if path and Path(os.path.realpath(path)) in protected:
+        if path and (Path(os.path.realpath(path)) in protected or _is_read(path, options)):
             raise click.UsageError(f"{option} {path} is an input")
+
+
+def _is_read(path: Path, options: Options) -> bool:
+    """Whether a file is what names or boxes on standard input come from: what is added to it would be read as well."""
+    if "-" not in (options.files_from, options.boxes) or sys.stdin is None:
+        return False
+    try:
+        read = os.fstat(sys.stdin.fileno())
+        return stat.S_ISREG(read.st_mode) and os.path.samestat(read, os.stat(path))
+    except (OSError, ValueError):  # the file is not there yet; standard input is none of the system's
+        return False
 
 
 def streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Recent]":
@@ -108,6 +120,7 @@ def streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Re
 
     if "-" in options.inputs:
         raise click.UsageError(_BOTH)
+    check_protected(options, frozenset())
 
     def find(name: str) -> list[Source]:
         if name == "-":  # standard input is taken: a file of that name
@@ -122,7 +135,9 @@ def streamed(options: Options, passed_over: Counter[str]) -> "tuple[Streamed, Re
     stream = opened("-")
     protected = Recent(_REMEMBERED)
     names = NameStream(stream, options.null_separated, options.inputs)
-    plan = partial(namer.plan, owners=Strangers(_REMEMBERED))
+    # With these options what stands at an output's place is settled there.
+    owners = None if options.overwrite or options.skip_existing else Strangers(_REMEMBERED)
+    plan = partial(namer.plan, owners=owners)
     return Streamed(names, find, plan, protected, options.shard or (1, 1)), protected
 
 

@@ -114,7 +114,7 @@ def _possible(picture: Prepared, request: CropRequest) -> tuple[Ratio, ...]:
 def _between_bars(picture: Prepared, request: CropRequest) -> list[View]:
     """The picture, what lies between its bars, or each for some of the ratios.
 
-    Bars count as picture for the ratio "original", and where the request cannot be met between them.
+    Bars count as picture for the ratio "original", and for those of which no crop between them holds what is required.
 
     Raises:
         InputError: what the request requires lies outside the picture.
@@ -125,17 +125,17 @@ def _between_bars(picture: Prepared, request: CropRequest) -> list[View]:
     must = required(request, (picture.width, picture.height))
     if must is not None and not inside.holds(must):
         return [whole]
-    original = tuple(ratio for ratio in request.ratios if ratio.label == ORIGINAL)
-    others = tuple(ratio for ratio in request.ratios if ratio.label != ORIGINAL)
-    if must is not None and request.pad == "never":
-        size_wh = inside.prepared.width, inside.prepared.height
-        if not all(can_hold(ratio.value, size_wh, must) for ratio in others):
-            return [whole]
+    size_wh = inside.prepared.width, inside.prepared.height
+    between = tuple(
+        ratio
+        for ratio in request.ratios
+        if ratio.label != ORIGINAL and (must is None or request.pad != "never" or can_hold(ratio.value, size_wh, must))
+    )
     found = []
-    if others:
-        found.append(View(inside.prepared, replace(inside.request(request, must), ratios=others), inside.box[:2]))
-    if original:
-        found.append(View(picture, replace(request, ratios=original)))
+    if between:
+        found.append(View(inside.prepared, replace(inside.request(request, must), ratios=between), inside.box[:2]))
+    if rest := tuple(ratio for ratio in request.ratios if ratio not in between):
+        found.append(View(picture, replace(request, ratios=rest)))
     return found
 
 

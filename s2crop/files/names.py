@@ -70,7 +70,7 @@ class _Owners:
 
     def leave(self, plan: Plan, tag: str, source: Source) -> bool:
         """Whether a source may have the names of a plan: what stands there, if anything does, is no other one's."""
-        mark = _mark_of(plan)
+        mark = next(_marks_of(plan), None)
         if mark is None:
             return True
         alike = self._by_input.get(mark.origin.input, [])
@@ -86,8 +86,8 @@ class _Owners:
 
 
 class Strangers:
-    """The same of sources that come one by one: whatever has the mark of another input is that one's, as it may come
-    yet.
+    """Tells what stands already and is to stay another source's, of sources that come one by one: whatever has the
+    mark of another input is that one's, as it may come yet.
 
     Args:
         remember: how many tags of others are kept in mind.
@@ -101,14 +101,18 @@ class Strangers:
 
     def leave(self, plan: Plan, tag: str, source: Source) -> bool:
         """Whether a source may have the names of a plan: what stands there, if anything does, is its own."""
-        mark, own = _mark_of(plan), self._origin(source)
-        if mark is None or own is None or mark.origin.input == own.input or mark.origin.path == own.path:
+        own = self._origin(source)
+        if own is None:
             return True
-        for whose in (mark.origin.path, mark.origin.input):
-            self._kept.setdefault((source.relative.parent, whose), tag)
+        others = [
+            mark.origin for mark in _marks_of(plan) if mark.origin.input != own.input and mark.origin.path != own.path
+        ]
+        for origin in others:
+            for whose in origin.path, origin.input:
+                self._kept.setdefault((source.relative.parent, whose), tag)
         while len(self._kept) > 2 * self._remember:
             del self._kept[next(iter(self._kept))]
-        return False
+        return not others
 
     def kept(self, source: Source) -> list[str]:
         """The tag of a source's outputs, if another one came upon them."""
@@ -126,13 +130,12 @@ class Strangers:
         return self._last[1]
 
 
-def _mark_of(plan: Plan) -> Mark | None:
-    """The first mark in what stands where a plan's outputs go."""
+def _marks_of(plan: Plan) -> Iterator[Mark]:
+    """The marks in what stands where a plan's outputs go."""
     for path in plan.all_paths():
         with suppress(OutputError):  # writing it will say what is wrong
             if mark := marks.look(path).mark:
-                return mark
-    return None
+                yield mark
 
 
 class Namer:

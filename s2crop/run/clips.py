@@ -84,12 +84,14 @@ class ClipWorkers(Workers):
     def _done_covers(self, job: Job) -> list[Job] | None:
         """The covers of a clip if nothing is left to do about any; None otherwise."""
         done: list[Job] = []
+        few = None  # covers, where the marks of any tell that the clip has no more
         for rank in range(1, self._options.covers + 1):
             cover = self._cover(job, rank)
             if not self._is_done(cover):
                 return None
             done.append(cover)
-            if cover.few_covers == rank:  # the clip has no more
+            few = cover.few_covers or few
+            if few == rank:
                 break
         return done
 
@@ -127,6 +129,7 @@ class ClipWorkers(Workers):
         assert job.video is not None
         records: list[Record] = []
         if not chosen:
+            job.notes += job.video.warnings
             return self.each(job, [], lambda record: record)
         try:
             for rank, (cover, frame) in enumerate(covers.frames_of(job.video, chosen), start=1):

@@ -13,7 +13,6 @@ from s2crop.cropping.request import Crop, Thing
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import sizes
 from s2crop.files.boxes import Line, why_not
-from s2crop.files.formats import Kind
 from s2crop.files.picture import Picture
 from s2crop.files.sniff import CLIP
 from s2crop.geometry.pads import Pads, pads_around
@@ -45,7 +44,7 @@ class BoxWorkers(ClipWorkers):
         try:
             self._check_stop()
             self._resume.find_origin(job)
-            done = self._do_clip(job) if job.source.kind is Kind.CLIP else self._do_picture(job)
+            done = self._do_clip(job) if job.given.lines[0].is_clip else self._do_picture(job)
         except BrokenPipeError:
             raise  # the stream's
         except Exception as error:

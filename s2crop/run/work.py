@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -73,7 +74,7 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         for name, given, most in (("quality", self.quality, 100), ("max_pixels", self.max_pixels, math.inf)):
-            if not isinstance(given, int) or not 1 <= given <= most:
+            if not isinstance(given, Integral) or not 1 <= int(given) <= most:
                 to = "" if most == math.inf else f" to {most}"
                 raise ValueError(f"{name} is a whole number from 1{to}, not {given!r}")
         if not isinstance(self.no_upscale, bool):

@@ -178,6 +178,8 @@ class Workers(Work):
 
     def _differing(self, job: Job, records: Sequence[Record]) -> list[str]:
         """A line about outputs that stay at a box that was given, while other sizes of these crops have another."""
+        if job.boxes is not None:
+            return []  # all are given
         made = {(record.ratio, record.rank) for record in records if record.box is not None}
         given = [
             record.output
