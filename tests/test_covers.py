@@ -196,6 +196,8 @@ def test_pictures_that_follow_quickly_are_as_many_as_are_asked_for():
         winners = winners_of(slides, count=6, fps=fps)
         assert len({round(winner.time_s * fps) for winner in winners}) >= 6 and all(w.good for w in winners)
     assert all(w.good for w in winners_of([BLACK] * 8 + slides[:3] + [BLACK] * 8, count=6, fps=4))
+    for count in (1, 4):  # of a few pictures none are titles and credits
+        assert {0, 4} <= {round(winner.time_s * 10) for winner in winners_of(slides[:5], count=count, fps=10)}
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -209,6 +211,17 @@ def test_a_bar_that_subtitles_come_and_go_on_is_one(turned):
 
     assert seen([0] * 10) == seen([1, 1, 1, 0, 1, 1, 1, 1, 0, 1]) == pytest.approx((0, 11 / 90, 0, 11 / 90))
     assert seen([1] * 10)[1] == pytest.approx(4 / 90)
+    frames = np.zeros((20, *BLACK.shape), np.uint8)  # a subtitle for all of a shot, and none in the next
+    frames[:10, 11:79], frames[10:, 11:79] = scene(1, (68, 160)), scene(2, (68, 160))
+    frames[:10, 83:86, 40:120:2] = 255
+    measures = watched(frames)[0]
+    assert (
+        keyframes.bars(measures, (0, 10))
+        == keyframes.bars(measures, (10, 20))
+        == pytest.approx((0, 11 / 90, 0, 11 / 90))
+    )
+    alone = watched(frames[:10])[0]
+    assert keyframes.bars(alone, (0, 10), keyframes.widest_bars(measures))[1] == pytest.approx(11 / 90)
     dark = np.zeros((10, *BLACK.shape), np.uint8)  # the lower part of a dark picture now and then
     dark[:, 11:] = scene(1, (79, 160))
     dark[3:5, 50:] = 0
@@ -276,8 +289,27 @@ def test_worth_goes_by_score_sharpness_stillness_faces_and_goodness():
     first, second = worth(shown(length_s=1), shown(length_s=9))
     assert second - first == pytest.approx(0.5 * (0.9**0.5 - 0.1**0.5))
     first, second = worth(shown(), shown(), subtitles=(1.0, 0.0))
-    assert second - first == pytest.approx(1.2)
+    assert second - first == pytest.approx(1)
     assert np.ptp(worth(shown(), shown(), subtitles=(1.0, 1.0))) == 0  # there is nothing else
+    slide = Shown(dataclasses.replace(winner(good=False), drawn=True), (160, 90), (0, 0, 160, 90), 1.5, None)
+    assert np.ptp(worth(slide, slide, subtitles=(1.0, 0.0))) == 0  # it is written on the slide
+
+
+def test_a_subtitle_that_the_crops_leave_out_does_not_count():
+    class Subtitled(FakeCropper):  # the first of two frames; crops are squares in the middle
+        def rank_and_propose(self, prepared, request):
+            return self.rank(prepared, request), [[((self.x, 80, self.x + 20, 86), 0.9, "text")], []]
+
+    frames = [
+        Shown(winner(t, seed), (160, 90), (0, 0, 160, 90), 1.5, prepared(160, 90)) for t, seed in ((1, 1), (5, 2))
+    ]
+    request = CropRequest(ratios=(parse_ratio("1:1"),))
+    scores = {}
+    for x in (70, 10):
+        cropper = Subtitled()
+        cropper.x = x
+        scores[x] = {cover.time_s: cover.score for cover in covers.rank(cropper, frames, request, 2)}
+    assert scores[10][1.0] == pytest.approx(scores[10][5.0]) and scores[70][5.0] - scores[70][1.0] == pytest.approx(1)
 
 
 def test_subtitles_lie_low_and_in_the_middle():

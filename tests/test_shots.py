@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s2crop.video import shots
+from s2crop.video import letterbox, shots
 from s2crop.video.shots import Measures, measure
 from scenes import BLACK, SIZE, WHITE, between, blurred, scene
 
@@ -131,9 +131,14 @@ def test_a_few_bright_pixels_are_part_of_a_bar():
     frame = np.full((720, 1280, 3), 90, np.uint8)
     frame[:90] = frame[-90:] = 5
     frame[89, [3, 400, 401, 700, 1100, 1279]] = 60  # what a codec leaves beside an edge
-    assert shots.find_bars(frame[None]).tolist() == [[0, 90, 0, 90]]
+    assert shots.find_bars(frame[None], shots.STRAY_FRAC).tolist() == [[0, 90, 0, 90]]
+    assert letterbox.find_inside(frame, (0, 88 / 720, 0, 88 / 720)) == (0, 90, 1280, 630)
     frame[89, 600:620] = 60
-    assert shots.find_bars(frame[None]).tolist() == [[0, 89, 0, 90]]
+    assert shots.find_bars(frame[None], shots.STRAY_FRAC).tolist() == [[0, 89, 0, 90]]
+    sky = np.full((720, 1280, 3), 9, np.uint8)
+    sky[300:], sky[1:300:9, 640] = 90, 255  # a star in every ninth row
+    assert letterbox.find_inside(sky, (0, 0, 0, 0))[1] <= 1
+    assert letterbox.find_inside(sky, (0.1, 0, 0.1, 0))[1] <= 1
 
 
 def test_frames_of_any_shape_are_measured():

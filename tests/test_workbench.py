@@ -289,6 +289,21 @@ def test_labels_that_are_something_else_are_one_line(data, weights, tmp_path, wh
     assert out.exit_code == 1 and out.stderr.count("\n") == 1 and str(path) in out.stderr, out.stderr
 
 
+@pytest.mark.parametrize("make", ["array", "nothing", "brackets"])
+def test_masks_and_labels_of_any_kind_are_one_line(data, weights, tmp_path, make):
+    path = tmp_path / "a.npz"
+    args = ["integrity", data, data / "boxes.json.gz", "--masks", path]
+    if make == "array":
+        np.save(path.open("wb"), np.zeros(3))
+    elif make == "nothing":
+        path.write_bytes(b"")
+    else:
+        path.write_text("[" * 200_000)
+        args = ["fcdb", data, path]
+    out = CliRunner().invoke(cli.evaluate, [*map(str, args), "--split", "all", "--weights", weights, "-d", "cpu"])
+    assert out.exit_code == 1 and out.stderr.count("\n") == 1 and str(path) in out.stderr, out.output
+
+
 def test_help_of_both_commands():
     for command in (cli.evaluate, cli.train):
         out = CliRunner().invoke(command, ["--help"])

@@ -220,7 +220,7 @@ class Cropper:
         whole = dataclasses.replace(prepared, inside=None, windows=())
         where = [part_of(prepared, box) for box in boxes]
         scores = np.zeros(len(boxes), np.float32)
-        for part in (prepared.inside, *prepared.windows, None):
+        for part in (*filter(None, [prepared.inside]), *prepared.windows, None):
             rows = [k for k, one in enumerate(where) if one is part]
             if rows:
                 view, place = (whole, (0, 0)) if part is None else (part.prepared, part.box[:2])

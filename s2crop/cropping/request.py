@@ -17,7 +17,7 @@ from s2crop.files import pad
 from s2crop.files.picture import Picture
 from s2crop.files.sizes import layout
 from s2crop.geometry.boxes import moved, object_position
-from s2crop.geometry.ratio import Ratio
+from s2crop.geometry.ratio import ORIGINAL, Ratio
 
 _ROUNDING = 1e-6  # pixels by which fractions may miss the picture's border
 
@@ -59,6 +59,10 @@ class CropRequest:
         for name, given, form in (("focus", self.focus, "x, y"), ("keep", self.keep, "x, y, width, height")):
             if given is not None and not _are_numbers(given, form.count(",") + 1):
                 raise ValueError(f"{name} is ({form}), finite numbers, not {given!r}")
+
+    def counts_bars(self, label: str) -> bool:
+        """Whether even bars at the edges count as picture for the ratio of this label."""
+        return self.keep_bars or label == ORIGINAL
 
 
 class Thing(NamedTuple):

@@ -21,7 +21,7 @@ def read_json(path: Path) -> Any:
     raw = path.read_bytes()
     try:
         return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-    except (ValueError, EOFError, OSError, zlib.error) as error:
+    except (ValueError, EOFError, OSError, RecursionError, zlib.error) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
 
 

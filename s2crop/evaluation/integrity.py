@@ -170,7 +170,7 @@ def _read_masks(path: Path | None) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as masks:
             return {name: masks[name] > 255 * SUBJECT_LEVEL for name in masks.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a file of masks ({error})") from None
 
 

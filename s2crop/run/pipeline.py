@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 from s2crop import report
 from s2crop.cropping.early import EarlyCropper
 from s2crop.cropping.request import Crop
-from s2crop.geometry.ratio import ORIGINAL
 from s2crop.preview.sheet import Thumbnails
 from s2crop.report import Clock, Record, Summary
 from s2crop.run.ahead import LookAhead, tell_when_done
@@ -281,8 +280,8 @@ class _Pipeline:
                 if self._options.overlay_proposals and job.plan.overlay:
                     job.proposals = self._cropper.proposals_prepared(job.ready)
                 if job.plan.heatmap and not self._options.dry_run:
-                    whole = self._options.request.keep_bars or crops[0].ratio == ORIGINAL
-                    job.heatmaps = self._cropper.heatmaps_prepared(job.ready, crops[0].box, whole)
+                    bars = self._options.request.counts_bars(crops[0].ratio)
+                    job.heatmaps = self._cropper.heatmaps_prepared(job.ready, crops[0].box, bars)
         except Exception as error:
             self._raise_if_it_ends_the_run(error)
             return error

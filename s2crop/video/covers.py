@@ -45,7 +45,7 @@ LENGTH_WEIGHT = 0.5  # of the root of the share of the clip that looks so, by wh
 FLAT_WEIGHT = 0.5  # of a frame with nothing on it, falling to 0 where HECATE's limit for flat frames is
 BAD_PENALTY = 1.0
 # Crops that hold a subtitle whole are scored 0.8 to 1.1 higher than the same ones without it.
-SUBTITLE_WEIGHT = 1.2  # of text that is there for sure and lies as subtitles do
+SUBTITLE_WEIGHT = 1.0  # of text that is there for sure and lies as subtitles do
 SUBTITLE_SURE = 0.6  # score of text, from which on it is
 SUBTITLE_TOP_FRAC = 0.6  # of the height, above which none lies
 SUBTITLE_HEIGHT_FRAC = 0.03, 0.15  # of a line
@@ -263,12 +263,16 @@ def rank(
     usable = [one for one, count_met in zip(usable, met, strict=True) if count_met == max(met)]
     scores = [float(np.mean([crop.score for crop in crops if crop.rank == 1])) for _, crops, _ in usable]
     faces = [open_face(own, one.prepared.width, one.prepared.height) for one, _, own in usable]
-    subtitles = [subtitle(own, one.prepared.width, one.prepared.height) for one, _, own in usable]
+    subtitles = [_held_subtitle(one, crops, own) for one, crops, own in usable]
     kept = [one for one, _, _ in usable]
     chosen = []
     for i, score in choose([one.winner for one in kept], worth(kept, scores, faces, subtitles), count).items():
         one, found, own = usable[i]
-        maps = cropper.heatmaps_prepared(one.prepared, found[0].box, request.keep_bars) if heatmaps else []
+        maps = (
+            cropper.heatmaps_prepared(one.prepared, found[0].box, request.counts_bars(found[0].ratio))
+            if heatmaps
+            else []
+        )
         chosen.append(_cover(one, score, found, own, maps))
     return chosen
 
@@ -316,7 +320,7 @@ def worth(
 
     Args:
         scores: of their crops.
-        faces: of `open_face`; subtitles: of `subtitle`.
+        faces: of `open_face`; subtitles: of `subtitle`, in the crops.
     """
     focus = np.array([one.focus for one in shown])
     enough = min(FOCUS_ENOUGH, focus.max())
@@ -326,10 +330,11 @@ def worth(
     flat = np.maximum(1 - np.array([one.winner.gradient for one in shown]) / shots.MIN_GRADIENT, 0)
     length_s = np.array([one.winner.length_s for one in shown])
     merits = FACE_WEIGHT * np.array(faces) + LENGTH_WEIGHT * np.sqrt(length_s / max(length_s.sum(), 1e-6))
-    more = np.array(subtitles) - min(subtitles)  # where every frame has one, none is the worse for it
-    faults = (
-        SUBTITLE_WEIGHT * more + FOCUS_WEIGHT * blur + MOTION_WEIGHT * motion + FLAT_WEIGHT * flat + BAD_PENALTY * bad
-    )
+    # Where every frame has one, none is the worse for it; and what is written on a slide is no subtitle.
+    added = np.array(subtitles) - min(subtitles)
+    added[bad & [one.winner.drawn for one in shown]] = 0
+    faults = FOCUS_WEIGHT * blur + MOTION_WEIGHT * motion + FLAT_WEIGHT * flat + BAD_PENALTY * bad
+    faults += SUBTITLE_WEIGHT * added
     return np.array(scores) + merits - faults
 
 
@@ -342,6 +347,17 @@ def open_face(proposals: "Sequence[Proposal]", width: int, height: int) -> float
             space = min(min(x1, width - x2) / (x2 - x1), min(y1, height - y2) / (y2 - y1)) / FACE_SPACE
             best = max(best, score * float(np.clip(large, 0, 1) * np.clip(space, 0, 1)))
     return best
+
+
+def _held_subtitle(shown: Shown, crops: Sequence[Crop], proposals: "Sequence[Proposal]") -> float:
+    """`subtitle` of what the best crops show, mean of the ratios."""
+
+    def meets(box: Sequence[float], crop: Crop) -> bool:
+        return box[0] < crop.box[2] and crop.box[0] < box[2] and box[1] < crop.box[3] and crop.box[1] < box[3]
+
+    size_wh = shown.prepared.width, shown.prepared.height
+    best = [crop for crop in crops if crop.rank == 1]
+    return float(np.mean([subtitle([one for one in proposals if meets(one[0], crop)], *size_wh) for crop in best]))
 
 
 def subtitle(proposals: "Sequence[Proposal]", width: int, height: int) -> float:

@@ -150,11 +150,15 @@ class Decoder:
 
     def wait(self) -> None:
         """Read to the end of what ffmpeg has to say."""
-        self._is_waiting, self._signs = True, self._signs + 1
-        while self._out.read(1 << 20):
-            self._signs += 1
+        while self.passes_on():
+            pass
         self._reap()
         self._listener.join()
+
+    def passes_on(self) -> bool:
+        """Leave out a piece of what ffmpeg writes; whether there was any."""
+        self._is_waiting, self._signs = True, self._signs + 1
+        return bool(self._out.read(1 << 20))
 
     def failure(self) -> str | None:
         """Why ffmpeg did not reach the end, on one line; None if it did. Waits for it."""

@@ -26,6 +26,7 @@ MIN_WINNERS, MANY_WINNERS = 5, 12
 MAX_SUBSHOT_CLUSTERS = 64
 THUMBNAILS_KEPT = 2048  # frames, 5 MB; what is found with them is kept of the rest
 STEADY = 1.5 / 90  # of the height or width: what the width of a bar that stays may seem to change by
+MOSTLY = 0.8  # of the good frames: what must be left without the ends, where shots are shorter than they should be
 MOST_OTHERS = 3  # key frames kept besides each winner
 
 
@@ -172,7 +173,8 @@ def find_winners(
 
     Args:
         count: covers asked for; up to three times as many are found, or half as many again where that is over 12.
-        head, tail: leave out the first 5 % and the last 10 % of the time.
+        head, tail: leave out the first 5 % and the last 10 % of the time, if as many good frames as covers are asked
+            for are left.
         sparse: the frames are seconds apart, so that their neighbours do not tell cuts and fades.
         last_s: when the clip ends, if not with the last frame.
     Returns:
@@ -322,11 +324,11 @@ def _candidates(
         owners = _owners(found, len(measures))
         return found, [sample for sample in samples if owners[sample.frame] >= 0 and not left_out[sample.frame]]
 
-    # from what is wanted to the least that will do
+    # from what is wanted to the least that will do; of a few pictures the ends are no titles and credits
+    rules = [(within & good & ~worst & ~transitions, False), (within & good, False)]
+    rules += [(within & good, True)] * bool((within & good).sum() >= MOSTLY * good.sum()) + [(good, True)]
     most: _Found = [], []
-    for kept, short_too in (
-        (within & good & ~worst & ~transitions, False), (within & good, False), (within & good, True), (good, True)
-    ):  # fmt: skip
+    for kept, short_too in rules:
         found, candidates = within_shots(kept, bad, short_too)
         if len(candidates) > len(most[1]):
             most = found, candidates
@@ -379,17 +381,27 @@ def _key_frames(
     return keys
 
 
-def bars(measures: Measures, shot: tuple[int, int]) -> Bars:
-    """Letterbox bars of a shot: there in three of four of its frames, and as wide on both sides. Subtitles may come and
-    go on one of them, if that is as wide as the other in one frame of ten.
+def widest_bars(measures: Measures) -> np.ndarray:
+    """Bars at the left, top, right and bottom as wide as in one frame of ten: [4]."""
+    return np.quantile(measures.bars, 0.9, axis=0, method="lower")
+
+
+def bars(measures: Measures, shot: tuple[int, int], of_clip: np.ndarray | None = None) -> Bars:
+    """Letterbox bars of a shot: there in three of four of its frames, and as wide on both sides. Subtitles may stand on
+    one of them, if that is as wide as the other in one frame of ten of the shot, or of the clip.
+
+    Args:
+        of_clip: its `widest_bars`, if the measures are not of all of it.
     """
+    of_clip = widest_bars(measures) if of_clip is None else of_clip
     seen = measures.bars[slice(*shot)]
     usual, widest = (np.quantile(seen, share, axis=0, method="lower") for share in (0.25, 0.9))
     found = np.minimum(usual, usual[[2, 3, 0, 1]])
     for side, other in ((0, 2), (1, 3), (2, 0), (3, 1)):
         stays = widest[side] - usual[side] <= STEADY
-        if stays and usual[other] < usual[side] - STEADY <= widest[other] <= usual[side] + STEADY:
-            found[[side, other]] = min(usual[side], widest[other])
+        for wide in widest[other], of_clip[other]:
+            if stays and usual[other] < usual[side] - STEADY <= wide <= usual[side] + STEADY:
+                found[[side, other]] = min(usual[side], wide)
     left, top, right, bottom = found.tolist()
     return left, top, right, bottom
 

@@ -35,8 +35,11 @@ def find_inside(frame: np.ndarray, bars: Bars) -> tuple[int, int, int, int]:
             looked for in the frame from there on, as far as two such pixels.
     """
     height, width = frame.shape[:2]
+    black = shots.find_bars(frame[None])[0]
+    if any(bars):  # dark edges that are no bars, as of a sky with stars, are not known to be black
+        black = np.where(bars, shots.find_bars(frame[None], shots.STRAY_FRAC)[0], black)
     sides = []
-    for bar, seen, length in zip(bars, shots.find_bars(frame[None])[0], (width, height) * 2, strict=True):
+    for bar, seen, length in zip(bars, black, (width, height) * 2, strict=True):
         near = round(bar * length)
         sides.append(int(np.clip(seen, near, near + round(2 * max(width, height) / shots.LONG_SIDE))))
     left, top, right, bottom = sides

@@ -132,7 +132,10 @@ def _has_jumps(path: Path, max_pixels: int, chosen: str, container: str) -> bool
         return False
     arguments = ["-loglevel", "level+warning", *input_arguments(path, max_pixels)]
     with Decoder([*arguments, "-map", chosen, "-c", "copy", "-f", "data", "pipe:1"]) as run:
-        run.wait()
+        while not run.has_jumps and run.passes_on():
+            pass
+        if not run.has_jumps:
+            run.wait()  # for all that it has to say
     return run.has_jumps
 
 

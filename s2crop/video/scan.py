@@ -132,7 +132,8 @@ class _Span:
             measures, samples, self._count, head=head, tail=tail, sparse=True, last_s=self._last_s
         )
         features = {float(measures.time_s[sample.frame]): sample.features for sample in samples}
-        refined = [self._refined(winner, features) for winner in rough]
+        of_clip = keyframes.widest_bars(measures)
+        refined = [self._refined(winner, features, of_clip) for winner in rough]
         found = [winner for winner in refined if winner is not None]
         found.sort(key=lambda winner: (-winner.length_s, winner.time_s))
         # Where few of them are found again, times mean nothing.
@@ -153,20 +154,20 @@ class _Span:
             and any(line.startswith(("damaged", "ends at")) for line in self._video.warnings)
         )
 
-    def _refined(self, winner: Winner, features: dict[float, np.ndarray]) -> Winner | None:
+    def _refined(self, winner: Winner, features: dict[float, np.ndarray], of_clip: np.ndarray) -> Winner | None:
         """The stillest of the sharp frames behind an I-frame,
         or behind another of its cluster if there is no good one.
         """
         best = None
         for time_s in (winner.time_s, *winner.others_s):
-            found = self._look_behind(winner, time_s, features[time_s])
+            found = self._look_behind(winner, time_s, features[time_s], of_clip)
             if found and (best is None or found.good):
                 best = found
             if best and best.good:
                 break
         return best
 
-    def _look_behind(self, winner: Winner, key_s: float, looks: np.ndarray) -> Winner | None:
+    def _look_behind(self, winner: Winner, key_s: float, looks: np.ndarray, of_clip: np.ndarray) -> Winner | None:
         self._on_time(key_s)
         end_s = min(key_s + BEHIND_S, math.inf if self._end_s is None else self._end_s)
         # The container may tell only about where the I-frame is.
@@ -178,7 +179,7 @@ class _Span:
             ):
                 kept = list(frames)
             if kept and abs(kept[0][0] - key_s) < 1e-3:
-                return _stillest(kept, winner, looks)
+                return _stillest(kept, winner, looks, of_clip)
         return None
 
 
@@ -195,8 +196,10 @@ def _checked(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float
         yield time_s, frame
 
 
-def _stillest(frames: list[tuple[float, np.ndarray]], winner: Winner, looks: np.ndarray) -> Winner:
-    """The winner moved to the stillest frame of the shot that the first of these frames begins."""
+def _stillest(frames: list[tuple[float, np.ndarray]], winner: Winner, looks: np.ndarray, of_clip: np.ndarray) -> Winner:
+    """The winner moved to the stillest frame of the shot that the first of these frames begins.
+    Args: of_clip: see `keyframes.bars`.
+    """
     watched = keyframes.watch(frames)
     assert watched is not None  # there is a frame at least
     measures, _ = watched
@@ -224,5 +227,5 @@ def _stillest(frames: list[tuple[float, np.ndarray]], winner: Winner, looks: np.
         gradient=float(measures.gradient[chosen]),
         good=not bad[chosen],
         drawn=bool(shots.is_drawn(measures)[chosen] and not measures.blended[chosen]),
-        bars=keyframes.bars(measures, (shot.start, shot.stop)),
+        bars=keyframes.bars(measures, (shot.start, shot.stop), of_clip),
     )

@@ -44,7 +44,7 @@ BLEND_MARGIN_S = 0.2  # the beginning and the end of a blend are too faint to be
 BLACK = 32  # of 255; brightest pixel of a row of a letterbox bar, noise of the codec included
 RIM_FRAC = 0.16  # of the sides: what lies that near to the edges of a frame tells nothing of its sharpness
 MIN_MIDDLE_ENERGY = 1e-4  # see `_edge_energy`; below it there is nothing to see in the middle
-STRAY_FRAC = 0.005  # of the pixels of a row of a bar, which may be brighter
+STRAY_FRAC = 0.005  # of the pixels of a row of a bar, which may be brighter: codecs leave them beside an edge
 MIN_SIDE = 5  # pixels; narrower frames are padded, for the gradient takes four off
 SMALL_SIDE = 16  # pixels of the long side of the thumbnails that blends are found on
 
@@ -128,17 +128,17 @@ def measure(time_s: Sequence[float], frames: np.ndarray, before: np.ndarray | No
     return Measures(measures.time_s, *(getattr(measures, field.name)[1:] for field in fields(Measures)[1:]))
 
 
-def find_bars(frames: np.ndarray) -> np.ndarray:
+def find_bars(frames: np.ndarray, stray: float = 0.0) -> np.ndarray:
     """Black columns and rows at the left, top, right and bottom of frames uint8 [F, h, w, 3]: int [F, 4].
 
-    A few pixels in them may be brighter, as a codec leaves them beside an edge. 0 in frames that are black all over.
+    0 in frames that are black all over. Args: stray: share of their pixels that may be brighter.
     """
     bright = (
         np.maximum(np.maximum(frames[..., 0], frames[..., 1]), frames[..., 2]) > BLACK
     )  # far quicker than max(axis=3)
     sides = []
     for axis in (1, 2):
-        strays = int(STRAY_FRAC * bright.shape[axis])
+        strays = int(stray * bright.shape[axis])
         seen = bright.sum(axis=axis) > strays if strays else bright.any(axis=axis)  # columns [F, w], then rows [F, h]
         black = ~seen.any(axis=1)
         sides += [np.where(black, 0, seen.argmax(axis=1)), np.where(black, 0, seen[:, ::-1].argmax(axis=1))]
