@@ -761,6 +761,7 @@ def test_a_file_of_another_kind():
     Path("x.jpg").write_bytes(pictures.encoded(pictures.photo(900, 700, noise=40)))
     code, _, err = s2crop("--boxes", "x.jpg")
     assert code == 1 and len(err.splitlines()) <= 102 and "more lines cannot be used" in err
+    assert err.splitlines()[-1].endswith(" that cannot be used")
 
 
 _VALUES = st.recursive(

@@ -65,6 +65,7 @@ def interrupted(stop: BaseException, resumes: bool) -> int:
     if not getattr(stop, "idle", True):
         # A thread inside a decoder would hold the exit up until it is through; it has nothing to leave behind.
         logging.shutdown()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed from the start
+            sys.stdout.flush()
         os._exit(INTERRUPTED)
     return INTERRUPTED

@@ -72,8 +72,9 @@ class Boxes:
     without: int = 0  # lines of outputs that were there already, which have no box
 
     def left_out_text(self) -> str:
-        """ "2 lines refused, 1 failed before", or nothing."""
+        """ "passed over 2 refused, 1 failed before", or nothing."""
         counts = [(self.refused, "refused"), (self.failed, "failed before"), (self.without, "skipped before, no box")]
+        counts += [(len(self.faults), "that cannot be used")]
         parts = [f"{count} {words}" for count, words in counts if count]
         return f"passed over {', '.join(parts)}" if parts else ""
 
