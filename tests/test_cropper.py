@@ -85,6 +85,15 @@ def test_focus_and_keep_are_inside_every_crop(cropper):
         assert crop.box[0] <= 500 and crop.box[1] <= 300 and crop.box[2] >= 620 and crop.box[3] >= 390
 
 
+def test_a_point_has_room_around_it_where_there_is_any(cropper):
+    for focus in ((100, 300), (320, 200), (600, 30)):
+        for crop in cropper.crop(picture(640, 400), ["16:9", "1:1", "9:16"], top=3, focus=focus):
+            x1, y1, x2, y2 = crop.box
+            for start, end, point, whole in ((x1, x2, focus[0], 640), (y1, y2, focus[1], 400)):
+                most = 0.1 * (end - start) - 2
+                assert point - start >= min(most, point) and end - point >= min(most, whole - point), (focus, crop.box)
+
+
 @pytest.mark.parametrize("least", [0.6, 0.9, 0.97, 1.0])
 def test_crops_are_as_large_as_was_asked_for(cropper, least):
     width, height = 640, 400

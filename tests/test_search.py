@@ -124,6 +124,17 @@ def test_top_crops_are_distinct_and_fewer_where_there_are_no_more():
     assert choose(boxes[:1].repeat(3, axis=0), worths[:1].repeat(3), 5) == [0]
 
 
+def test_others_than_the_best_are_those_of_the_highest_utility():
+    boxes = np.array([[0, 0, 10, 10], [3, 0, 13, 10], [40, 0, 50, 10], [60, 0, 70, 10], [80, 0, 90, 10]], float)
+    worths = np.array([0.9, 0.8, 0.3, 0.2, 0.1])
+    utilities = np.array([2.0, -np.inf, 1.0, 3.0, -1.0])
+    assert choose(boxes, worths, 1, utilities) == [0]
+    assert choose(boxes, worths, 2, utilities) == [0, 3]
+    assert choose(boxes, worths, 3, utilities) == [0, 2, 3]  # ranked by worth all the same
+    assert choose(boxes, worths, 5, utilities) == [0, 1, 2, 3, 4]  # what is not known comes last
+    assert choose(boxes, worths, 3) == [0, 1, 2]
+
+
 def test_share_inside_a_circle_equals_the_loop():
     rng = np.random.default_rng(5)
     start = rng.uniform(0, 60, (6, 2))

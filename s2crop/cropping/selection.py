@@ -13,13 +13,14 @@ from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around,
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Prepared, required
 from s2crop.errors import InputError
-from s2crop.geometry.boxes import iou_matrix, to_pixels
+from s2crop.geometry.boxes import iou_matrix, largest_of_ratio, to_pixels
 from s2crop.geometry.pads import Pads, pads_around
 from s2crop.geometry.ratio import Ratio
 from s2crop.geometry.search import SAME_CROP_IOU, SearchConfig, candidates, choose, neighbours, scales, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 
 ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
+ROOM_FRAC = 0.2  # of the sides of the largest crop: what is required gets as much room, so that no point is at an edge
 MARK_STEP = 1 / 512  # scores and appeals are taken to this: a last bit that depends on the company decides nothing
 
 OfBoxes = Callable[[np.ndarray], np.ndarray]  # something of each of boxes [N, 4] in pixels of a picture: [N, ...]
@@ -78,13 +79,23 @@ class Candidates:
 
     def near(self, boxes: np.ndarray, ratio: float | None) -> np.ndarray:
         """Those around good ones of a ratio, [M, 4]."""
-        return self._large(neighbours(boxes, ratio, self.size_wh, self.must))
+        return self._large(neighbours(boxes, ratio, self.size_wh, self._roomy(ratio)))
 
     def _first(self, ratio: float | None) -> np.ndarray:
-        boxes = self._large(candidates(ratio, self.size_wh, self.must, self.search.method))
+        must = self._roomy(ratio)
+        boxes = self._large(candidates(ratio, self.size_wh, must, self.search.method))
         if not len(boxes):  # the published grid stops short of the borders
-            boxes = self._large(candidates(ratio, self.size_wh, self.must))
+            boxes = self._large(candidates(ratio, self.size_wh, must))
         return boxes
+
+    def _roomy(self, ratio: float | None) -> np.ndarray | None:
+        """What every candidate contains: what is required, and room around it where that is as small as a point."""
+        if self.must is None:
+            return None
+        sides = np.array(self.size_wh if ratio is None else largest_of_ratio(ratio, *self.size_wh))
+        more = np.maximum(ROOM_FRAC * sides - (self.must[2:] - self.must[:2]), 0) / 2
+        grown = self.must + np.concatenate([-more, more])
+        return np.clip(grown, 0, np.tile(self.size_wh, 2))
 
     def _large(self, boxes: np.ndarray) -> np.ndarray:
         """Those boxes that are as large as was asked for."""
@@ -129,7 +140,8 @@ class Selection:
         crops: list[Crop] = []
         for (ratio, value), found in zip(of.ratios, self._rated(), strict=True):
             worths = self._worths(found)
-            chosen = [self._chosen(found, worths, i, value) for i in choose(found.boxes, worths, request.top)]
+            rows = choose(found.boxes, worths, request.top, found.utilities)
+            chosen = [self._chosen(found, worths, i, value) for i in rows]
             if request.pad != "never" and ratio.value is not None:
                 first = self._instead(chosen[0], ratio.value, found, worths)
                 if request.pad == "always":

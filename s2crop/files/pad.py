@@ -50,7 +50,8 @@ def padded(image: Image.Image, pads: Pads, fill: str = BLUR) -> Image.Image:
     Args:
         image: L, LA, RGB, RGBA, CMYK or I;16, its profile in `.info`.
         pads: left, top, right and bottom, in pixels of the image.
-        fill: "blur": the picture itself, enlarged, blurred and dimmed, or clear where parts of it are. "edge": the
+        fill: "blur": the picture itself, enlarged, blurred and dimmed, clear where parts of it are, or the colour of
+            its borders where those are plain. "edge": the
             colour of each border, or its pixels stretched where they differ. "transparent". Or a colour in sRGB as
             Pillow writes colours, on which what is transparent in the picture lies too.
     """
@@ -58,6 +59,8 @@ def padded(image: Image.Image, pads: Pads, fill: str = BLUR) -> Image.Image:
     size_wh = left + image.width + right, top + image.height + bottom
     if fill == BLUR and _is_clear(image):
         fill = TRANSPARENT
+    if fill == BLUR and _is_plain(image, pads):
+        fill = EDGE  # a ground goes on as it is
     if fill == TRANSPARENT:
         image = _with_alpha(image)
         page = Image.new(image.mode, size_wh)
@@ -75,6 +78,19 @@ def padded(image: Image.Image, pads: Pads, fill: str = BLUR) -> Image.Image:
 
 def _is_clear(image: Image.Image) -> bool:
     return image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() != (255, 255)
+
+
+def _is_plain(image: Image.Image, pads: Pads) -> bool:
+    """Whether each border that has a pad is of one colour."""
+    (width, height), (across, down) = image.size, (max(1, round(BORDER_FRAC * side)) for side in image.size)
+    left, upper = (0, 0, across, height), (0, 0, width, down)
+    right, lower = (width - across, 0, width, height), (0, height - down, width, height)
+    sizes = ((1, height), (width, 1)) * 2
+    return all(
+        _line(image, box, size_wh)[1]
+        for pad, box, size_wh in zip(pads, (left, upper, right, lower), sizes, strict=True)
+        if pad
+    )
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:
@@ -155,22 +171,22 @@ def _stretched(image: Image.Image, pads: Pads) -> Image.Image:
     thick = max(1, round(BORDER_FRAC * width))
     for pad, first, place in ((left, 0, 0), (right, width - thick, left + width)):
         if pad:
-            line = _line(image, (first, 0, first + thick, height), (1, height))
+            line, _ = _line(image, (first, 0, first + thick, height), (1, height))
             page.paste(line.resize((pad, height), Image.Resampling.NEAREST), (place, top))
     thick, whole = max(1, round(BORDER_FRAC * height)), page.width
     for pad, first, place in ((top, top, 0), (bottom, top + height - thick, top + height)):
         if pad:
-            line = _line(page, (0, first, whole, first + thick), (whole, 1))
+            line, _ = _line(page, (0, first, whole, first + thick), (whole, 1))
             page.paste(line.resize((whole, pad), Image.Resampling.NEAREST), (0, place))
     return page
 
 
-def _line(image: Image.Image, box: tuple[int, int, int, int], size_wh: tuple[int, int]) -> Image.Image:
-    """A border as one line of pixels; of one colour where it is plain."""
+def _line(image: Image.Image, box: tuple[int, int, int, int], size_wh: tuple[int, int]) -> tuple[Image.Image, bool]:
+    """A border as one line of pixels, and whether it is plain, and so of one colour."""
     line = image.resize(size_wh, Image.Resampling.BOX, box)
     values = np.asarray(line).astype(np.float32)
     values = values.reshape(max(size_wh), -1)
     if (values.std(axis=0) > PLAIN * (257 if image.mode == "I;16" else 1)).any():
-        return line
+        return line, False
     colour = np.rint(np.median(values, axis=0)).astype(int).tolist()
-    return Image.new(image.mode, size_wh, tuple(colour) if len(colour) > 1 else colour[0])
+    return Image.new(image.mode, size_wh, tuple(colour) if len(colour) > 1 else colour[0]), True

@@ -129,13 +129,24 @@ def neighbours(
     return np.unique(found.round(3), axis=0)
 
 
-def choose(boxes: np.ndarray, worths: np.ndarray, top: int) -> list[int]:
-    """Indices of the best distinct candidates, best first."""
-    order = np.lexsort((-area(boxes), -worths))  # of equals the larger
+def choose(boxes: np.ndarray, worths: np.ndarray, top: int, utilities: np.ndarray | None = None) -> list[int]:
+    """Indices of the best distinct candidates, best first.
+
+    Args:
+        worths: what they are ranked by.
+        utilities: what the others than the best are found by, which is worth the more to an editor who does not want
+            that one: by worth alone it would be whatever overlaps it the most. Minus infinity where it is not known.
+    """
+    by_worth = np.lexsort((-area(boxes), -worths))  # of equals the larger
+    order = by_worth
+    if utilities is not None and len(boxes):
+        by_utility = np.lexsort((-worths, -utilities))
+        known = by_utility[np.isfinite(utilities[by_utility])]
+        order = np.concatenate([by_worth[:1], known, by_worth])
     chosen: list[int] = []
     for i in order:
         if all(iou_matrix(boxes[i, None], boxes[j, None])[0, 0] < SAME_CROP_IOU for j in chosen):
             chosen.append(int(i))
             if len(chosen) == top:
                 break
-    return chosen
+    return sorted(chosen, key=lambda i: -worths[i])
