@@ -143,9 +143,8 @@ class Options:
     pad_with: str | None = option(
         _CROPS,
         "--pad-with",
-        "What pads are filled with: the image itself, blurred, or its ground where that is plain; its border; a colour; or "
-        "nothing "
-        f"({_ROUND}).  [default: blur]",
+        "What pads are filled with: the image itself, blurred, or its ground where that is plain; its border; a "
+        f"colour; or nothing ({_ROUND}).  [default: blur]",
         type=values.Ground("blur", "edge", "transparent"),
         needs=("pad boxes", "says what pads are filled with: give --pad auto or always too"),
     )
