@@ -1,11 +1,11 @@
 """Crop a folder or a bucket of pictures with Ray: on this machine, or on the cluster that RAY_ADDRESS names.
 
-    python ray_batch.py photos out -a 16:9,1:1 -s 640
-    python ray_batch.py s3://bucket/photos s3://bucket/crops --actors 16 --gpus-per-actor 0.25
+    python examples/ray_batch.py photos out -a 16:9,1:1 -s 640
+    python examples/ray_batch.py s3://bucket/photos s3://bucket/crops --actors 16 --gpus-per-actor 0.25
 
 Writes OUT/crops, the input tree with the crops of `a.jpg` as `a.jpg_16x9_1.jpg`, and OUT/boxes, Parquet with a row for
-each crop and for each picture that failed: box, score, file, error. Needs `pip install 's2crop[ray]'` here and on the
-workers.
+each crop and for each picture that failed: box, score, file, error. Needs `pip install '.[ray]'` in a checkout, here
+and on the workers.
 """
 
 import argparse

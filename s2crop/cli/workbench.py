@@ -246,7 +246,8 @@ def editor(rankings: Path, photos: Path, **options: Any) -> None:
 @click.option(
     "--sanity",
     is_flag=True,
-    help="Overfit ten pictures, in about a minute: a training that cannot is broken. Not for proposals.",
+    help="Overfit ten pictures, in about a minute: a training that cannot is broken. For s2cnet, sfrc, "
+    "asmnet and the papers' own trainings.",
 )
 @click.option(
     "--folds",

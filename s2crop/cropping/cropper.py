@@ -154,8 +154,8 @@ class Cropper:
             protect: what a crop should not cut through: "none", "face", "text", "subject" or "all".
             circle: the crops' inscribed circles are what counts: faces and text are held in those, and "asmnet" scores
                 them.
-            keep_bars: even black or white bars at the edges count as picture; crops leave them out otherwise, but for
-                the ratio "original".
+            keep_bars: even bars at the edges, black, white or grey, count as picture; crops leave them out otherwise,
+                but for the ratio "original".
             min_scale: least share of the largest crop of a ratio, by its sides, 0 to 1; 1 is as large as possible.
             pad: fill up to a ratio that was given: "never", "auto" (what does not fit it and matters) or "always" (the
                 whole picture).

@@ -2,7 +2,10 @@
 
 The folder holds `fcdb/photos`, `fcdb/labels_train.json`, `text/photos`, `text/boxes.json`, `unlabelled`,
 `teacher_boxes.json.gz`, `osie_fixations.json`, `gaicd_boxes_mos_train.json`, `teachers`, and `fonts`, scalable
-fonts that composites are lettered with (without them: Pillow's own). All coordinates are fractions of the photo.
+fonts that composites are lettered with (without them: Pillow's own). Besides, for subjects, `subjects`, `crowd`,
+`people` and, if there is one, `main_subjects.json` (`datasets.subjects` says what is in them); for text,
+`text_lines.json.gz` (`datasets.lines`); for animals, `animal_heads.json` (`datasets.animals`); for the appeal and the
+choice, `editor_rankings.json` and others of its kind (`datasets.rankings`). All coordinates are fractions of the photo.
 """
 
 from collections.abc import Iterable

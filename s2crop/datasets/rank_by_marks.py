@@ -12,12 +12,14 @@ that were left out are ordered right, and .884 of those that lie at least 1 apar
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from s2crop.datasets.rankings import photo_path
 from s2crop.datasets.reading import read_json
+from s2crop.errors import InputError
 from s2crop.files.picture import Picture
 from s2crop.geometry.anchors import ratio_anchors
 from s2crop.geometry.boxes import inside_share, largest_of_ratio
@@ -105,7 +107,11 @@ def main() -> None:
     data = parser.parse_args().data
     rng = np.random.default_rng(0)
     rankings = []
-    for name, subject in sorted(read_json(data / "main_subjects.json").items()):
+    try:
+        marks = read_json(data / "main_subjects.json")
+    except (OSError, InputError) as error:
+        sys.exit(f"rank_by_marks: {error}")
+    for name, subject in sorted(marks.items()):
         if not subject["main"]:
             continue
         with Picture.open(photo_path(data, name)) as picture:
