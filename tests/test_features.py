@@ -7,7 +7,7 @@ import pytest
 
 from s2crop.choices import PROTECT
 from s2crop.cropping.content import Content, with_faces
-from s2crop.cropping.features import ALL_NAMES, APPEAL, NAMES, SCORE, columns, measure
+from s2crop.cropping.features import ALL_NAMES, APPEAL, NAMES, SCORE, avoidable, columns, measure
 from s2crop.cropping.protect import cut_and_lost, focus_of, mask_at_borders, mask_inside, subject_box
 from s2crop.geometry.integral import Integral, strips
 from s2crop.models.choice import FEATURES
@@ -110,6 +110,18 @@ def test_of_main_things_the_core_is_asked_for_by_itself():
     assert of(high, "main_off_y")[0] == pytest.approx(-0.25) and of(high, "main_off_y_size")[0] == pytest.approx(0.25)
     halved = measure(marked, np.array([[0, 0, 1 / 12, 1]]), np.ones(1))  # a border runs through the core
     assert of(halved, "core_cut_worst")[0] > 0 and of(halved, "core_lost_most")[0] == pytest.approx(0.25)
+
+
+def test_cuts_count_as_far_as_they_can_be_avoided():
+    large = content(blob(1, 1, 11, 7))  # ten cells wide, six high
+    thin = np.array([[0, y, 1, y + 1 / 8] for y in (0, 0.375, 0.875)])  # a sixth of it at the most
+    half = np.array([[0.0, 0.25, 1, 0.6]])  # 2.8 of 6 rows
+    names = [name for name, counts in zip(ALL_NAMES, avoidable(large, thin), strict=True) if counts == 0]
+    assert {"cut_top", "cut_worst", "tight", "object_cut", "main_halved"} <= set(names)
+    assert not {"lost", "main_lost", "head_cut", "text_cut", "looks_cut", "score"} & set(names)
+    assert of(avoidable(large, half)[None], "cut_top") == pytest.approx((2.8 / 6 - 0.2) / 0.3, abs=0.01)
+    assert (avoidable(large, np.array([[0.0, 0, 1, 0.75]])) == 1).all()
+    assert (avoidable(content(), thin) == 1).all()  # nobody knows what it is about
 
 
 def test_heads_and_text_by_hand():

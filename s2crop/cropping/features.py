@@ -14,6 +14,10 @@ from s2crop.geometry.integral import Integral, area_shares, held_shares, strips
 CONFIDENT_SHARE = 0.02  # of the picture that a subject map covers: below, the map says less and less
 EDGE_FRAC = 0.02  # of the picture's longer side: thickness of the strip inside a border that is asked for what it cuts
 TIGHT_FRAC = 0.06  # of the crop's side: thickness of the strip in which a subject is said to touch the border
+HELD_BY_ANY = (
+    0.2,
+    0.5,
+)  # shares of the subject that the best candidate holds, at which cutting it counts nothing, and all
 MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's area, cuts no more
 PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
 PROMINENT_PERSON = 0.1
@@ -81,6 +85,25 @@ def columns(protect: str) -> np.ndarray:
     """
     groups = {"none": {"network"}, "all": set(NAMES)}.get(protect, {"network", "place", protect})
     return np.array([float(group in groups) for group, names in NAMES.items() for _ in names])
+
+
+_CUTS = np.array(
+    [name in NAMES["subject"] and name != "looks_cut" and ("cut" in name or "halved" in name or name == "tight")
+     for name in ALL_NAMES]
+)  # fmt: skip
+
+
+def avoidable(content: Content, boxes: np.ndarray) -> np.ndarray:
+    """How much each feature counts among candidates [N, 4], in fractions of the picture: [F], 0 to 1.
+
+    What cuts a subject counts the less the smaller the part of it is that any of them holds: of a banner through a
+    large subject, all cut it, and one that flees to an empty place would be the best.
+    """
+    most = 1.0
+    if content.mask.any():
+        most = float((content.mask_sums.over(boxes)[:, 0] / content.mask.mean()).max())
+    low, enough = HELD_BY_ANY
+    return np.where(_CUTS, np.clip((most - low) / (enough - low), 0, 1), 1.0)
 
 
 def measure(content: Content, boxes: np.ndarray, scales: np.ndarray, circle: bool = False) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s2crop.cropping.content import Content
-from s2crop.cropping.features import APPEAL, SCORE, columns, measure
+from s2crop.cropping.features import APPEAL, SCORE, avoidable, columns, measure
 from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Prepared, required
@@ -128,7 +128,10 @@ class Selection:
         self._scores = partial(_stepped, scores)
         self._appeals = None if appeals is None else partial(_stepped, appeals)
         protected = columns(of.request.protect)
-        self._weights = [weights[value is None] * protected for _, value in of.ratios]
+        self._weights = [
+            weights[value is None] * protected * avoidable(content, boxes / np.tile(of.size_wh, 2))
+            for (_, value), boxes in zip(of.ratios, of.boxes, strict=True)
+        ]
 
     def crops(self) -> list[Crop]:
         """The best crops of each ratio.
