@@ -14,7 +14,7 @@ from s2crop.choices import PROPOSALS
 from s2crop.cropping.content import contents
 from s2crop.cropping.features import APPEAL, SCORE, columns, measure
 from s2crop.cropping.prepare import prepare
-from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal, left_out, too_narrow
+from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared, Proposal, left_out
 from s2crop.cropping.selection import Candidates, NotFiniteError, OfBoxes, Selection, to_mos
 from s2crop.cropping.views import Ranked, View, joined, part_of, views
 from s2crop.errors import InputError, WeightsError
@@ -23,7 +23,7 @@ from s2crop.files.picture import Picture, PictureLike
 from s2crop.files.resize import use_torch
 from s2crop.geometry.boxes import moved
 from s2crop.geometry.ratio import parse_ratios
-from s2crop.geometry.search import SearchConfig, scales
+from s2crop.geometry.search import SearchConfig, scales, too_narrow
 from s2crop.models.appeal import AppealMap
 from s2crop.models.conv import pack_convolutions
 from s2crop.models.device import find_device, find_precision
@@ -181,7 +181,7 @@ class Cropper:
         if isinstance(crops, InputError):
             raise crops
         for ratio in left_out(request, crops):
-            raise too_narrow(ratio)
+            raise too_narrow(ratio.label)
         return [dataclasses.replace(crop, picture=picture, pad_with=pad_with) for crop in crops]
 
     def score(self, image: PictureLike, boxes: ArrayLike) -> np.ndarray:

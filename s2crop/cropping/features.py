@@ -14,10 +14,7 @@ from s2crop.geometry.integral import Integral, area_shares, held_shares, strips
 CONFIDENT_SHARE = 0.02  # of the picture that a subject map covers: below, the map says less and less
 EDGE_FRAC = 0.02  # of the picture's longer side: thickness of the strip inside a border that is asked for what it cuts
 TIGHT_FRAC = 0.06  # of the crop's side: thickness of the strip in which a subject is said to touch the border
-HELD_BY_ANY = (
-    0.2,
-    0.5,
-)  # shares of the subject that the best candidate holds, at which cutting it counts nothing, and all
+HELD_BY_ANY = 0.2, 0.5  # shares of the subject that some candidate holds: at which cutting it counts nothing, and all
 MAX_CUT = 2.0  # a border that cuts more than this, in roots of the subject's area, cuts no more
 PROMINENT_AREA = 0.015  # from this share of the picture on a head or text counts in full
 PROMINENT_PERSON = 0.1

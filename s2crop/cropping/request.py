@@ -203,11 +203,6 @@ def _are_numbers(given: object, count: int) -> bool:
     return values.shape == (count,) and bool(np.isfinite(values).all())
 
 
-def too_narrow(ratio: Ratio) -> InputError:
-    """What is told of a ratio of which no crop holds what a request requires."""
-    return InputError(f"no crop of {ratio.label} holds all that it is to hold: that is too large for it")
-
-
 def left_out(request: CropRequest, crops: Sequence[Crop]) -> list[Ratio]:
     """The ratios of which a picture has no crops, as none holds what the request requires."""
     made = {crop.ratio for crop in crops}

@@ -12,11 +12,10 @@ from s2crop.cropping.features import APPEAL, SCORE, avoidable, columns, measure
 from s2crop.cropping.padding import HELD, MATTERS, around, fits, largest_around, misses, needed, padded_box, replaces
 from s2crop.cropping.protect import cut_and_lost, focus_of
 from s2crop.cropping.request import Crop, CropRequest, Prepared, required
-from s2crop.errors import InputError
 from s2crop.geometry.boxes import iou_matrix, largest_of_ratio, to_pixels
 from s2crop.geometry.pads import Pads, pads_around
 from s2crop.geometry.ratio import Ratio
-from s2crop.geometry.search import SAME_CROP_IOU, SearchConfig, candidates, choose, neighbours, scales, worth
+from s2crop.geometry.search import SAME_CROP_IOU, SearchConfig, can_hold, candidates, choose, neighbours, scales, worth
 from s2crop.models.s2cnet import MOS_MEAN, MOS_STD
 
 ROUNDING = 1e-4  # of a scale: boxes are rounded to a thousandth of a pixel
@@ -67,15 +66,12 @@ class Candidates:
         self.too_narrow: list[tuple[Ratio, float]] = []  # ratios of which no crop holds what is required
         for ratio in request.ratios:
             value = ratio.for_size(*self.size_wh)
-            try:
-                boxes = self._first(value)
-            except InputError:
-                if request.pad == "never" or ratio.value is None:
-                    raise
+            fits = self.must is None or can_hold(value, self.size_wh, self.must)
+            if not fits and request.pad != "never" and ratio.value is not None:
                 self.too_narrow.append((ratio, ratio.value))
-                continue
-            self.ratios.append((ratio, value))
-            self.boxes.append(boxes)
+            else:
+                self.ratios.append((ratio, value))
+                self.boxes.append(self._first(value))
 
     def near(self, boxes: np.ndarray, ratio: float | None) -> np.ndarray:
         """Those around good ones of a ratio, [M, 4]."""

@@ -50,6 +50,11 @@ def candidates(
     return boxes if must is None else _holding(boxes, must, ratio, size_wh)
 
 
+def too_narrow(ratio: str = "this ratio") -> InputError:
+    """What is told of a ratio of which no crop holds what is required."""
+    return InputError(f"no crop of {ratio} holds all that it is to hold: that is too large for it")
+
+
 def can_hold(ratio: float | None, size_wh: tuple[int, int], must: np.ndarray) -> bool:
     """Whether a crop of a ratio (None: any) can contain a box [4]."""
     if ratio is None:
@@ -65,7 +70,7 @@ def _holding(boxes: np.ndarray, must: np.ndarray, ratio: float | None, size_wh: 
     largest = np.array(largest_of_ratio(ratio, *size_wh))
     needed = must[2:] - must[:2]
     if not can_hold(ratio, size_wh, must):
-        raise InputError("no crop of this ratio holds all that it is to hold: that is too large for it")
+        raise too_narrow()
     sides = boxes[:, 2:] - boxes[:, :2]
     fits = (sides >= needed).all(axis=1)
     if not fits.any():  # between the largest scale and what is needed

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from s2crop import report
 from s2crop.choices import DEFAULT_QUALITY, MAX_PIXELS
-from s2crop.cropping.request import Crop, CropRequest, left_out, too_narrow
+from s2crop.cropping.request import Crop, CropRequest, left_out
 from s2crop.errors import InputError, S2CropError
 from s2crop.files import encode, metadata, pad, sizes
 from s2crop.files.formats import SAME, output_suffix
@@ -19,6 +19,7 @@ from s2crop.files.picture import Picture
 from s2crop.files.plan import key_of
 from s2crop.files.sizes import Layout, Size
 from s2crop.geometry.boxes import object_position
+from s2crop.geometry.search import too_narrow
 from s2crop.report import Clock, Record, failed
 from s2crop.run.job import Job
 
@@ -221,7 +222,7 @@ class Work:
         records: list[Record] = []
         if job.boxes is None:
             for ratio in left_out(self._options.request, crops):
-                records.append(self.failed(self.record(job, ratio=ratio.label), too_narrow(ratio)))
+                records.append(self.failed(self.record(job, ratio=ratio.label), too_narrow(ratio.label)))
         # Of all crops, also those that are there already: what is written does not depend on how far a run came before.
         boxes = [(crop.ratio, crop.box, crop.padded) for crop in crops]
         needed = sizes.needed_scale(boxes, self._ratios, self._options.sizes, self._options.no_upscale)

@@ -8,6 +8,7 @@ those ahead.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,7 @@ from s2crop.choices import DEFAULT_COVERS
 from s2crop.cropping.request import Crop, CropRequest, Heatmap, Prepared
 from s2crop.errors import InputError, VideoError
 from s2crop.files.picture import Picture
-from s2crop.geometry.boxes import moved
+from s2crop.geometry.boxes import inside_share, moved
 from s2crop.geometry.ratio import parse_ratios
 from s2crop.video import keyframes, letterbox, scan, shots
 from s2crop.video.keyframes import Winner
@@ -268,11 +269,8 @@ def rank(
     chosen = []
     for i, score in choose([one.winner for one in kept], worth(kept, scores, faces, subtitles), count).items():
         one, found, own = usable[i]
-        maps = (
-            cropper.heatmaps_prepared(one.prepared, found[0].box, request.counts_bars(found[0].ratio))
-            if heatmaps
-            else []
-        )
+        bars = request.counts_bars(found[0].ratio)
+        maps = cropper.heatmaps_prepared(one.prepared, found[0].box, bars) if heatmaps else []
         chosen.append(_cover(one, score, found, own, maps))
     return chosen
 
@@ -351,13 +349,10 @@ def open_face(proposals: "Sequence[Proposal]", width: int, height: int) -> float
 
 def _held_subtitle(shown: Shown, crops: Sequence[Crop], proposals: "Sequence[Proposal]") -> float:
     """`subtitle` of what the best crops show, mean of the ratios."""
-
-    def meets(box: Sequence[float], crop: Crop) -> bool:
-        return box[0] < crop.box[2] and crop.box[0] < box[2] and box[1] < crop.box[3] and crop.box[1] < box[3]
-
     size_wh = shown.prepared.width, shown.prepared.height
-    best = [crop for crop in crops if crop.rank == 1]
-    return float(np.mean([subtitle([one for one in proposals if meets(one[0], crop)], *size_wh) for crop in best]))
+    best = np.array([crop.box for crop in crops if crop.rank == 1], float)
+    shares = inside_share(best, np.array([box for box, _, _ in proposals], float).reshape(-1, 4))
+    return float(np.mean([subtitle(list(compress(proposals, row > 0)), *size_wh) for row in shares]))
 
 
 def subtitle(proposals: "Sequence[Proposal]", width: int, height: int) -> float:

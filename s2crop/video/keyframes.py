@@ -324,21 +324,20 @@ def _candidates(
         owners = _owners(found, len(measures))
         return found, [sample for sample in samples if owners[sample.frame] >= 0 and not left_out[sample.frame]]
 
-    # from what is wanted to the least that will do; of a few pictures the ends are no titles and credits
-    rules = [(within & good & ~worst & ~transitions, False), (within & good, False)]
-    rules += [(within & good, True)] * bool((within & good).sum() >= MOSTLY * good.sum()) + [(good, True)]
+    inner = within & good
+    # from what is wanted to the least that will do
+    rules = [(inner & ~worst & ~transitions, False), (inner, False), (inner, True), (good, True)]
+    if inner.sum() < MOSTLY * good.sum():
+        del rules[2]  # of a few pictures the ends are no titles and credits
     most: _Found = [], []
     for kept, short_too in rules:
-        found, candidates = within_shots(kept, bad, short_too)
-        if len(candidates) > len(most[1]):
-            most = found, candidates
+        most = max(most, within_shots(kept, bad, short_too), key=lambda one: len(one[1]))  # of equals the first
         if len(most[1]) >= count:
-            return most
+            break
+    if not most[1]:
+        most = within_shots(within & ~transitions, worst)  # not cut up for being dark or flat
     if most[1]:
         return most
-    found, candidates = within_shots(within & ~transitions, worst)  # not cut up for being dark or flat
-    if candidates:
-        return found, candidates
     return [(0, len(measures))], [min(samples, key=lambda sample: (bad[sample.frame], unstill[sample.frame]))]
 
 
